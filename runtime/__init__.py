@@ -1,0 +1,63 @@
+"""Everything that computes scores: array code for NumPy and CuPy, and inference sessions.
+
+No torch, no camera, no web. What needs more than NumPy is imported when first used, so that
+``import zeroline.runtime`` stays fast on a small machine.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .errors import (
+    BundleError,
+    DeviceError,
+    FrameError,
+    MissingExtraError,
+    ScoringError,
+    ZerolineError,
+)
+from .grid import anomaly_map, map_maximum
+from .interval import interval_average
+
+# at once, not when first used: a function named like its module would else be hidden by it
+from .lnamd import lnamd
+from .matching import match_distances
+from .memory import scoring_memory
+from .rscin import rscin
+from .threshold import auto_threshold
+from .tokens import Tokens
+
+if TYPE_CHECKING:
+    from .bundle import Bundle, load_bundle
+    from .frames import to_bgr8
+    from .scoring import ScoreResult, score_images, score_tokens
+
+_LATER = {  # what needs pydantic or Pillow
+    "Bundle": "bundle",
+    "ScoreResult": "scoring",
+    "load_bundle": "bundle",
+    "score_images": "scoring",
+    "score_tokens": "scoring",
+    "to_bgr8": "frames",
+}
+
+__all__ = [  # noqa: RUF022 - in the order of the pipeline
+    "load_bundle", "Bundle", "to_bgr8", "Tokens",
+    "lnamd", "match_distances", "interval_average", "anomaly_map", "map_maximum", "rscin",
+    "score_tokens", "score_images", "ScoreResult", "scoring_memory", "auto_threshold",
+    "ZerolineError", "BundleError", "DeviceError", "FrameError", "MissingExtraError",
+    "ScoringError",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f".{_LATER[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,258 @@
+"""Model bundles: a folder with an ONNX file and a manifest, checked before it is used."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import BundleError
+from .frames import Frame
+from .manifest import Manifest, read_manifest
+from .preprocess import prepare
+from .session import OnnxRuntimeSession, Session
+from .tokens import Tokens
+
+#: Bundles that come with the package are folders here, found by their name.
+BUNDLED = Path(__file__).parent / "models"
+
+Images = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A checked bundle with its network loaded; made by `load_bundle`.
+
+    It may be shared by threads and by several inspectors.
+    """
+
+    path: Path
+    manifest: Manifest
+    session: Session
+    batch: int | None  # fixed batch size of the network, None where it takes any
+
+    @property
+    def name(self) -> str:
+        """The manifest's name."""
+        return self.manifest.name
+
+    @property
+    def size(self) -> int:
+        """Side S of the network's input, in pixels."""
+        return self.manifest.input.size
+
+    @property
+    def patches(self) -> int:
+        """P, the number of patches of an image."""
+        return self.manifest.outputs.tokens[0].patches
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """C_l of each layer."""
+        return tuple(output.channels for output in self.manifest.outputs.tokens)
+
+    def prepare(self, frame: Frame) -> Images:
+        """Turn a uint8 BGR frame into a (3, S, S) float32 input; see `preprocess.prepare`."""
+        return prepare(frame, self.manifest.input, bundle_name=self.name)
+
+    def embed(self, images: Images) -> Tokens:
+        """Run the network on prepared images.
+
+        Parameters
+        ----------
+        images : array, shape (B, 3, S, S), float32
+            As `prepare` gives them, any B ≥ 1; a network with a fixed batch is fed in parts.
+
+        Returns
+        -------
+        Tokens
+            Of the B images. They may hold NaN or inf: `Tokens.finite` tells.
+        """
+        spec = self.manifest
+        step = self.batch or len(images)
+        parts = []
+        for start in range(0, len(images), step):
+            part = images[start : start + step]
+            real = len(part)
+            if real < step:  # a fixed batch is filled up with copies of the last image
+                part = np.concatenate([part, np.repeat(part[-1:], step - real, axis=0)])
+            outputs = self.session.run(spec.input.name, part)
+            layers = tuple(outputs[token.name][:real] for token in spec.outputs.tokens)
+            parts.append(Tokens(layers, outputs[spec.outputs.class_token.name][:real]))
+        if len(parts) == 1:
+            return parts[0]
+        by_layer = zip(*(part.layers for part in parts), strict=True)
+        return Tokens(
+            tuple(np.concatenate(layer) for layer in by_layer),
+            np.concatenate([part.class_tokens for part in parts]),
+        )
+
+    def close(self) -> None:
+        """Let go of the network; the bundle cannot be used afterwards."""
+        object.__setattr__(self, "session", None)
+
+    def __enter__(self) -> Bundle:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def load_bundle(
+    name_or_path: str | Path, /, *, device: str = "auto", threads: int | None = None
+) -> Bundle:
+    """Load a model bundle and check that it is what its manifest says.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        The name of a bundled model, or a bundle's folder.
+    device : {"auto", "cpu", "cuda", "tensorrt"}
+        Where the network shall run.
+    threads : int or None
+        CPU threads of the network; None takes all cores.
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    BundleError
+        If the folder, a file, a hash, an input or an output is not as the manifest says.
+    DeviceError
+        If the device cannot be had.
+    """
+    folder = find_bundle(name_or_path)
+    manifest = read_manifest(folder)
+    check_files(folder, manifest)
+    session = OnnxRuntimeSession(folder / manifest.model, device=device, threads=threads)
+    batch = check_network(session, manifest, label=str(folder))
+    return Bundle(folder, manifest, session, batch)
+
+
+def bundled_names() -> list[str]:
+    """Return the names of the models that come with the package."""
+    return sorted(p.parent.name for p in BUNDLED.glob("*/manifest.json"))
+
+
+def find_bundle(name_or_path: str | Path) -> Path:
+    """Return the folder of a bundled model's name, or of a path."""
+    name = str(name_or_path)
+    if name in bundled_names():
+        return BUNDLED / name
+    folder = Path(name_or_path)
+    if not folder.is_dir():
+        known = ", ".join(bundled_names()) or "none in this version"
+        raise BundleError(
+            f'model "{name}" is neither a folder nor a bundled model (bundled: {known}); '
+            '"zeroline export" makes a bundle'
+        )
+    return folder
+
+
+def sha256_of(path: Path) -> str:
+    """Return the hexadecimal sha256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def check_files(folder: Path, manifest: Manifest) -> None:
+    """Refuse a bundle whose files are not those that its manifest lists."""
+    for name, expected in manifest.files.items():
+        path = folder / name
+        try:
+            found = sha256_of(path)
+        except FileNotFoundError as error:
+            raise BundleError(f'bundle "{folder}": file "{name}" is missing') from error
+        except OSError as error:
+            raise BundleError(f'bundle "{folder}": file "{name}": {error.strerror}') from error
+        if found != expected:
+            raise BundleError(
+                f'bundle "{folder}": file "{name}" has sha256 {found[:12]}…, '
+                f"the manifest says {expected[:12]}…: it was changed or damaged"
+            )
+
+
+def probe_images(size: int, *, batch: int) -> Images:
+    """Return plain reproducible noise, shape (batch, 3, size, size), for a probe run."""
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((batch, 3, size, size), dtype=np.float32)
+
+
+def fixed_batch(session: Session, name: str, size: int, *, label: str) -> int | None:
+    """Return the input's batch size, None where it is free; refuse another shape."""
+    if name not in session.inputs:
+        raise BundleError(f'{label}: input "{name}" is missing, there is {_listed(session.inputs)}')
+    if len(session.inputs) > 1:
+        raise BundleError(f"{label}: one input is expected, there are {_listed(session.inputs)}")
+    shape = session.inputs[name]
+    fits = len(shape) == 4 and all(
+        found in (None, wanted) for found, wanted in zip(shape[1:], (3, size, size), strict=True)
+    )
+    if not fits:
+        raise BundleError(
+            f'{label}: input "{name}" has shape {_shape(shape)}, (B, 3, {size}, {size}) is expected'
+        )
+    return shape[0]
+
+
+def check_network(session: Session, manifest: Manifest, *, label: str) -> int | None:
+    """Compare a network's real input and outputs with the manifest, by one probe run.
+
+    Returns
+    -------
+    int or None
+        The fixed batch size, None where the network takes any.
+    """
+    label = f'bundle "{label}"'
+    batch = fixed_batch(session, manifest.input.name, manifest.input.size, label=label)
+    images = probe_images(manifest.input.size, batch=batch or 2)
+    declared: Sequence[tuple[str, tuple[int, ...]]] = [
+        *((t.name, (len(images), t.patches, t.channels)) for t in manifest.outputs.tokens),
+        (
+            manifest.outputs.class_token.name,
+            (len(images), manifest.outputs.class_token.channels),
+        ),
+    ]
+    for name, _ in declared:
+        if name not in session.outputs:
+            raise BundleError(f'{label}: output "{name}" is missing, there is '
+                              f"{_listed(session.outputs)}")  # fmt: skip
+    outputs = session.run(manifest.input.name, images)
+    for name, expected in declared:
+        found = outputs[name]
+        if found.shape != expected:
+            raise BundleError(
+                f'{label}: output "{name}" has shape {_shape(found.shape)}, '
+                f"the manifest says {_shape(expected)}"
+            )
+        if found.dtype != np.float32:
+            raise BundleError(f'{label}: output "{name}" is {found.dtype}, float32 is expected')
+    check_unit_rows(outputs[manifest.outputs.class_token.name], label=label)
+    return batch
+
+
+def check_unit_rows(class_tokens: npt.NDArray[np.float32], *, label: str) -> None:
+    """Refuse class tokens that are not of unit length, which RsCIN rests on."""
+    length = np.linalg.norm(class_tokens.astype(np.float64), axis=1)
+    if not np.allclose(length, 1, atol=1e-3):
+        raise BundleError(
+            f"{label}: the class token has length {length[0]:.4g}, 1 is expected: "
+            "add an L2 normalisation to the graph"
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f'"{name}"' for name in names) or "none"
+
+
+def _shape(shape: Sequence[int | None]) -> str:
+    return "(" + ", ".join("B" if d is None else str(d) for d in shape) + ")"

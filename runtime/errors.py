@@ -1,0 +1,43 @@
+"""The exceptions of zeroline: one tree, every message one line that a user can act on."""
+
+from __future__ import annotations
+
+
+class ZerolineError(Exception):
+    """Anything that zeroline itself refuses; the command line prints it as one line."""
+
+
+class BundleError(ZerolineError):
+    """A model bundle that is missing, damaged, or not what its manifest says."""
+
+
+class FrameError(ZerolineError):
+    """A frame whose shape or type the pipeline does not take."""
+
+
+class ScoringError(ZerolineError, ValueError):
+    """Arrays or options that a scoring stage does not take."""
+
+
+class DeviceError(ZerolineError):
+    """A device or an execution provider that was asked for and cannot be had."""
+
+
+class MissingExtraError(ZerolineError, ImportError):
+    """An optional package that is not installed.
+
+    Parameters
+    ----------
+    package : str
+        The package that could not be imported, as its project is called.
+    extra : str
+        The extra of zeroline that brings it.
+    purpose : str
+        What it is needed for, to end the sentence "… is needed".
+    """
+
+    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
+        super().__init__(
+            f"{package} is not installed and is needed {purpose}: "
+            f'pip install "zeroline[{extra}]" (on a Jetson see docker/README.md)'
+        )

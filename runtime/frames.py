@@ -1,0 +1,64 @@
+"""Pixels of any usual kind to the one kind that the pipeline takes: uint8 BGR, 0 to 255.
+
+The rule reads the type, never the content: the same kind of file is treated alike whether the
+part in it is bright or dark.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import FrameError
+
+Frame = npt.NDArray[np.uint8]
+
+
+def to_bgr8(pixels: npt.NDArray[Any], /, *, white_level: int | None = None) -> Frame:
+    """Convert an image array to uint8 BGR.
+
+    Grey is repeated in all three channels; a fourth channel (alpha) is dropped; deeper values
+    are scaled so that `white_level` becomes 255, rounded, and what lies over it is 255 too.
+
+    Parameters
+    ----------
+    pixels : array, shape (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), uint8 or uint16
+        Grey, BGR or BGRA.
+    white_level : int, optional
+        The value that stands for white: 255 for uint8 and 65535 for uint16 when not given. A
+        12-bit camera that stores its values unshifted in 16 bits needs 4095.
+
+    Returns
+    -------
+    array, shape (H, W, 3), uint8
+        BGR; `pixels` itself where nothing had to change.
+
+    Raises
+    ------
+    FrameError
+        For another shape or dtype, an empty image, or a white level out of the dtype's range.
+    """
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise FrameError(f"frame has dtype {pixels.dtype}, uint8 or uint16 is expected")
+    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)):
+        raise FrameError(
+            f"frame has shape {pixels.shape}, (H, W) or (H, W, 1, 3 or 4) is expected"
+        )
+    if pixels.size == 0:
+        raise FrameError(f"frame has shape {pixels.shape}: it holds no pixel")
+    largest = int(np.iinfo(pixels.dtype).max)
+    white = largest if white_level is None else white_level
+    if not 1 <= white <= largest:
+        raise FrameError(f"white_level is {white}, 1 to {largest} is expected for {pixels.dtype}")
+    if pixels.ndim == 3 and pixels.shape[2] == 4:
+        pixels = pixels[:, :, :3]
+    if white != 255 or pixels.dtype != np.uint8:
+        scaled = (pixels.astype(np.uint32) * 255 + white // 2) // white
+        pixels = np.minimum(scaled, 255).astype(np.uint8)
+    if pixels.ndim == 2:
+        pixels = pixels[:, :, None]
+    if pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    return pixels

@@ -1,0 +1,87 @@
+"""The square grid behind a row of patch tokens, and maps drawn from it at full size."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from .arrays import array_namespace, as_float32
+from .errors import ScoringError
+
+
+def grid_side(patches: int) -> int:
+    """Return g for P = g·g patches.
+
+    Raises
+    ------
+    ScoringError
+        If `patches` is not the square of a positive whole number.
+    """
+    side = math.isqrt(max(patches, 0))
+    if side == 0 or side * side != patches:
+        raise ScoringError(f"{patches} patches do not form a square grid (1, 4, 9, … are allowed)")
+    return side
+
+
+@lru_cache(maxsize=16)
+def _interpolation_matrix(side: int, size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
+    """(size, side) weights of linear interpolation whose end points are the outer nodes."""
+    position = np.arange(size, dtype=np.float64) * ((side - 1) / max(size - 1, 1))
+    lower = np.minimum(position.astype(np.int64), side - 1)
+    upper = np.minimum(lower + 1, side - 1)
+    fraction = position - lower
+    weights = np.zeros((size, side))
+    rows = np.arange(size)
+    np.add.at(weights, (rows, lower), 1.0 - fraction)
+    np.add.at(weights, (rows, upper), fraction)
+    weights = weights.astype(np.float32)
+    weights.setflags(write=False)
+    return weights
+
+
+def anomaly_map(patch_scores: Any, /, *, size: int) -> Any:
+    """Draw patch scores as a map of the network input's size (ALGORITHMS §2).
+
+    Bilinear, corners aligned: the outer patches' scores stand in the map's corners.
+
+    Parameters
+    ----------
+    patch_scores : array, shape (P,) or (N, P), float
+        Scores of the g·g patches, row by row.
+    size : int
+        Side S of the map, in pixels.
+
+    Returns
+    -------
+    array, shape (S, S) or (N, S, S), float32
+        On the device of `patch_scores`.
+    """
+    if size < 1:
+        raise ScoringError(f"size is {size}, a map needs at least 1 pixel")
+    xp = array_namespace(patch_scores)
+    single = patch_scores.ndim == 1
+    scores = as_float32(patch_scores[None] if single else patch_scores, name="patch_scores", ndim=2)
+    side = grid_side(scores.shape[1])
+    weights = xp.asarray(_interpolation_matrix(side, size))
+    maps = weights @ scores.reshape(-1, side, side) @ weights.T
+    return maps[0] if single else maps
+
+
+def map_maximum(patch_scores: Any, /, *, size: int) -> Any:
+    """Return the highest value of each image's map: MuSc's image score (ALGORITHMS §2).
+
+    Parameters
+    ----------
+    patch_scores : array, shape (N, P), float
+    size : int
+        Side S of the maps; they are made one at a time, S·S·4 bytes each.
+
+    Returns
+    -------
+    array, shape (N,), float32
+    """
+    xp = array_namespace(patch_scores)
+    return xp.stack([anomaly_map(row, size=size).max() for row in patch_scores])

@@ -1,0 +1,77 @@
+"""LNAMD: local neighbourhood aggregation with multiple degrees (MuSc §3.2, ALGORITHMS §1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .arrays import array_namespace, as_float32, is_cupy
+from .compiled import compiled_loops
+from .errors import ScoringError
+from .grid import grid_side
+from .workers import run_in_threads
+
+
+def lnamd(tokens: Any, /, *, degree: int, threads: int | None = 1) -> Any:
+    """Aggregate each patch token over its `degree` × `degree` neighbourhood.
+
+    Per image: subtract the mean over all patches and channels (the rest of the authors'
+    LayerNorm is a factor, which the last step cancels), average over the neighbourhood with
+    zeros outside the grid, scale every patch to unit length.
+
+    Parameters
+    ----------
+    tokens : array, shape (B, P, C), float
+        Patch tokens of one layer, without the class token; P = g·g.
+    degree : int
+        Side r of the neighbourhood in patches: odd, at least 1.
+    threads : int or None
+        Worker threads of the compiled form; None takes all cores.
+
+    Returns
+    -------
+    array, shape (B, P, C), float32
+        Rows of unit length; a row that is zero after aggregation stays zero. On the device
+        of `tokens`.
+
+    Raises
+    ------
+    ScoringError
+        For an even or non-positive degree, a P that is not square, or tokens that are not
+        three-dimensional floats.
+
+    References
+    ----------
+    MuSc (arXiv 2401.16753), section 3.2.
+    """
+    if degree < 1 or degree % 2 == 0:
+        raise ScoringError(f"degree is {degree}, an odd number from 1 on is expected")
+    tokens = as_float32(tokens, name="tokens", ndim=3)
+    side = grid_side(tokens.shape[1])
+    loops = None if is_cupy(tokens) else compiled_loops()
+    if loops is None:
+        return aggregate_plain(tokens, degree=degree)
+    xp = array_namespace(tokens)
+    tokens = xp.ascontiguousarray(tokens)
+    features = xp.empty(tokens.shape, dtype=xp.float32)
+
+    def aggregate_image(image: int) -> None:
+        loops.aggregate(tokens[image], side, degree // 2, features[image])
+
+    run_in_threads(aggregate_image, range(len(tokens)), threads=threads)
+    return features
+
+
+def aggregate_plain(tokens: Any, /, *, degree: int) -> Any:
+    """Do the work of `lnamd` in array operations, for NumPy and CuPy."""
+    xp = array_namespace(tokens)
+    images, patches, channels = tokens.shape
+    side, radius = grid_side(patches), degree // 2
+    mean = tokens.mean(axis=(1, 2), keepdims=True, dtype=xp.float64).astype(xp.float32)
+    padded = xp.zeros((images, side + 2 * radius, side + 2 * radius, channels), dtype=xp.float32)
+    inner = slice(radius, radius + side)
+    padded[:, inner, inner] = (tokens - mean).reshape(images, side, side, channels)
+    rows = sum(padded[:, dy : dy + side] for dy in range(degree))
+    total = sum(rows[:, :, dx : dx + side] for dx in range(degree))
+    features = total.reshape(images, patches, channels)
+    norm = xp.sqrt((features * features).sum(axis=2, keepdims=True))
+    return features / xp.where(norm > 0, norm, xp.float32(1))

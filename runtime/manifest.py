@@ -1,0 +1,172 @@
+"""The manifest of a model bundle: everything that the runtime must know about the model."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path, PurePosixPath
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from .errors import BundleError, ScoringError
+from .grid import grid_side
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+
+_Channel = Annotated[float, Field(allow_inf_nan=False)]
+_Triple = tuple[_Channel, _Channel, _Channel]
+_Fraction = Annotated[float, Field(ge=0, le=1)]
+_Positive = Annotated[int, Field(ge=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class InputSpec(_Part):
+    """How a uint8 BGR frame becomes the network's input tensor."""
+
+    name: str = Field(description="Name of the ONNX input, shape (B, 3, S, S), float32")
+    size: Annotated[int, Field(ge=8, le=4096)] = Field(description="Side S in pixels")
+    colour: Literal["RGB", "BGR"] = Field("RGB", description="Channel order of the tensor")
+    value_range: Literal["0..1", "0..255"] = Field(
+        "0..1", description="Range of the pixel values from which mean is subtracted"
+    )
+    mean: _Triple = Field(description="Per channel, in the tensor's order and value range")
+    std: _Triple = Field(description="Per channel, in the tensor's order and value range")
+    resize: Literal["stretch"] = Field(
+        "stretch", description="stretch: both sides to S, the aspect is not kept"
+    )
+    interpolation: Literal["bicubic", "bilinear", "lanczos", "nearest"] = Field(
+        "bicubic", description="As Pillow does it: on uint8, antialiased where it shrinks"
+    )
+
+    @field_validator("std")
+    @classmethod
+    def _not_zero(cls, std: _Triple) -> _Triple:
+        if min(std) <= 0:
+            raise ValueError("all three values must be over 0")
+        return std
+
+
+class TokenOutput(_Part):
+    """One output of patch tokens, shape (B, patches, channels), without a class token."""
+
+    name: str
+    patches: _Positive
+    channels: _Positive
+
+
+class ClassTokenOutput(_Part):
+    """The output of class tokens, shape (B, channels), rows of unit length."""
+
+    name: str
+    channels: _Positive
+
+
+class Outputs(_Part):
+    """The network's outputs; `tokens` in the order of the layers."""
+
+    tokens: Annotated[tuple[TokenOutput, ...], Field(min_length=1)]
+    class_token: ClassTokenOutput
+
+    @model_validator(mode="after")
+    def _one_grid(self) -> Outputs:
+        patches = {output.patches for output in self.tokens}
+        if len(patches) > 1:
+            raise ValueError(f"outputs with {sorted(patches)} patches: all must have as many")
+        try:
+            grid_side(*patches)
+        except ScoringError as error:
+            raise ValueError(str(error)) from error
+        return self
+
+
+class Defaults(_Part):
+    """Scoring options that suit this backbone; the caller may override each."""
+
+    degrees: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (1, 3, 5)
+    rscin: tuple[_Positive, ...] = Field(
+        (1, 2, 3), description="Neighbourhood sizes of RsCIN; empty: off"
+    )
+    interval: tuple[_Fraction, _Fraction] = (0.0, 0.3)
+
+    @field_validator("degrees")
+    @classmethod
+    def _odd(cls, degrees: tuple[int, ...]) -> tuple[int, ...]:
+        if any(degree % 2 == 0 for degree in degrees):
+            raise ValueError("degrees must be odd")
+        return degrees
+
+
+class Source(_Part):
+    """Where the network comes from; shown in reports."""
+
+    architecture: str = "unknown"
+    weights: str = "unknown"
+    licence: str = "unknown"
+
+
+class Manifest(_Part):
+    """The content of ``manifest.json``."""
+
+    schema_version: Literal[1] = 1
+    name: Annotated[str, Field(min_length=1)]
+    model: str = Field("model.onnx", description="The ONNX file, relative to the bundle")
+    input: InputSpec
+    outputs: Outputs
+    layers: tuple[int, ...] = Field((), description="Blocks behind the token outputs, 0-based")
+    defaults: Defaults = Defaults()
+    source: Source = Source()
+    files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
+        description="sha256 of every file of the bundle but the manifest itself"
+    )
+    tools: dict[str, str] = Field(default_factory=dict, description="Versions that made it")
+    parity: dict[str, float] | None = Field(
+        None, description="How closely the exported file follows the framework's model"
+    )
+
+    @model_validator(mode="after")
+    def _files_inside(self) -> Manifest:
+        for name in (self.model, *self.files):
+            path = PurePosixPath(name)
+            if path.is_absolute() or ".." in path.parts or "\\" in name:
+                raise ValueError(f'file "{name}" does not lie inside the bundle')
+        if self.model not in self.files:
+            raise ValueError(f'model "{self.model}" is not among the files')
+        return self
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check a bundle's manifest.
+
+    Raises
+    ------
+    BundleError
+        If it is missing, not JSON, of another schema version, or has wrong fields.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        content: Any = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise BundleError(f'"{folder}" is not a model bundle: it has no {MANIFEST_NAME}') from error
+    except (OSError, ValueError) as error:
+        raise BundleError(f'bundle "{folder}": {MANIFEST_NAME} cannot be read: {error}') from error
+    if not isinstance(content, dict):
+        raise BundleError(f'bundle "{folder}": {MANIFEST_NAME} is not a JSON object')
+    version = content.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise BundleError(
+            f'bundle "{folder}": schema_version is {version!r}, '
+            f"this zeroline reads {SCHEMA_VERSION}"
+        )
+    try:
+        # strict would refuse JSON's lists where tuples are declared, so JSON mode is used
+        return Manifest.model_validate_json(json.dumps(content))
+    except ValidationError as error:
+        problems = "; ".join(
+            f"{'.'.join(map(str, problem['loc'])) or 'manifest'}: {problem['msg']}"
+            for problem in error.errors()
+        )
+        raise BundleError(f'bundle "{folder}": {MANIFEST_NAME}: {problems}') from error

@@ -1,0 +1,100 @@
+"""Match distances between images: the product at the heart of MSM (MuSc §3.3, ALGORITHMS §2)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from .arrays import array_namespace, as_float32, is_cupy
+from .compiled import compiled_loops
+from .errors import ScoringError
+from .matching_plain import match_distances_plain
+
+PRECISIONS = ("fp32",)
+
+
+def match_distances(
+    features: Any,
+    /,
+    *,
+    ignore: Any = None,
+    groups: Any = None,
+    precision: str = "fp32",
+    threads: int | None = 1,
+    progress: Callable[[int], None] | None = None,
+) -> Any:
+    """Find, for every patch of every image, its distance to every other image.
+
+    ``d[i, p, j] = min over q of ‖F_i[p] - F_j[q]‖₂`` for j ≠ i.
+
+    Parameters
+    ----------
+    features : array, shape (N, P, C), float
+        Unit rows, as `lnamd` gives them; zero rows are allowed.
+    ignore : array, shape (N, P), bool, optional
+        Patches that nobody may match. Their own distances are still found.
+    groups : array, shape (N,), optional
+        Images that carry the same value do not match each other.
+    precision : {"fp32"}
+        Arithmetic of the product.
+    threads : int or None
+        Worker threads of the compiled form; None takes all cores.
+    progress : callable, optional
+        Called with 1 after each of the N images, from the thread that finished it.
+
+    Returns
+    -------
+    array, shape (N, P, N), float32
+        Distances from 0 to 2; inf on the diagonal, within a group, and where image j has
+        only ignored patches. On the device of `features`; not contiguous (patches vary
+        fastest in memory).
+
+    Raises
+    ------
+    ScoringError
+        For fewer than two images, an unknown precision, shapes that do not fit, or features
+        that hold NaN or inf (an integer minimum would pass over them in silence).
+
+    Notes
+    -----
+    Each unordered pair of images is multiplied once; row minima serve one image and column
+    minima the other. Distances under 0.1 are computed anew as ‖x - y‖, since ½‖x‖² + ½‖y‖² - x·y
+    cancels. The largest error seen against float64 is 1e-6.
+
+    Memory: 4·N²·P bytes for the result, 4·N·P·(C + 2) for the operand, and for each thread
+    4·P·(C + 2) and a tile of about 1 MB (more only where 128·P·4 is more).
+    """
+    if precision not in PRECISIONS:
+        raise ScoringError(f'precision is "{precision}", allowed: {", ".join(PRECISIONS)}')
+    features = as_float32(features, name="features", ndim=3)
+    xp = array_namespace(features)
+    images, patches, _ = features.shape
+    if images < 2:
+        raise ScoringError(f"{images} image(s): mutual scoring needs at least 2")
+    ignore = _checked(ignore, name="ignore", shape=(images, patches), xp=xp)
+    if ignore is not None:
+        ignore = ignore.astype(bool)
+    groups = _checked(groups, name="groups", shape=(images,), xp=xp)
+
+    loops = None if is_cupy(features) else compiled_loops()
+    if loops is None:
+        half_squared = match_distances_plain(features, ignore, groups, progress=progress)
+    else:
+        from .matching_cpu import half_squared_distances
+
+        half_squared = half_squared_distances(
+            features, ignore, groups, loops=loops, threads=threads, progress=progress
+        )
+    distances = xp.sqrt(xp.maximum(half_squared, 0, out=half_squared), out=half_squared)
+    distances *= xp.float32(2**0.5)
+    return distances.transpose(0, 2, 1)
+
+
+def _checked(array: Any, *, name: str, shape: tuple[int, ...], xp: Any) -> Any:
+    """Return an optional per-image array, or refuse its shape."""
+    if array is None:
+        return None
+    array = xp.asarray(array)
+    if array.shape != shape:
+        raise ScoringError(f"{name} has shape {tuple(array.shape)}, {shape} is expected")
+    return array

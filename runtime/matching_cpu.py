@@ -1,0 +1,115 @@
+"""Match distances on the CPU: small BLAS products whose minima are taken while in cache.
+
+The form of ALGORITHMS §6. A product of one image's rows with a block of other images fills a
+tile that stays in the L2 cache; one compiled pass takes its row and column minima.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .matching_operand import MARGIN, NEAR, left_rows, mark_unmatched, right_operand
+from .workers import run_in_threads, single_threaded_blas
+
+Float32 = npt.NDArray[np.float32]
+
+#: Bytes of a tile: small enough for an L2 cache, large enough for BLAS.
+TILE_BYTES = 1_000_000
+#: Fewer rows than this make BLAS slow, so a tile may be larger than TILE_BYTES.
+LEAST_ROWS = 128
+
+_NEAR_BITS = int(np.float32(NEAR).view(np.int32))
+
+
+def tile_shape(patches: int) -> tuple[int, int]:
+    """Return how many rows and how many images wide a tile is, for images of P patches."""
+    row_bytes = 4 * patches
+    most_rows = min(patches, max(LEAST_ROWS, TILE_BYTES // row_bytes))
+    parts = -(-patches // most_rows)
+    rows = -(-patches // parts)
+    return rows, max(1, TILE_BYTES // (rows * row_bytes))
+
+
+def half_squared_distances(
+    features: Float32,
+    ignore: npt.NDArray[np.bool_] | None,
+    groups: npt.NDArray[Any] | None,
+    *,
+    loops: Any,
+    threads: int | None,
+    progress: Callable[[int], None] | None = None,
+) -> Float32:
+    """Return ½‖x - y‖² of the best matches, shape (N, N, P), as [image, other image, patch]."""
+    images, patches, channels = features.shape
+    operand = right_operand(features, ignore)
+    half_squared = np.empty((images, images, patches), dtype=np.float32)
+    rows, block = tile_shape(patches)
+
+    def match_image(i: int) -> None:
+        tile = np.empty(rows * block * patches, dtype=np.float32)
+        # ignored rows are out of reach on both sides here; their own minima follow below
+        left = left_rows(features[i])
+        if ignore is not None:
+            left[:, channels] = operand[i, :, channels + 1]
+        for start in range(i + 1, images, block):
+            stop = min(start + block, images)
+            if groups is not None and (groups[start:stop] == groups[i]).all():
+                continue
+            columns = _minima(
+                left, operand[start:stop], half_squared[i, start:stop], tile, rows, loops
+            )
+            half_squared[start:stop, i] = columns.reshape(stop - start, patches)
+        if progress is not None:
+            progress(1)
+
+    def match_ignored(i: int) -> None:
+        tile = np.empty(rows * block * patches, dtype=np.float32)
+        left = left_rows(features[i], ignore[i]) if ignore is not None else features[i][:0]
+        minima = np.empty((block, len(left)), dtype=np.float32)
+        for start in range(0, images, block):
+            stop = min(start + block, images)
+            _minima(left, operand[start:stop], minima[: stop - start], tile, rows, loops)
+            half_squared[i, start:stop, ignore[i]] = minima[: stop - start].T  # type: ignore[index]
+
+    with single_threaded_blas():
+        run_in_threads(match_image, range(images), threads=threads)
+        if ignore is not None:
+            some = np.nonzero(ignore.any(axis=1))[0].tolist()
+            run_in_threads(match_ignored, some, threads=threads)
+    mark_unmatched(half_squared, groups)
+    return half_squared
+
+
+def _minima(
+    left: Float32, block: Float32, row_minima: Float32, tile: Float32, rows: int, loops: Any
+) -> Float32:
+    """Write (images, R) row minima of left·blockᵀ; return its (images·P,) column minima.
+
+    left : (R, C + 2); block : (images, P, C + 2); tile : scratch of at least rows·images·P.
+    """
+    images, patches, width = block.shape
+    right = block.reshape(images * patches, width)
+    columns = np.full(len(right), np.inf, dtype=np.float32)
+    tile_columns = np.empty_like(columns)
+    for start in range(0, len(left), rows):
+        part = left[start : start + rows]
+        product = tile[: len(part) * len(right)].reshape(len(part), len(right))
+        np.matmul(part, right.T, out=product)
+        least = loops.tile_minima(
+            product.view(np.int32),
+            images,
+            row_minima.view(np.int32),
+            start,
+            tile_columns.view(np.int32),
+        )
+        if least < _NEAR_BITS:
+            loops.refine_near(
+                product, images, part, right, width - 2, row_minima, start, tile_columns,
+                NEAR, MARGIN,
+            )  # fmt: skip
+        np.minimum(columns, tile_columns, out=columns)
+    return columns

@@ -1,0 +1,65 @@
+"""The augmented product that turns a matrix product into half squared distances.
+
+With h = ½‖x‖², the rows A = [x, h, 1] and B = [-y, 1, h] give A·B = ½‖x - y‖². Its minima need
+no further work per element, and non-negative floats order like their bit patterns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .arrays import array_namespace
+from .errors import ScoringError
+
+#: Distances under 0.1 are computed anew: ½·0.1².
+NEAR = 0.005
+#: What rounding may add to ½‖x - y‖² of unit rows, with room to spare (seen: under 5e-7).
+MARGIN = 4e-6
+#: Half squared distance of a patch that nobody may match; finite, so that no NaN arises.
+IGNORED = 1e30
+
+
+def right_operand(features: Any, ignore: Any) -> Any:
+    """Return B, shape (N, P, C + 2), with ignored patches out of everybody's reach.
+
+    Raises
+    ------
+    ScoringError
+        If a feature is NaN or inf; names the image.
+    """
+    xp = array_namespace(features)
+    images, patches, channels = features.shape
+    operand = xp.empty((images, patches, channels + 2), dtype=xp.float32)
+    xp.negative(features, out=operand[:, :, :channels])
+    operand[:, :, channels] = 1
+    for image in range(images):
+        half_norm = xp.float32(0.5) * (features[image] * features[image]).sum(axis=1)
+        if not bool(xp.isfinite(half_norm).all()):
+            raise ScoringError(f"the features of image {image} hold NaN or inf")
+        operand[image, :, channels + 1] = half_norm
+    if ignore is not None:
+        operand[:, :, channels + 1][ignore] = IGNORED
+    return operand
+
+
+def left_rows(features: Any, rows: Any = slice(None)) -> Any:
+    """Return A, shape (rows, C + 2), for one image's (P, C) features or some of its rows."""
+    xp = array_namespace(features)
+    chosen = features[rows]
+    channels = chosen.shape[1]
+    operand = xp.empty((len(chosen), channels + 2), dtype=xp.float32)
+    operand[:, :channels] = chosen
+    operand[:, channels] = xp.float32(0.5) * (chosen * chosen).sum(axis=1)
+    operand[:, channels + 1] = 1
+    return operand
+
+
+def mark_unmatched(half_squared: Any, groups: Any) -> None:
+    """Set inf, in place, where images of (N, N, P) distances do not match each other."""
+    xp = array_namespace(half_squared)
+    images = len(half_squared)
+    same = xp.eye(images, dtype=bool)
+    if groups is not None:
+        same |= groups[:, None] == groups[None, :]
+    half_squared[same] = xp.inf
+    half_squared[half_squared >= IGNORED / 2] = xp.inf

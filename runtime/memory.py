@@ -1,0 +1,36 @@
+"""How much memory a batch run takes, told before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def scoring_memory(
+    images: int, *, patches: int, channels: Sequence[int], class_channels: int, threads: int = 1
+) -> int:
+    """Return the peak of bytes that `score_tokens` holds, the tokens themselves included.
+
+    With N images, P patches, C_l channels of layer l, C the largest of them, D channels of the
+    class token and T threads::
+
+        4·N·P·ΣC_l + 4·N·D       tokens
+        + 4·N·P·(2·C + 2)        features and product operand of one layer and degree
+        + 4·N²·P                 match distances of one layer and degree
+        + N²·P + 4·N²            marks on them, image similarities
+        + T·(4·P·(C + 2) + max(1 MB, 512·P) + 13·P·N)   per thread
+        + 12·N·P                 patch scores
+
+    The network itself and the pictures being read come on top.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    widest = max(channels)
+    elements = images * patches
+    tokens = 4 * elements * sum(channels) + 4 * images * class_channels
+    features = 4 * elements * (2 * widest + 2)
+    distances = 5 * images * elements + 4 * images**2
+    per_thread = 4 * patches * (widest + 2) + max(1_000_000, 512 * patches) + 13 * elements
+    return tokens + features + distances + threads * per_thread + 12 * elements

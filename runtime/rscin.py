@@ -1,0 +1,71 @@
+"""RsCIN: re-scoring with constrained image-level neighbourhood (MuSc §3.4, ALGORITHMS §3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from .arrays import array_namespace, as_float32
+from .errors import ScoringError
+
+
+def rscin(
+    scores: Any,
+    class_tokens: Any,
+    /,
+    *,
+    neighbours: Sequence[int] = (1, 2, 3),
+    normalise: bool = True,
+) -> Any:
+    """Re-score each image by the scores of the images that look most like it.
+
+    Parameters
+    ----------
+    scores : array, shape (N,), float
+        Image scores.
+    class_tokens : array, shape (N, D), float (half precision too)
+        Unit class tokens.
+    neighbours : sequence of int
+        Window sizes m, the image itself included; results are averaged over them. An m over
+        N counts as N.
+    normalise : bool
+        True: scores are first scaled to [0, 1] over the set, as the authors do. False: they
+        keep their unit, so that a threshold means the same in every set. Both rank alike,
+        since the weights of a row sum to 1.
+
+    Returns
+    -------
+    array, shape (N,), float32
+        Constant scores give zeros with `normalise`, themselves without.
+
+    Raises
+    ------
+    ScoringError
+        For lengths that differ, an empty set, or a neighbourhood under 1.
+
+    References
+    ----------
+    MuSc (arXiv 2401.16753), section 3.4; ({1, 8, 9} is the authors' choice for VisA).
+    """
+    xp = array_namespace(scores)
+    scores = as_float32(scores, name="scores", ndim=1).astype(xp.float64)
+    tokens = as_float32(class_tokens, name="class_tokens", ndim=2)
+    count = len(scores)
+    if count == 0 or len(tokens) != count:
+        raise ScoringError(f"{count} score(s) and {len(tokens)} class token(s): as many, and at "
+                           "least one, are expected")  # fmt: skip
+    if not neighbours or min(neighbours) < 1:
+        raise ScoringError(f"neighbours is {tuple(neighbours)}, one or more numbers from 1 on "
+                           "are expected")  # fmt: skip
+    if normalise:
+        low, spread = scores.min(), scores.max() - scores.min()
+        scores = (scores - low) / xp.where(spread > 0, spread, 1.0)
+    similarity = tokens @ tokens.T
+    order = xp.argsort(-similarity, axis=1, kind="stable")[:, : min(max(neighbours), count)]
+    weights = xp.take_along_axis(similarity, order, axis=1).astype(xp.float64)
+    nearest = scores[order]
+    rescored = [
+        (weights[:, :m] * nearest[:, :m]).sum(axis=1) / weights[:, :m].sum(axis=1)
+        for m in neighbours
+    ]
+    return xp.stack(rescored).mean(axis=0).astype(xp.float32)

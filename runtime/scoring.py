@@ -1,0 +1,207 @@
+"""Score a set of images against each other: MuSc from tokens to image scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from .arrays import array_namespace
+from .bundle import Bundle
+from .errors import ScoringError
+from .frames import Frame
+from .grid import map_maximum
+from .interval import interval_average
+from .lnamd import lnamd
+from .matching import match_distances
+from .rscin import rscin as rescore
+from .tokens import TokenBuffer, Tokens
+
+#: Images that are prepared and embedded at once.
+BATCH = 8
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """Scores of a set of N images; all in distance units, higher is more anomalous.
+
+    Attributes
+    ----------
+    patch_scores : array, shape (N, P), float32
+        Mean over layers and degrees; rows of the g·g grid one after the other.
+    raw_scores : array, shape (N,), float32
+        Maximum of the map at the network's input size, before RsCIN.
+    scores : array, shape (N,), float32
+        After RsCIN; the raw scores where it is off.
+    consistent : array, shape (N,), bool
+        Images marked as carrying a recurring defect; False where that was not looked for.
+    """
+
+    patch_scores: Any
+    raw_scores: Any
+    scores: Any
+    consistent: Any
+
+
+def score_tokens(
+    tokens: Tokens,
+    /,
+    *,
+    size: int,
+    degrees: Sequence[int] = (1, 3, 5),
+    rscin: Sequence[int] = (1, 2, 3),
+    interval: tuple[float, float] = (0.0, 0.3),
+    groups: Any = None,
+    ignore: Any = None,
+    precision: str = "fp32",
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> ScoreResult:
+    """Score N images from their tokens (ALGORITHMS §1 to §3).
+
+    For each layer and degree: `lnamd`, `match_distances`, `interval_average`; the mean of
+    these is the patch score. Then `map_maximum` and `rscin`.
+
+    Parameters
+    ----------
+    tokens : Tokens
+        Of N ≥ 2 images, all finite.
+    size : int
+        Side S of the maps whose maximum is the image score, in pixels.
+    degrees : sequence of odd int
+        Neighbourhood sizes of LNAMD.
+    rscin : sequence of int
+        Neighbourhood sizes of RsCIN; empty: off.
+    interval : (float, float)
+        Part of the sorted distances that is averaged.
+    groups, ignore, precision
+        See `match_distances`.
+    threads : int or None
+        Worker threads on the CPU; None takes all cores.
+    progress : callable, optional
+        Called with 1 as each image of each layer and degree is done: N·L·R times.
+
+    Returns
+    -------
+    ScoreResult
+        On the device of the tokens.
+
+    Raises
+    ------
+    ScoringError
+        For fewer than two images, tokens that are not finite, or options out of range.
+
+    Notes
+    -----
+    Memory: `memory.scoring_memory` has the formula.
+    """
+    images = len(tokens)
+    if images < 2:
+        raise ScoringError(f"{images} image(s): mutual scoring needs at least 2")
+    if not degrees:
+        raise ScoringError("degrees is empty, at least one odd number is expected")
+    bad = np.nonzero(~tokens.finite())[0]
+    if bad.size:
+        raise ScoringError(f"the tokens of image {bad[0]} hold NaN or inf ({bad.size} such image(s))")
+    xp = array_namespace(tokens.class_tokens)
+    low, high = interval
+    total = xp.zeros(tokens.layers[0].shape[:2], dtype=xp.float64)
+    for layer in tokens.layers:
+        for degree in degrees:
+            features = lnamd(layer, degree=degree, threads=threads)
+            distances = match_distances(
+                features,
+                ignore=ignore,
+                groups=groups,
+                precision=precision,
+                threads=threads,
+                progress=progress,
+            )
+            total += interval_average(distances, low=low, high=high)
+    patch_scores = (total / (len(tokens.layers) * len(degrees))).astype(xp.float32)
+    raw_scores = map_maximum(patch_scores, size=size)
+    scores = raw_scores
+    if rscin:
+        scores = rescore(raw_scores, tokens.class_tokens, neighbours=rscin, normalise=False)
+    return ScoreResult(patch_scores, raw_scores, scores, xp.zeros(images, dtype=bool))
+
+
+def embed_images(images: Iterable[Frame], bundle: Bundle, /) -> Tokens:
+    """Run the network over frames, `BATCH` at a time.
+
+    Parameters
+    ----------
+    images : iterable of arrays, shape (H, W, 3), uint8
+        BGR; sizes may differ. Only one batch of them is held.
+    bundle : Bundle
+
+    Returns
+    -------
+    Tokens
+        Of all images, in their order.
+    """
+    source = iter(images)
+    parts = []
+    while batch := list(islice(source, BATCH)):
+        parts.append(bundle.embed(np.stack([bundle.prepare(frame) for frame in batch])))
+    buffer = TokenBuffer(sum(map(len, parts)))
+    for part in parts:
+        buffer.append(part)
+    tokens = buffer.tokens()
+    if tokens is None:
+        raise ScoringError("0 image(s): mutual scoring needs at least 2")
+    return tokens
+
+
+def score_images(
+    images: Iterable[Frame],
+    bundle: Bundle,
+    /,
+    *,
+    groups: Any = None,
+    ignore: Any = None,
+    degrees: Sequence[int] | None = None,
+    rscin: Sequence[int] | None = None,
+    interval: tuple[float, float] | None = None,
+    precision: str = "fp32",
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> ScoreResult:
+    """Score N images as one set (MuSc, arXiv 2401.16753).
+
+    Parameters
+    ----------
+    images : iterable of arrays, shape (H, W, 3), uint8
+        BGR frames; sizes may differ, at least two.
+    bundle : Bundle
+        From `load_bundle`; its manifest has the defaults of what is not given here.
+    groups, ignore, degrees, rscin, interval, precision, threads, progress
+        See `score_tokens`.
+
+    Returns
+    -------
+    ScoreResult
+
+    Raises
+    ------
+    FrameError
+        For a frame that is not uint8 BGR.
+    ScoringError
+        See `score_tokens`.
+    """
+    defaults = bundle.manifest.defaults
+    return score_tokens(
+        embed_images(images, bundle),
+        size=bundle.size,
+        degrees=defaults.degrees if degrees is None else degrees,
+        rscin=defaults.rscin if rscin is None else rscin,
+        interval=defaults.interval if interval is None else interval,
+        groups=groups,
+        ignore=ignore,
+        precision=precision,
+        threads=threads,
+        progress=progress,
+    )

@@ -1,0 +1,79 @@
+"""What a backbone gives for a set of images: patch tokens by layer, and class tokens."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .arrays import array_namespace
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Outputs of the backbone for N images.
+
+    Attributes
+    ----------
+    layers : tuple of arrays, each of shape (N, P, C_l), float32
+        Patch tokens, without a class token, in the order of the layers.
+    class_tokens : array, shape (N, D), float
+        Rows of unit length.
+    """
+
+    layers: tuple[Any, ...]
+    class_tokens: Any
+
+    def __len__(self) -> int:
+        return len(self.class_tokens)
+
+    def finite(self) -> npt.NDArray[np.bool_]:
+        """Return, for each image, whether all its tokens are finite; shape (N,), on the host."""
+        xp = array_namespace(self.class_tokens)
+        good = xp.isfinite(self.class_tokens).all(axis=1)
+        for layer in self.layers:
+            good &= xp.isfinite(layer).all(axis=(1, 2))
+        return np.asarray(good.get() if xp is not np else good)
+
+    def select(self, which: Any) -> Tokens:
+        """Return the tokens of some images; `which` is a slice, a mask or indices."""
+        return Tokens(tuple(layer[which] for layer in self.layers), self.class_tokens[which])
+
+
+class TokenBuffer:
+    """Collects the tokens of up to `capacity` images without a second copy of them.
+
+    Room is taken when the first batch shows shapes and library, and only what is filled is
+    ever touched.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self._capacity = capacity
+        self._filled = 0
+        self._room: Tokens | None = None
+
+    def append(self, batch: Tokens) -> None:
+        """Add a batch's images behind those already here."""
+        if self._room is None:
+            xp = array_namespace(batch.class_tokens)
+            self._room = Tokens(
+                tuple(
+                    xp.empty((self._capacity, *layer.shape[1:]), dtype=xp.float32)
+                    for layer in batch.layers
+                ),
+                xp.empty((self._capacity, batch.class_tokens.shape[1]), dtype=xp.float32),
+            )
+        place = slice(self._filled, self._filled + len(batch))
+        for room, layer in zip(self._room.layers, batch.layers, strict=True):
+            room[place] = layer
+        self._room.class_tokens[place] = batch.class_tokens
+        self._filled += len(batch)
+
+    def __len__(self) -> int:
+        return self._filled
+
+    def tokens(self) -> Tokens | None:
+        """Return what was collected, as views; None where nothing was."""
+        return None if self._room is None else self._room.select(slice(0, self._filled))
