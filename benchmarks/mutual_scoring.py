@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from threadpoolctl import threadpool_info, threadpool_limits
+
 from zeroline.runtime import interval_average, lnamd, match_distances
 from zeroline.runtime.workers import run_in_threads
 

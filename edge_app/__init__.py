@@ -1,1 +1,1 @@
-"""x."""
+"""The program around the scores: sources, commands, overlays, reports, outputs."""

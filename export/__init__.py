@@ -1,1 +1,1 @@
-"""x."""
+"""Offline, on a workstation: a backbone becomes a bundle that the runtime trusts."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import (
+from zeroline.runtime.errors import (
     BundleError,
     DeviceError,
     FrameError,
@@ -17,21 +17,21 @@ from .errors import (
     ScoringError,
     ZerolineError,
 )
-from .grid import anomaly_map, map_maximum
-from .interval import interval_average
+from zeroline.runtime.grid import anomaly_map, map_maximum
+from zeroline.runtime.interval import interval_average
 
 # at once, not when first used: a function named like its module would else be hidden by it
-from .lnamd import lnamd
-from .matching import match_distances
-from .memory import scoring_memory
-from .rscin import rscin
-from .threshold import auto_threshold
-from .tokens import Tokens
+from zeroline.runtime.lnamd import lnamd
+from zeroline.runtime.matching import match_distances
+from zeroline.runtime.memory import scoring_memory
+from zeroline.runtime.rscin import rscin
+from zeroline.runtime.threshold import auto_threshold
+from zeroline.runtime.tokens import Tokens
 
 if TYPE_CHECKING:
-    from .bundle import Bundle, load_bundle
-    from .frames import to_bgr8
-    from .scoring import ScoreResult, score_images, score_tokens
+    from zeroline.runtime.bundle import Bundle, load_bundle
+    from zeroline.runtime.frames import to_bgr8
+    from zeroline.runtime.scoring import ScoreResult, score_images, score_tokens
 
 _LATER = {  # what needs pydantic or Pillow
     "Bundle": "bundle",

@@ -40,7 +40,7 @@ def as_float32(array: Any, /, *, name: str, ndim: int) -> Any:
     ScoringError
         If `array` is not a real floating array or has another number of dimensions.
     """
-    from .errors import ScoringError
+    from zeroline.runtime.errors import ScoringError
 
     xp = array_namespace(array)
     array = xp.asarray(array)

@@ -10,12 +10,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from .errors import BundleError
-from .frames import Frame
-from .manifest import Manifest, read_manifest
-from .preprocess import prepare
-from .session import OnnxRuntimeSession, Session
-from .tokens import Tokens
+from zeroline.runtime.errors import BundleError
+from zeroline.runtime.frames import Frame
+from zeroline.runtime.manifest import Manifest, read_manifest
+from zeroline.runtime.preprocess import prepare
+from zeroline.runtime.session import OnnxRuntimeSession, Session
+from zeroline.runtime.tokens import Tokens
 
 #: Bundles that come with the package are folders here, found by their name.
 BUNDLED = Path(__file__).parent / "models"

@@ -18,7 +18,7 @@ def compiled_loops() -> Any:
         import numba  # noqa: F401 - the guard for the import below
     except ModuleNotFoundError:
         return None
-    from . import loops
+    from zeroline.runtime import loops
 
     module: ModuleType = loops
     return module

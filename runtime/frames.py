@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .errors import FrameError
+from zeroline.runtime.errors import FrameError
 
 Frame = npt.NDArray[np.uint8]
 
@@ -43,9 +43,7 @@ def to_bgr8(pixels: npt.NDArray[Any], /, *, white_level: int | None = None) -> F
     if pixels.dtype not in (np.uint8, np.uint16):
         raise FrameError(f"frame has dtype {pixels.dtype}, uint8 or uint16 is expected")
     if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] not in (1, 3, 4)):
-        raise FrameError(
-            f"frame has shape {pixels.shape}, (H, W) or (H, W, 1, 3 or 4) is expected"
-        )
+        raise FrameError(f"frame has shape {pixels.shape}, (H, W) or (H, W, 1, 3 or 4) is expected")
     if pixels.size == 0:
         raise FrameError(f"frame has shape {pixels.shape}: it holds no pixel")
     largest = int(np.iinfo(pixels.dtype).max)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import array_namespace, as_float32
-from .errors import ScoringError
+from zeroline.runtime.arrays import array_namespace, as_float32
+from zeroline.runtime.errors import ScoringError
 
 
 def grid_side(patches: int) -> int:
@@ -37,9 +37,9 @@ def _interpolation_matrix(side: int, size: int) -> np.ndarray[Any, np.dtype[np.f
     rows = np.arange(size)
     np.add.at(weights, (rows, lower), 1.0 - fraction)
     np.add.at(weights, (rows, upper), fraction)
-    weights = weights.astype(np.float32)
-    weights.setflags(write=False)
-    return weights
+    single = weights.astype(np.float32)
+    single.setflags(write=False)
+    return single
 
 
 def anomaly_map(patch_scores: Any, /, *, size: int) -> Any:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .arrays import array_namespace, as_float32
-from .errors import ScoringError
+from zeroline.runtime.arrays import array_namespace, as_float32
+from zeroline.runtime.errors import ScoringError
 
 
 def interval_bounds(count: int, *, low: float, high: float) -> tuple[int, int]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from .arrays import array_namespace, as_float32, is_cupy
-from .compiled import compiled_loops
-from .errors import ScoringError
-from .grid import grid_side
-from .workers import run_in_threads
+from zeroline.runtime.arrays import array_namespace, as_float32, is_cupy
+from zeroline.runtime.compiled import compiled_loops
+from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.grid import grid_side
+from zeroline.runtime.workers import run_in_threads
 
 
 def lnamd(tokens: Any, /, *, degree: int, threads: int | None = 1) -> Any:

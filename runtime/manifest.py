@@ -8,8 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from .errors import BundleError, ScoringError
-from .grid import grid_side
+from zeroline.runtime.errors import BundleError, ScoringError
+from zeroline.runtime.grid import grid_side
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
@@ -88,7 +88,7 @@ class Defaults(_Part):
 
     degrees: Annotated[tuple[_Positive, ...], Field(min_length=1)] = (1, 3, 5)
     rscin: tuple[_Positive, ...] = Field(
-        (1, 2, 3), description="Neighbourhood sizes of RsCIN; empty: off"
+        default=(1, 2, 3), description="Neighbourhood sizes of RsCIN; empty: off"
     )
     interval: tuple[_Fraction, _Fraction] = (0.0, 0.3)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .arrays import array_namespace, as_float32, is_cupy
-from .compiled import compiled_loops
-from .errors import ScoringError
-from .matching_plain import match_distances_plain
+from zeroline.runtime.arrays import array_namespace, as_float32, is_cupy
+from zeroline.runtime.compiled import compiled_loops
+from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.matching_plain import match_distances_plain
 
 PRECISIONS = ("fp32",)
 
@@ -80,7 +80,7 @@ def match_distances(
     if loops is None:
         half_squared = match_distances_plain(features, ignore, groups, progress=progress)
     else:
-        from .matching_cpu import half_squared_distances
+        from zeroline.runtime.matching_cpu import half_squared_distances
 
         half_squared = half_squared_distances(
             features, ignore, groups, loops=loops, threads=threads, progress=progress

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .matching_operand import MARGIN, NEAR, left_rows, mark_unmatched, right_operand
-from .workers import run_in_threads, single_threaded_blas
+from zeroline.runtime.matching_operand import MARGIN, NEAR, left_rows, mark_unmatched, right_operand
+from zeroline.runtime.workers import run_in_threads
 
 Float32 = npt.NDArray[np.float32]
 
@@ -75,11 +75,10 @@ def half_squared_distances(
             _minima(left, operand[start:stop], minima[: stop - start], tile, rows, loops)
             half_squared[i, start:stop, ignore[i]] = minima[: stop - start].T  # type: ignore[index]
 
-    with single_threaded_blas():
-        run_in_threads(match_image, range(images), threads=threads)
-        if ignore is not None:
-            some = np.nonzero(ignore.any(axis=1))[0].tolist()
-            run_in_threads(match_ignored, some, threads=threads)
+    run_in_threads(match_image, range(images), threads=threads, blas=True)
+    if ignore is not None:
+        some = np.nonzero(ignore.any(axis=1))[0].tolist()
+        run_in_threads(match_ignored, some, threads=threads, blas=True)
     mark_unmatched(half_squared, groups)
     return half_squared
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .arrays import array_namespace
-from .errors import ScoringError
+from zeroline.runtime.arrays import array_namespace
+from zeroline.runtime.errors import ScoringError
 
 #: Distances under 0.1 are computed anew: ½·0.1².
 NEAR = 0.005

@@ -5,8 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from .arrays import array_namespace
-from .matching_operand import IGNORED, NEAR, left_rows, mark_unmatched, right_operand
+from zeroline.runtime.arrays import array_namespace
+from zeroline.runtime.matching_operand import (
+    IGNORED,
+    NEAR,
+    left_rows,
+    mark_unmatched,
+    right_operand,
+)
 
 #: Elements of the similarity tile that one step may hold.
 _TILE_ELEMENTS = 2**24

@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from .errors import FrameError
-from .frames import Frame
-from .manifest import InputSpec
+from zeroline.runtime.errors import FrameError
+from zeroline.runtime.frames import Frame
+from zeroline.runtime.manifest import InputSpec
 
 _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,

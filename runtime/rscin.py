@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from .arrays import array_namespace, as_float32
-from .errors import ScoringError
+from zeroline.runtime.arrays import array_namespace, as_float32
+from zeroline.runtime.errors import ScoringError
 
 
 def rscin(

@@ -9,16 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import array_namespace
-from .bundle import Bundle
-from .errors import ScoringError
-from .frames import Frame
-from .grid import map_maximum
-from .interval import interval_average
-from .lnamd import lnamd
-from .matching import match_distances
-from .rscin import rscin as rescore
-from .tokens import TokenBuffer, Tokens
+from zeroline.runtime.arrays import array_namespace
+from zeroline.runtime.bundle import Bundle
+from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.frames import Frame
+from zeroline.runtime.grid import map_maximum
+from zeroline.runtime.interval import interval_average
+from zeroline.runtime.lnamd import lnamd
+from zeroline.runtime.matching import match_distances
+from zeroline.runtime.rscin import rscin as rescore
+from zeroline.runtime.tokens import TokenBuffer, Tokens
 
 #: Images that are prepared and embedded at once.
 BATCH = 8
@@ -105,7 +105,9 @@ def score_tokens(
         raise ScoringError("degrees is empty, at least one odd number is expected")
     bad = np.nonzero(~tokens.finite())[0]
     if bad.size:
-        raise ScoringError(f"the tokens of image {bad[0]} hold NaN or inf ({bad.size} such image(s))")
+        raise ScoringError(
+            f"the tokens of image {bad[0]} hold NaN or inf ({bad.size} such image(s))"
+        )
     xp = array_namespace(tokens.class_tokens)
     low, high = interval
     total = xp.zeros(tokens.layers[0].shape[:2], dtype=xp.float64)

@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from .errors import BundleError, DeviceError, MissingExtraError
-from .workers import thread_count
+from zeroline.runtime.errors import BundleError, DeviceError, MissingExtraError
+from zeroline.runtime.workers import thread_count
 
 #: Execution providers in order of preference, by the name of the device.
 PROVIDERS: Mapping[str, tuple[str, ...]] = {
@@ -107,7 +107,7 @@ class OnnxRuntimeSession:
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         self.device = next(name for name, p in PROVIDERS.items() if p[0] == self.providers[0])
         if self.device != wanted:
-            told = f'{PROVIDERS[wanted][0]} was asked for, {self.providers[0]} is in use'
+            told = f"{PROVIDERS[wanted][0]} was asked for, {self.providers[0]} is in use"
             if device != "auto":
                 raise DeviceError(told)
             warnings.warn(told, ProviderWarning, stacklevel=2)
@@ -123,7 +123,9 @@ class OnnxRuntimeSession:
             values = self._session.run(list(self.outputs), {name: images})
         except _failures() as error:
             first_line = str(error).strip().splitlines()[0]
-            raise BundleError(f"the model failed on {images.shape[0]} image(s): {first_line}") from error
+            raise BundleError(
+                f"the model failed on {images.shape[0]} image(s): {first_line}"
+            ) from error
         return dict(zip(self.outputs, values, strict=True))
 
 

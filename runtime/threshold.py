@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import to_host
-from .errors import ScoringError
+from zeroline.runtime.arrays import to_host
+from zeroline.runtime.errors import ScoringError
 
 
 def auto_threshold(scores: Any, /, *, false_alarm_rate: float = 0.01) -> float:

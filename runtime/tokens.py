@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .arrays import array_namespace
+from zeroline.runtime.arrays import array_namespace
 
 
 @dataclass(frozen=True)

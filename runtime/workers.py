@@ -11,18 +11,21 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TypeVar
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
 
-from .errors import ScoringError
+from zeroline.runtime.errors import ScoringError
 
 Item = TypeVar("Item")
 
-_blas_lock = threading.Lock()
-_blas_users = 0
-_blas_limit = None
+
+class _Nothing:
+    """Stands for the end of the items, which may themselves be None."""
+
+
+_NOTHING = _Nothing()
 
 
 def thread_count(threads: int | None) -> int:
@@ -36,35 +39,89 @@ def thread_count(threads: int | None) -> int:
     return threads
 
 
+class _BlasHold:
+    """Holds BLAS to one thread in the whole process while anybody wants it.
+
+    With the pthreads build of OpenBLAS, the one in NumPy's wheels, the number belongs to the
+    process, and threadpoolctl lets only the thread that set it change it again. So one thread of
+    our own sets it for the first caller and restores it after the last, and then ends.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+        self._owner: ThreadPoolExecutor | None = None
+        self._limit: Any = None
+
+    def enter(self) -> None:
+        """Set the limit for the first one in."""
+        with self._lock:
+            if self._owner is None:
+                self._owner = ThreadPoolExecutor(1, thread_name_prefix="zeroline-blas")
+                self._limit = self._owner.submit(_limit_blas).result()
+            self._users += 1
+
+    def leave(self) -> None:
+        """Restore it after the last one out."""
+        with self._lock:
+            self._users -= 1
+            if self._users == 0 and self._owner is not None:
+                self._owner.submit(self._limit.restore_original_limits).result()
+                self._owner.shutdown()
+                self._owner = self._limit = None
+
+
+_blas_hold = _BlasHold()
+
+
+def _limit_blas() -> Any:
+    return ThreadpoolController().limit(limits=1, user_api="blas")
+
+
 @contextmanager
 def single_threaded_blas() -> Iterator[None]:
-    """Hold BLAS to one thread while at least one caller is inside.
+    """Hold BLAS to one thread, for the process and for this thread, while inside.
 
-    The number of BLAS threads belongs to the process, not to a caller. So the first one in
-    sets it and the last one out restores it; two scorers at once cannot leave it at one.
+    Two scorers at once do not restore it under each other. This thread's own limit is for BLAS
+    builds on OpenMP, where the number belongs to a thread; `run_in_threads` does the same for
+    its workers.
     """
-    global _blas_users, _blas_limit  # noqa: PLW0603 - the setting itself is the process's
-    with _blas_lock:
-        if _blas_users == 0:
-            _blas_limit = ThreadpoolController().limit(limits=1, user_api="blas")
-        _blas_users += 1
+    _blas_hold.enter()
     try:
-        yield
+        with _limit_blas():
+            yield
     finally:
-        with _blas_lock:
-            _blas_users -= 1
-            if _blas_users == 0 and _blas_limit is not None:
-                _blas_limit.restore_original_limits()
-                _blas_limit = None
+        _blas_hold.leave()
 
 
 def run_in_threads(
-    work: Callable[[Item], None], items: Iterable[Item], /, *, threads: int | None
+    work: Callable[[Item], None],
+    items: Iterable[Item],
+    /,
+    *,
+    threads: int | None,
+    blas: bool = False,
 ) -> None:
     """Call `work` on every item, on `threads` threads; the first exception ends it all.
 
-    Items are handed out in order, one at a time, so put the large ones first.
+    Items are handed out in order, one at a time, so put the large ones first. `blas`: the work
+    is made of matrix products, and BLAS is held to one thread meanwhile.
     """
+    if blas:
+        with single_threaded_blas():
+            _run(work, items, threads=threads, limit=_limit_blas)
+    else:
+        _run(work, items, threads=threads, limit=nullcontext)
+
+
+def _run(
+    work: Callable[[Item], None],
+    items: Iterable[Item],
+    *,
+    threads: int | None,
+    limit: Callable[[], AbstractContextManager[Any]],
+) -> None:
+    """Run the items on threads that each work inside `limit()`."""
     workers = thread_count(threads)
     if workers == 1:
         for item in items:
@@ -75,17 +132,17 @@ def run_in_threads(
     stop = threading.Event()
 
     def drain() -> None:
-        while not stop.is_set():
-            with hand_out:
-                try:
-                    item = next(pending)
-                except StopIteration:
-                    return
-            try:
-                work(item)
-            except BaseException:
-                stop.set()
-                raise
+        try:
+            with limit():
+                while not stop.is_set():
+                    with hand_out:
+                        item = next(pending, _NOTHING)
+                    if isinstance(item, _Nothing):
+                        return
+                    work(item)
+        except BaseException:
+            stop.set()
+            raise
 
     with ThreadPoolExecutor(workers, thread_name_prefix="zeroline") as pool:
         futures = [pool.submit(drain) for _ in range(workers)]

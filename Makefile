@@ -1,0 +1,31 @@
+# Everything runs in an environment of its own, .venv, made on first use.
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin
+
+.PHONY: test lint types unit environment clean
+
+## environment, lint, types, tests: what CI does
+test: lint types unit
+
+environment: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --upgrade pip
+	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+lint: environment
+	$(RUN)/ruff check .
+	$(RUN)/ruff format --check .
+
+types: environment
+	$(RUN)/mypy
+	$(RUN)/mypy tests
+
+unit: environment
+	$(RUN)/pytest $(PYTEST_ARGS)
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,0 +1,65 @@
+"""The command ``zeroline``: commands are imported when they are called.
+
+Exit codes: 0 done, 1 failed or something was left out, 2 wrong usage. Errors are one line; the
+traceback comes with ``--debug``.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+from zeroline.runtime.errors import ZerolineError
+
+_COMMANDS = {
+    "evaluate": "zeroline.edge_app.commands.evaluate:evaluate",
+    "export": "zeroline.edge_app.commands.export:export",
+    "score": "zeroline.edge_app.commands.score:score",
+}
+
+
+class CommandGroup(click.Group):
+    """Finds commands by name, and turns every error of zeroline's into one line."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return all commands' names."""
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command."""
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, name = _COMMANDS[cmd_name].partition(":")
+        command: click.Command = getattr(import_module(module), name)
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; its errors become one line and exit code 1."""
+        try:
+            return super().invoke(ctx)
+        except (ZerolineError, OSError, MemoryError) as error:
+            if ctx.meta.get("zeroline.debug"):
+                raise
+            message = str(error) or "out of memory"
+            raise click.ClickException(" ".join(message.split())) from error
+
+
+def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta["zeroline.debug"] = True  # `meta` is shared by a command and its group
+
+
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, callback=_remember_debug,
+    help="Show the traceback of an error.",
+)  # fmt: skip
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("zeroline"), prog_name="zeroline")
+@debug_option
+def main() -> None:
+    """Find defects with no training and no labels: OK/NG with a picture of why."""

@@ -1,0 +1,147 @@
+"""``zeroline evaluate``: how well defects are found on labelled folders."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from zeroline.edge_app.cli import debug_option
+from zeroline.edge_app.options import ScoreOptions, scoring_options, take_options
+
+if TYPE_CHECKING:
+    from zeroline.edge_app.datasets import Dataset
+    from zeroline.edge_app.embedding import Problem
+    from zeroline.edge_app.progress import Bars
+    from zeroline.runtime.bundle import Bundle
+
+_COLUMNS = {
+    "image_auroc": "image\nAUROC",
+    "image_f1max": "image\nF1max",
+    "image_ap": "image\nAP",
+    "pixel_auroc": "pixel\nAUROC",
+    "pixel_f1max": "pixel\nF1max",
+    "pixel_ap": "pixel\nAP",
+    "aupro": "AUPRO",
+}
+
+Figures = dict[str, Any]
+
+
+@click.command()
+@click.argument("datasets", nargs=-1, required=True, type=click.Path(path_type=Path))
+@scoring_options
+@debug_option
+def evaluate(datasets: tuple[Path, ...], output: Path, **values: Any) -> None:
+    """Measure on labelled folders in the layout of MVTec AD, VisA or BTAD.
+
+    Prints a table and writes metrics.json, and verdicts.json with the false alarms and the
+    recall at the threshold.
+    """
+    from zeroline.edge_app.datasets import find_datasets
+    from zeroline.edge_app.output import prepare_folder, whole_file
+    from zeroline.edge_app.progress import progress_bars
+
+    options = take_options(values)
+    opened = find_datasets(datasets)
+    prepare_folder(output)
+    metrics: dict[str, Figures] = {}
+    verdicts: dict[str, Figures] = {}
+    problems: list[Problem] = []
+    with options.open_bundle() as bundle, progress_bars() as bars:
+        for dataset in opened:
+            figures, at_threshold, left_out = _evaluate_one(dataset, bundle, options, bars)
+            metrics[dataset.name], verdicts[dataset.name] = figures, at_threshold
+            problems += left_out
+            for name, content in (("metrics.json", metrics), ("verdicts.json", verdicts)):
+                with whole_file(output / name) as file:
+                    json.dump(content, file, indent=1)
+                    file.write("\n")
+    _print_table(metrics, verdicts)
+    for dataset in opened:
+        if not dataset.has_masks:
+            click.echo(f"warning: {dataset.name}: masks are missing, no pixel metrics", err=True)
+    for problem in problems:
+        click.echo(f"left out: {problem.name}: {problem.reason}", err=True)
+    if problems:
+        click.echo(f"{len(problems)} image(s) left out", err=True)
+        raise click.exceptions.Exit(1)
+
+
+def _evaluate_one(
+    dataset: Dataset, bundle: Bundle, options: ScoreOptions, bars: Bars
+) -> tuple[Figures, Figures, list[Problem]]:
+    """Score one data set; return its metrics, its verdicts in figures, and what was left out."""
+    import numpy as np
+
+    from zeroline.edge_app.datasets import read_mask
+    from zeroline.edge_app.embedding import Problem
+    from zeroline.edge_app.metrics import set_metrics
+    from zeroline.edge_app.scoring import score_files
+    from zeroline.runtime.grid import anomaly_map
+
+    samples = {sample.file.name: sample for sample in dataset.samples}
+
+    def labelled_bars(text: str, total: int) -> Any:
+        return bars(f"{dataset.name}: {text}", total)
+
+    scored = score_files([s.file for s in dataset.samples], bundle, options, labelled_bars)
+    results = scored.results
+    used = [samples[r.file.name] for r in results]
+    defective = np.array([s.defective for s in used])
+    masks = maps = None
+    if dataset.has_masks:
+        masks = [read_mask(s.mask, size=bundle.size) for s in used]
+        maps = anomaly_map(np.stack([r.patch_scores for r in results]), size=bundle.size)
+    figures = set_metrics(
+        defective,
+        np.array([r.score for r in results]),
+        np.array([r.raw_score for r in results]),
+        masks=masks,
+        maps=maps,
+    )
+    ng = np.array([r.verdict == "NG" for r in results])
+    at_threshold = {
+        "good": int((~defective).sum()),
+        "false_alarms": int((ng & ~defective).sum()),
+        "defective": int(defective.sum()),
+        "found": int((ng & defective).sum()),
+        "thresholds": sorted({r.threshold for r in results}),
+    }
+    left_out = [Problem(f"{dataset.name}/{p.name}", p.reason) for p in scored.problems]
+    return figures, at_threshold, left_out
+
+
+def _print_table(metrics: dict[str, Figures], verdicts: dict[str, Figures]) -> None:
+    """Print the figures, one line a data set, and their mean."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1))
+    table.add_column("data set", overflow="fold", min_width=20)
+    for heading in (*_COLUMNS.values(), "false\nalarms", "found"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, figures in metrics.items():
+        counts = verdicts[name]
+        table.add_row(
+            name,
+            *(_three_digits(figures[key]) for key in _COLUMNS),
+            f"{counts['false_alarms']}/{counts['good']}",
+            f"{counts['found']}/{counts['defective']}",
+        )
+    if len(metrics) > 1:
+        known = {key: [f[key] for f in metrics.values() if f[key] is not None] for key in _COLUMNS}
+        means = [sum(v) / len(v) if v else None for v in known.values()]
+        table.add_section()
+        table.add_row("mean", *map(_three_digits, means), "", "")
+    console = Console()
+    if not console.is_terminal:
+        console.width = 200  # a file has no edge to fold names at
+    console.print(table)
+
+
+def _three_digits(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

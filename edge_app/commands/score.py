@@ -1,0 +1,80 @@
+"""``zeroline score``: a folder of images in; scores, overlays and a report out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from zeroline.edge_app.cli import debug_option
+from zeroline.edge_app.options import scoring_options, take_options
+
+#: With fewer images than this each score rests on one or two comparisons.
+FEW_IMAGES = 5
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
+@scoring_options
+@click.option("--maps", is_flag=True, help="Also write each image's patch scores as maps/*.npy.")
+@click.option("--overlays", type=click.Choice(["all", "ng", "none"]), default="all",
+              show_default=True, help="Which overlays are written.")  # fmt: skip
+@debug_option
+def score(paths: tuple[Path, ...], output: Path, maps: bool, overlays: str, **values: Any) -> None:
+    """Score images and folders as one set.
+
+    Writes scores.csv, overlays/*.png and report.html. Images that cannot be used are named and
+    left out; the exit code is then 1.
+    """
+    from zeroline.edge_app.images import find_images
+    from zeroline.edge_app.output import prepare_folder
+    from zeroline.edge_app.pictures import write_overlays
+    from zeroline.edge_app.progress import progress_bars
+    from zeroline.edge_app.report import write_report
+    from zeroline.edge_app.results import write_csv, write_maps
+    from zeroline.edge_app.scoring import score_files
+
+    options = take_options(values)
+    files = find_images(paths)
+    prepare_folder(output)
+    with options.open_bundle() as bundle, progress_bars() as bars:
+        scored = score_files(files, bundle, options, bars)
+        settings = options.described(bundle)
+        results = scored.results
+        # what is smallest and matters most is written first
+        write_csv(results, output / "scores.csv")
+        if maps:
+            write_maps(results, output / "maps")
+        pictures = write_overlays(
+            results,
+            output / "overlays",
+            which=overlays,
+            false_alarm_rate=options.false_alarm_rate,
+            white_level=options.white_level,
+            threads=options.threads,
+            progress=bars("drawing", len(results)),
+        )
+        write_report(
+            output / "report.html",
+            results,
+            pictures=pictures,
+            problems=scored.problems,
+            settings=settings,
+            title=", ".join(path.resolve().name for path in paths),
+        )
+    if len(results) < FEW_IMAGES:
+        click.echo(
+            f"warning: {len(results)} images: with so few each score rests on one or two "
+            f"comparisons, and the threshold on next to nothing; {FEW_IMAGES} or more are better",
+            err=True,
+        )
+    ng = sum(result.verdict == "NG" for result in results)
+    click.echo(f"{len(results)} images: {len(results) - ng} OK, {ng} NG")
+    for name in ("scores.csv", "report.html"):
+        click.echo(f"  {output / name}")
+    for problem in scored.problems:
+        click.echo(f"left out: {problem.name}: {problem.reason}", err=True)
+    if scored.problems:
+        click.echo(f"{len(scored.problems)} image(s) left out", err=True)
+        raise click.exceptions.Exit(1)

@@ -1,0 +1,172 @@
+"""The options that `score` and `evaluate` share, and what they mean for a bundle."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from zeroline.runtime.bundle import Bundle, load_bundle
+from zeroline.runtime.threshold import auto_threshold
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class NumberList(click.ParamType[tuple[int, ...]]):
+    """Whole numbers separated by commas, checked one by one; or a word that stands for none."""
+
+    name = "numbers"
+
+    def __init__(self, *, least: int, odd: bool = False, empty: str | None = None) -> None:
+        self._least = least
+        self._odd = odd
+        self._empty = empty
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Turn "1,3,5" into (1, 3, 5)."""
+        if isinstance(value, tuple):
+            return value
+        if self._empty is not None and value == self._empty:
+            return ()
+        kind = "odd numbers" if self._odd else "whole numbers"
+        word = f' or "{self._empty}"' if self._empty else ""
+        try:
+            numbers = tuple(int(part) for part in value.split(","))
+        except ValueError:
+            numbers = ()
+        if (
+            not numbers
+            or min(numbers) < self._least
+            or (self._odd and any(n % 2 == 0 for n in numbers))
+        ):
+            self.fail(f"{value!r}: {kind} from {self._least} on, with commas,{word} are expected")
+        return numbers
+
+
+class ThresholdType(click.ParamType[float | None]):
+    """A number, or "auto" (None)."""
+
+    name = "auto|NUMBER"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | None:
+        """Turn "auto" into None and anything else into a finite number."""
+        if value in (None, "auto"):
+            return None
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not abs(number) < float("inf"):
+            self.fail(f'{value!r}: "auto" or a number is expected')
+        return number
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """Options of a scoring run, as given on the command line; None: the bundle's default."""
+
+    model: str
+    device: str
+    precision: str
+    degrees: tuple[int, ...] | None
+    rscin: tuple[int, ...] | None
+    threshold: float | None
+    false_alarm_rate: float
+    subset: int | None
+    seed: int
+    threads: int | None
+    white_level: int | None
+
+    def open_bundle(self) -> Bundle:
+        """Load the bundle on the device; tell where it runs if that is not what was wanted."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            bundle = load_bundle(self.model, device=self.device, threads=self.threads)
+        for warning in caught:
+            click.echo(f"warning: {warning.message}", err=True)
+        return bundle
+
+    def scoring(self, bundle: Bundle) -> dict[str, Any]:
+        """Return the keyword arguments of `score_tokens`, the bundle's defaults filled in."""
+        defaults = bundle.manifest.defaults
+        return {
+            "size": bundle.size,
+            "degrees": defaults.degrees if self.degrees is None else self.degrees,
+            "rscin": defaults.rscin if self.rscin is None else self.rscin,
+            "interval": defaults.interval,
+            "precision": "fp32" if self.precision == "auto" else self.precision,
+            "threads": self.threads,
+        }
+
+    def threshold_for(self, scores: Any) -> float:
+        """Return the threshold for a set of scores."""
+        if self.threshold is not None:
+            return self.threshold
+        return auto_threshold(scores, false_alarm_rate=self.false_alarm_rate)
+
+    def described(self, bundle: Bundle) -> Mapping[str, str]:
+        """Return the settings in words, for a report."""
+        scoring = self.scoring(bundle)
+        low, high = scoring["interval"]
+        auto = f"auto, false-alarm rate {self.false_alarm_rate:g}"
+        source = bundle.manifest.source
+        return {
+            "Model": f"{bundle.name} ({source.architecture}, {source.weights}, {source.licence})",
+            "Input": f"{bundle.size}×{bundle.size} pixels, {bundle.patches} patches",
+            "Runs on": f"{bundle.session.device} ({bundle.session.providers[0]})",
+            "Degrees": ", ".join(map(str, scoring["degrees"])),
+            "RsCIN": ", ".join(map(str, scoring["rscin"])) or "off",
+            "Interval": f"{low:g} to {high:g}",
+            "Precision": scoring["precision"],
+            "Threshold": auto if self.threshold is None else f"{self.threshold:g}",
+            "Subsets": f"of {self.subset}, seed {self.seed}" if self.subset else "none",
+        }
+
+
+_OPTIONS = (
+    click.option("--model", default="tiny", show_default=True, metavar="NAME|DIR",
+                 help="A bundled model or the folder of a bundle."),
+    click.option("--output", type=click.Path(path_type=Path, file_okay=False),
+                 default=Path("results"), show_default=True, help="Folder of the results."),
+    click.option("--degrees", type=NumberList(least=1, odd=True), metavar="1,3,5",
+                 help="Neighbourhood sizes of LNAMD.  [default: the model's]"),
+    click.option("--rscin", type=NumberList(least=1, empty="off"), metavar="1,2,3|off",
+                 help="Neighbourhood sizes of RsCIN.  [default: the model's]"),
+    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto",
+                 show_default=True, help="Where the network runs."),
+    click.option("--precision", type=click.Choice(["auto", "fp32"]), default="auto",
+                 show_default=True, help="Arithmetic of mutual scoring."),
+    click.option("--threshold", type=ThresholdType(), default="auto", show_default=True,
+                 help="Score over which an image is NG, in distance units."),
+    click.option("--false-alarm-rate", type=click.FloatRange(0, 0.5, min_open=True), default=0.01,
+                 show_default=True, help="Wanted share of good images over the auto threshold."),
+    click.option("--subset", type=click.IntRange(min=2), metavar="N",
+                 help="Score random subsets of about N images apart, for folders too large for "
+                      "one set."),
+    click.option("--seed", type=int, default=0, show_default=True, help="Of the random subsets."),
+    click.option("--threads", type=click.IntRange(min=1), metavar="N",
+                 help="CPU threads.  [default: all cores]"),
+    click.option("--white-level", type=click.IntRange(1, 65535), metavar="N",
+                 help="Value of white in 16-bit files, 4095 for 12 bits stored unshifted.  "
+                      "[default: 65535]"),
+)  # fmt: skip
+
+
+def scoring_options(command: Command) -> Command:
+    """Add the options that `score` and `evaluate` share to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def take_options(values: dict[str, Any]) -> ScoreOptions:
+    """Move the shared options out of a command's values."""
+    return ScoreOptions(**{name: values.pop(name) for name in ScoreOptions.__dataclass_fields__})

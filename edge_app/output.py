@@ -1,0 +1,76 @@
+"""Writing results so that a full disk or a power cut never leaves half a file."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from zeroline.edge_app.errors import OutputError
+
+
+def prepare_folder(folder: Path) -> None:
+    """Make an output folder and check that files can be written there.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f'output folder "{folder}" cannot be written: {error.strerror}'
+        ) from error
+
+
+@contextmanager
+def whole_file(path: Path, mode: str = "w", *, sync: bool = True) -> Iterator[IO[Any]]:
+    """Open a file beside `path` and give it that name when all is written.
+
+    Where anything fails the temporary file is removed and `path` stays as it was.
+
+    Parameters
+    ----------
+    path : Path
+    mode : {"w", "wb"}
+        Text is UTF-8 with the line ends that are written.
+    sync : bool
+        Wait until the disk has it; not worth its time for pictures.
+
+    Raises
+    ------
+    OutputError
+        Names the file and the reason, for example a full disk.
+    """
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        try:
+            with temporary.open(mode, **text) as file:  # type: ignore[call-overload]
+                yield file
+                file.flush()
+                if sync:
+                    os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f'"{path}" could not be written: {error.strerror or error}') from error
+
+
+def fresh_folder(folder: Path, *, suffix: str) -> Path:
+    """Return `folder`, made if need be, without the files of an earlier run (by suffix)."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in folder.glob(f"*{suffix}"):
+            old.unlink()
+    except OSError as error:
+        raise OutputError(f'"{folder}" could not be written: {error.strerror}') from error
+    return folder

@@ -1,0 +1,138 @@
+"""The report of `score`: one HTML file that needs nothing else."""
+
+from __future__ import annotations
+
+import base64
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from zeroline.edge_app.embedding import Problem
+from zeroline.edge_app.output import whole_file
+from zeroline.edge_app.results import ImageResult
+from zeroline.runtime.errors import MissingExtraError
+
+#: Pictures in the report; the others are in the overlays folder.
+MOST_PICTURES = 100
+_BINS = 40
+_WIDTH, _HEIGHT = 720, 160
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One bar of the histogram, in pixels of the drawing."""
+
+    x: float
+    width: float
+    ok_height: float
+    ng_height: float
+    title: str
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Scores of the set as bars, OK below NG, with ticks and thresholds."""
+
+    bars: list[Bar]
+    ticks: list[tuple[float, str]]
+    thresholds: list[float]
+    width: int = _WIDTH
+    height: int = _HEIGHT
+
+
+def histogram(results: Sequence[ImageResult]) -> Histogram:
+    """Lay out the histogram of the scores."""
+    scores = np.array([r.score for r in results])
+    thresholds = sorted({r.threshold for r in results})
+    low, high = min(scores.min(), *thresholds), max(scores.max(), *thresholds)
+    pad = 0.02 * (high - low) or 0.01
+    edges = np.linspace(low - pad, high + pad, _BINS + 1)
+    ng = np.array([r.verdict == "NG" for r in results])
+    ok_counts, ng_counts = (np.histogram(scores[mask], edges)[0] for mask in (~ng, ng))
+    tallest = max(int((ok_counts + ng_counts).max()), 1)
+
+    def x(value: float) -> float:
+        return float((value - edges[0]) / (edges[-1] - edges[0]) * _WIDTH)
+
+    bars = [
+        Bar(
+            x(edges[b]),
+            _WIDTH / _BINS - 1,
+            ok_counts[b] / tallest * _HEIGHT,
+            ng_counts[b] / tallest * _HEIGHT,
+            f"{edges[b]:.3f} to {edges[b + 1]:.3f}: {ok_counts[b]} OK, {ng_counts[b]} NG",
+        )
+        for b in range(_BINS)
+    ]
+    step = 10 ** math.floor(math.log10((edges[-1] - edges[0]) / 2))
+    first = math.ceil(edges[0] / step)
+    ticks = [(x(n * step), f"{n * step:.3g}") for n in range(first, int(edges[-1] / step) + 1)]
+    if len(ticks) > 12:
+        ticks = ticks[:: math.ceil(len(ticks) / 12)]
+    return Histogram(bars, ticks, [x(t) for t in thresholds])
+
+
+def worst_first(results: Sequence[ImageResult]) -> list[ImageResult]:
+    """Sort by how far the score lies over the image's own threshold."""
+    return sorted(results, key=lambda r: r.threshold - r.score)
+
+
+def write_report(
+    path: Path,
+    results: Sequence[ImageResult],
+    *,
+    pictures: Mapping[str, bytes],
+    problems: Sequence[Problem],
+    settings: Mapping[str, str],
+    title: str,
+) -> None:
+    """Write the report, whole or not at all.
+
+    Parameters
+    ----------
+    path : Path
+    results : sequence of ImageResult
+        At least one.
+    pictures : mapping
+        JPEG files of overlays by the name of the image, for those that are to be shown.
+    problems : sequence of Problem
+        Images that were left out.
+    settings : mapping
+        What a reader needs to repeat the run.
+    title : str
+    """
+    try:
+        from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("Jinja2", extra="app", purpose="to write the report") from error
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    ordered = worst_first(results)
+    text = environment.get_template("report.html.j2").render(
+        title=title,
+        written=datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        version=version("zeroline"),
+        shown=[r for r in ordered if r.file.name in pictures],
+        rest=[r for r in ordered if r.file.name not in pictures],
+        pictures={
+            name: "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+            for name, jpeg in pictures.items()
+        },
+        results=results,
+        ng_count=sum(r.verdict == "NG" for r in results),
+        problems=problems,
+        settings=settings,
+        histogram=histogram(results),
+    )
+    with whole_file(path) as file:
+        file.write(text)

@@ -1,0 +1,65 @@
+"""The results of `score`: one row for each image, as CSV and as maps."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.edge_app.images import ImageFile, flat_names
+from zeroline.edge_app.output import fresh_folder, whole_file
+
+COLUMNS = ("image", "score", "raw_score", "threshold", "verdict", "consistent")
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What is known of one image; scores in distance units (ALGORITHMS §3).
+
+    Attributes
+    ----------
+    score, raw_score : float
+        After and before RsCIN.
+    threshold : float
+        For `score`.
+    pixel_threshold : float
+        For the map: what lies over it is outlined.
+    patch_scores : array, shape (P,), float32
+    """
+
+    file: ImageFile
+    score: float
+    raw_score: float
+    threshold: float
+    pixel_threshold: float
+    consistent: bool
+    patch_scores: npt.NDArray[np.float32]
+
+    @property
+    def verdict(self) -> str:
+        """NG where the score lies over the threshold."""
+        return "NG" if self.score > self.threshold else "OK"
+
+
+def write_csv(results: Sequence[ImageResult], path: Path) -> None:
+    """Write ``scores.csv``, in the order of the results; whole or not at all."""
+    with whole_file(path) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for r in results:
+            numbers = (f"{value:.6f}" for value in (r.score, r.raw_score, r.threshold))
+            writer.writerow([r.file.name, *numbers, r.verdict, str(r.consistent).lower()])
+
+
+def write_maps(results: Sequence[ImageResult], folder: Path) -> None:
+    """Write each image's g×g float32 patch scores as ``<image path with / as __>.npy``."""
+    fresh_folder(folder, suffix=".npy")
+    names = flat_names((r.file.name for r in results), suffix=".npy")
+    for name, result in zip(names, results, strict=True):
+        side = int(len(result.patch_scores) ** 0.5)
+        with whole_file(folder / name, "wb", sync=False) as file:
+            np.save(file, result.patch_scores.reshape(side, side), allow_pickle=False)

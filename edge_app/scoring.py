@@ -1,0 +1,111 @@
+"""Files to scores: embedding, random subsets, mutual scoring, thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from zeroline.edge_app.embedding import Problem, embed_files
+from zeroline.edge_app.errors import InputError
+from zeroline.edge_app.images import ImageFile
+from zeroline.edge_app.memory import check_memory
+from zeroline.edge_app.options import ScoreOptions
+from zeroline.edge_app.progress import Bars
+from zeroline.edge_app.results import ImageResult
+from zeroline.runtime.arrays import to_host
+from zeroline.runtime.bundle import Bundle
+from zeroline.runtime.scoring import score_tokens
+
+
+@dataclass(frozen=True)
+class ScoredFiles:
+    """Results of the files that could be scored, in the order of the files, and the others."""
+
+    results: list[ImageResult]
+    problems: list[Problem]
+
+
+def random_subsets(count: int, size: int | None, *, seed: int) -> list[list[int]]:
+    """Cut 0..count-1 at random into parts of nearly equal length, at most `size` long.
+
+    No part has fewer than two members where `count` allows it; without a size there is one.
+    """
+    if size is None or size >= count:
+        return [list(range(count))]
+    order = np.random.default_rng(seed).permutation(count)
+    parts = min(-(-count // size), count // 2)
+    return [sorted(part.tolist()) for part in np.array_split(order, parts)]
+
+
+def score_files(
+    files: Sequence[ImageFile], bundle: Bundle, options: ScoreOptions, bars: Bars
+) -> ScoredFiles:
+    """Score files as one set, or in random subsets.
+
+    Raises
+    ------
+    InputError
+        If fewer than two files can be used.
+    MemoryLimitError
+        If a set would take more memory than there is; nothing was read then.
+    """
+    subsets = random_subsets(len(files), options.subset, seed=options.seed)
+    check_memory(bundle, max(map(len, subsets)), threads=options.threads)
+    scoring = options.scoring(bundle)
+    steps = len(bundle.channels) * len(scoring["degrees"])
+    read = bars("reading", len(files))
+    scored = bars("scoring", steps * len(files))
+    by_place: dict[str, ImageResult] = {}
+    problems: list[Problem] = []
+    for subset in subsets:
+        embedding = embed_files(
+            [files[place] for place in subset],
+            bundle,
+            white_level=options.white_level,
+            threads=options.threads,
+            progress=read,
+        )
+        problems += embedding.problems
+        if embedding.tokens is None or len(embedding.files) < 2:
+            if len(subsets) == 1:
+                raise _too_few(len(files), len(embedding.files), problems)
+            alone = "the only usable image of its random subset: mutual scoring needs company"
+            problems += [Problem(file.name, alone) for file in embedding.files]
+            continue
+        outcome = score_tokens(embedding.tokens, progress=scored, **scoring)
+        for result in _image_results(embedding.files, outcome, options):
+            by_place[result.file.name] = result
+    if not by_place:
+        raise _too_few(len(files), 0, problems)
+    ordered = [by_place[file.name] for file in files if file.name in by_place]
+    return ScoredFiles(ordered, problems)
+
+
+def _image_results(
+    files: Sequence[ImageFile], outcome: Any, options: ScoreOptions
+) -> list[ImageResult]:
+    scores, raw_scores = to_host(outcome.scores), to_host(outcome.raw_scores)
+    threshold = options.threshold_for(scores)
+    pixel_threshold = options.threshold_for(raw_scores)
+    maps, consistent = to_host(outcome.patch_scores), to_host(outcome.consistent)
+    return [
+        ImageResult(
+            file, float(score), float(raw), threshold, pixel_threshold, bool(marked), patch_scores
+        )
+        for file, score, raw, marked, patch_scores in zip(
+            files, scores, raw_scores, consistent, maps, strict=True
+        )
+    ]
+
+
+def _too_few(given: int, usable: int, problems: Sequence[Problem]) -> InputError:
+    reasons = "; ".join(f"{p.name}: {p.reason}" for p in problems[:3])
+    more = f"; and {len(problems) - 3} more" if len(problems) > 3 else ""
+    left_out = f" ({reasons}{more})" if problems else ""
+    return InputError(
+        f"{usable} usable image(s) of {given}: mutual scoring compares images with each other "
+        f"and needs at least 2{left_out}"
+    )

@@ -1,0 +1,215 @@
+"""Wrap an ONNX file that already has the right outputs (ALGORITHMS §0) as a bundle."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from zeroline.runtime.bundle import (
+    check_network,
+    check_unit_rows,
+    fixed_batch,
+    probe_images,
+    sha256_of,
+)
+from zeroline.runtime.errors import BundleError, MissingExtraError
+from zeroline.runtime.manifest import (
+    MANIFEST_NAME,
+    ClassTokenOutput,
+    Defaults,
+    InputSpec,
+    Manifest,
+    Outputs,
+    Source,
+    TokenOutput,
+)
+from zeroline.runtime.session import OnnxRuntimeSession, Session
+
+CLASS_TOKEN = "class_token"  # noqa: S105 - the name of an output
+TOKENS_PREFIX = "tokens_"
+
+
+@dataclass(frozen=True)
+class InputRules:
+    """How frames become the network's input; mean and std for RGB, in the value range."""
+
+    size: int
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    colour: str = "RGB"
+    value_range: str = "0..1"
+    interpolation: str = "bicubic"
+
+
+def wrap_onnx(
+    onnx_file: Path,
+    output: Path,
+    *,
+    rules: InputRules,
+    name: str | None = None,
+    defaults: Defaults | None = None,
+    source: Source | None = None,
+) -> Manifest:
+    """Make a bundle of an ONNX file, its external data included.
+
+    Parameters
+    ----------
+    onnx_file : Path
+        One input (B, 3, S, S); outputs ``tokens_0``, ``tokens_1``, …, each (B, P, C_l) without
+        a class token, and ``class_token`` (B, D) of unit length. Other outputs are ignored.
+    output : Path
+        The bundle's folder; must not exist yet, or be empty.
+    rules : InputRules
+    name : str, optional
+        Of the bundle; the output folder's name when not given.
+    defaults, source : optional
+        Parts of the manifest.
+
+    Returns
+    -------
+    Manifest
+        As written.
+
+    Raises
+    ------
+    BundleError
+        If the file is no ONNX, its input or outputs are of another form, or the output folder
+        is taken. Nothing is left behind then.
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise BundleError(f'output "{output}" exists and is not an empty folder')
+    if not onnx_file.is_file():
+        raise BundleError(f'ONNX file "{onnx_file}" does not exist')
+    parts = _external_files(onnx_file)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as temporary:
+        staging = Path(temporary) / "bundle"
+        staging.mkdir()
+        shutil.copyfile(onnx_file, staging / "model.onnx")
+        for part in parts:
+            (staging / part).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(onnx_file.parent / part, staging / part)
+        manifest = _describe(
+            staging,
+            label=str(onnx_file),
+            files=["model.onnx", *parts],
+            rules=rules,
+            name=name or output.resolve().name,
+            defaults=defaults or Defaults(),
+            source=source or Source(),
+        )
+        (staging / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+        if output.exists():
+            output.rmdir()
+        staging.rename(output)
+    return manifest
+
+
+def _external_files(onnx_file: Path) -> list[str]:
+    """List the files, relative to the ONNX file, that hold its large tensors."""
+    try:
+        import onnx
+        from google.protobuf.message import DecodeError
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("onnx", extra="export", purpose="to read ONNX files") from error
+    try:
+        model = onnx.load(onnx_file, load_external_data=False)
+        onnx.checker.check_model(str(onnx_file))
+    except (DecodeError, onnx.checker.ValidationError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise BundleError(f'"{onnx_file}" is not a valid ONNX file: {reason}') from error
+    names: set[str] = set()
+    for tensor in model.graph.initializer:
+        if tensor.data_location == onnx.TensorProto.EXTERNAL:
+            names.update(entry.value for entry in tensor.external_data if entry.key == "location")
+    for name in names:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts:
+            raise BundleError(f'"{onnx_file}": external data "{name}" lies outside its folder')
+        if not (onnx_file.parent / name).is_file():
+            raise BundleError(f'"{onnx_file}": external data "{name}" is missing')
+    return sorted(names)
+
+
+def _describe(
+    folder: Path,
+    *,
+    label: str,
+    files: list[str],
+    rules: InputRules,
+    name: str,
+    defaults: Defaults,
+    source: Source,
+) -> Manifest:
+    """Build the manifest from what the network really does."""
+    import onnxruntime
+
+    session = OnnxRuntimeSession(folder / "model.onnx", device="cpu")
+    input_name = next(iter(session.inputs))
+    mean, std = rules.mean, rules.std
+    if rules.colour == "BGR":
+        mean, std = (mean[2], mean[1], mean[0]), (std[2], std[1], std[0])
+    manifest = Manifest.model_validate(
+        {
+            "name": name,
+            "input": InputSpec.model_validate(
+                {
+                    "name": input_name,
+                    "size": rules.size,
+                    "colour": rules.colour,
+                    "value_range": rules.value_range,
+                    "mean": mean,
+                    "std": std,
+                    "interpolation": rules.interpolation,
+                }
+            ),
+            "outputs": _outputs(session, input_name, rules.size, label=f'"{label}"'),
+            "defaults": defaults,
+            "source": source,
+            "files": {file: sha256_of(folder / file) for file in files},
+            "tools": {"onnxruntime": onnxruntime.__version__, "numpy": np.__version__},
+        }
+    )
+    check_network(session, manifest, label=label)
+    return manifest
+
+
+def _outputs(session: Session, input_name: str, size: int, *, label: str) -> Outputs:
+    """Find the token outputs and their sizes by a probe run."""
+    numbered = {
+        int(output.removeprefix(TOKENS_PREFIX)): output
+        for output in session.outputs
+        if output.startswith(TOKENS_PREFIX) and output.removeprefix(TOKENS_PREFIX).isdigit()
+    }
+    if (
+        CLASS_TOKEN not in session.outputs
+        or sorted(numbered) != list(range(len(numbered)))
+        or not numbered
+    ):
+        raise BundleError(
+            f"{label} has the outputs {', '.join(session.outputs)}; "
+            f'"{TOKENS_PREFIX}0", "{TOKENS_PREFIX}1", … and "{CLASS_TOKEN}" are expected'
+        )
+    batch = fixed_batch(session, input_name, size, label=label)
+    found = session.run(input_name, probe_images(size, batch=batch or 2))
+    for output in (*numbered.values(), CLASS_TOKEN):
+        dimensions = 2 if output == CLASS_TOKEN else 3
+        if found[output].ndim != dimensions:
+            raise BundleError(
+                f'{label}: output "{output}" has shape {found[output].shape}, '
+                f"{dimensions} dimensions are expected"
+            )
+    check_unit_rows(found[CLASS_TOKEN], label=label)
+    return Outputs(
+        tokens=tuple(
+            TokenOutput(
+                name=output, patches=found[output].shape[1], channels=found[output].shape[2]
+            )
+            for _, output in sorted(numbered.items())
+        ),
+        class_token=ClassTokenOutput(name=CLASS_TOKEN, channels=found[CLASS_TOKEN].shape[1]),
+    )

@@ -1,0 +1,69 @@
+import threading
+
+import numpy as np
+import pytest
+from threadpoolctl import threadpool_info
+from zeroline.runtime.workers import run_in_threads, single_threaded_blas, thread_count
+
+
+def blas_threads():
+    return {lib["num_threads"] for lib in threadpool_info() if lib["user_api"] == "blas"}
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_item_once(threads):
+    done = []
+    run_in_threads(done.append, range(100), threads=threads)
+    assert sorted(done) == list(range(100))
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_an_exception_surfaces_and_ends_the_work(threads):
+    done = []
+
+    def work(item):
+        if item == 3:
+            raise ValueError("item 3")
+        done.append(item)
+
+    with pytest.raises(ValueError, match="item 3"):
+        run_in_threads(work, range(100_000), threads=threads)
+    assert len(done) < 100_000
+
+
+def test_count():
+    assert thread_count(5) == 5
+    assert thread_count(None) >= 1
+
+
+def test_blas_is_held_to_one_thread_until_the_last_caller_leaves():
+    """Two scorers at once once left the process at one BLAS thread for good."""
+    np.ones((2, 2)) @ np.ones((2, 2))
+    before = blas_threads()
+    if before == {1}:
+        pytest.skip("BLAS has one thread anyway")
+    inside, leave = threading.Event(), threading.Event()
+
+    def other():
+        with single_threaded_blas():
+            inside.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=other)
+    with single_threaded_blas():
+        assert blas_threads() == {1}
+        thread.start()
+        assert inside.wait(10)
+    assert blas_threads() == {1}  # the other one is still inside
+    leave.set()
+    thread.join(10)
+    assert blas_threads() == before
+
+
+def test_matrix_work_runs_with_one_blas_thread_and_restores_it():
+    before = blas_threads()
+    seen = []
+    for threads in (1, 2):
+        run_in_threads(lambda _: seen.append(blas_threads()), range(4), threads=threads, blas=True)
+    assert seen == [{1}] * 8
+    assert blas_threads() == before
