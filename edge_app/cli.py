@@ -6,13 +6,18 @@ traceback comes with ``--debug``.
 
 from __future__ import annotations
 
+import warnings
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
 
 import click
 
-from zeroline.runtime.errors import ZerolineError
+from zeroline.edge_app.blas import choose_openblas_core
+
+choose_openblas_core()  # before NumPy is imported for the first time
+
+from zeroline.runtime.errors import ZerolineError  # noqa: E402
 
 _COMMANDS = {
     "evaluate": "zeroline.edge_app.commands.evaluate:evaluate",
@@ -63,3 +68,5 @@ debug_option = click.option(
 @debug_option
 def main() -> None:
     """Find defects with no training and no labels: OK/NG with a picture of why."""
+    # Pillow warns of odd metadata; what cannot be read is an error of its own
+    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")

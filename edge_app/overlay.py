@@ -104,8 +104,8 @@ def draw_overlay(
 
     over = (heat > contour_at).astype(np.uint8)
     outlines, _ = cv2.findContours(over, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    cv2.drawContours(picture, outlines, -1, (0, 0, 0), 3, cv2.LINE_AA)
-    cv2.drawContours(picture, outlines, -1, (255, 255, 255), 1, cv2.LINE_AA)
+    cv2.drawContours(picture, outlines, -1, (0, 0, 0), 4, cv2.LINE_AA)
+    cv2.drawContours(picture, outlines, -1, (255, 255, 255), 2, cv2.LINE_AA)
     return np.vstack([picture, _caption(size[0], verdict, score, threshold)])
 
 

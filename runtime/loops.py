@@ -117,9 +117,8 @@ def tile_minima(tile, images, row_minima, row_start, column_minima):  # type: ig
     types.void(
         _floats,
         types.int64,
-        _floats,
-        _floats,
-        types.int64,
+        _float_in,
+        _float_in,
         _floats,
         types.int64,
         types.float32[::1],
@@ -131,15 +130,16 @@ def tile_minima(tile, images, row_minima, row_start, column_minima):  # type: ig
     fastmath=_REORDER,
 )
 def refine_near(  # type: ignore[no-untyped-def]
-    tile, images, left, right, channels, row_minima, row_start, column_minima, near, margin
+    tile, images, left, right, row_minima, row_start, column_minima, near, margin
 ):
     """Replace minima under `near` by exact ½‖x - y‖², in the same layout as `tile_minima`.
 
-    left : (R, ≥ channels) rows x of the tile; right : (images·P, ≥ channels) rows -y.
+    left : (R, C) features x of the rows; right : (images·P, C) features y of the columns.
     Every pair within `margin` of its row's or column's minimum is a candidate, since the
     product's rounding may have put another one first.
     """
     rows, width = tile.shape
+    channels = left.shape[1]
     patches = width // images
     exact_columns = np.full(width, np.float32(np.inf), np.float32)
     column_limit = np.empty(width, np.float32)
@@ -169,7 +169,7 @@ def refine_near(  # type: ignore[no-untyped-def]
                         continue
                     square = np.float32(0)
                     for c in range(channels):
-                        difference = left[r, c] + right[j, c]
+                        difference = left[r, c] - right[j, c]
                         square += difference * difference
                     half = np.float32(0.5) * square
                     exact_row = min(exact_row, half)

@@ -62,7 +62,7 @@ def match_distances(
     cancels. The largest error seen against float64 is 1e-6.
 
     Memory: 4·N²·P bytes for the result, 4·N·P·(C + 2) for the operand, and for each thread
-    4·P·(C + 2) and a tile of about 1 MB (more only where 128·P·4 is more).
+    4·P·(C + 2) and a tile of about 1.25 MB (more only where 128·P·4 is more).
     """
     if precision not in PRECISIONS:
         raise ScoringError(f'precision is "{precision}", allowed: {", ".join(PRECISIONS)}')

@@ -18,7 +18,7 @@ from zeroline.runtime.workers import run_in_threads
 Float32 = npt.NDArray[np.float32]
 
 #: Bytes of a tile: small enough for an L2 cache, large enough for BLAS.
-TILE_BYTES = 1_000_000
+TILE_BYTES = 1_250_000
 #: Fewer rows than this make BLAS slow, so a tile may be larger than TILE_BYTES.
 LEAST_ROWS = 128
 
@@ -45,59 +45,81 @@ def half_squared_distances(
 ) -> Float32:
     """Return ½‖x - y‖² of the best matches, shape (N, N, P), as [image, other image, patch]."""
     images, patches, channels = features.shape
+    features = np.ascontiguousarray(features)
     operand = right_operand(features, ignore)
     half_squared = np.empty((images, images, patches), dtype=np.float32)
     rows, block = tile_shape(patches)
 
+    def match(
+        left: Float32, rows_of: Float32, start: int, stop: int, row_minima: Float32
+    ) -> Float32:
+        """Match left rows with a block of images; return the (images, P) column minima."""
+        columns = _minima(
+            left,
+            operand[:, start * patches : stop * patches],
+            rows_of,
+            features[start:stop],
+            row_minima,
+            rows=rows,
+            loops=loops,
+        )
+        return columns.reshape(stop - start, patches)
+
     def match_image(i: int) -> None:
-        tile = np.empty(rows * block * patches, dtype=np.float32)
         # ignored rows are out of reach on both sides here; their own minima follow below
         left = left_rows(features[i])
         if ignore is not None:
-            left[:, channels] = operand[i, :, channels + 1]
+            left[:, channels] = operand[channels + 1, i * patches : (i + 1) * patches]
         for start in range(i + 1, images, block):
             stop = min(start + block, images)
             if groups is not None and (groups[start:stop] == groups[i]).all():
                 continue
-            columns = _minima(
-                left, operand[start:stop], half_squared[i, start:stop], tile, rows, loops
-            )
-            half_squared[start:stop, i] = columns.reshape(stop - start, patches)
+            row_minima = half_squared[i, start:stop]
+            half_squared[start:stop, i] = match(left, features[i], start, stop, row_minima)
         if progress is not None:
             progress(1)
 
-    def match_ignored(i: int) -> None:
-        tile = np.empty(rows * block * patches, dtype=np.float32)
-        left = left_rows(features[i], ignore[i]) if ignore is not None else features[i][:0]
+    def match_ignored(item: tuple[int, npt.NDArray[np.bool_]]) -> None:
+        i, marked = item
+        chosen = features[i][marked]
+        left = left_rows(chosen)
         minima = np.empty((block, len(left)), dtype=np.float32)
         for start in range(0, images, block):
             stop = min(start + block, images)
-            _minima(left, operand[start:stop], minima[: stop - start], tile, rows, loops)
-            half_squared[i, start:stop, ignore[i]] = minima[: stop - start].T  # type: ignore[index]
+            match(left, chosen, start, stop, minima[: stop - start])
+            half_squared[i, start:stop, marked] = minima[: stop - start].T
 
     run_in_threads(match_image, range(images), threads=threads, blas=True)
     if ignore is not None:
-        some = np.nonzero(ignore.any(axis=1))[0].tolist()
+        some = [(i, marked) for i, marked in enumerate(ignore) if marked.any()]
         run_in_threads(match_ignored, some, threads=threads, blas=True)
     mark_unmatched(half_squared, groups)
     return half_squared
 
 
 def _minima(
-    left: Float32, block: Float32, row_minima: Float32, tile: Float32, rows: int, loops: Any
+    left: Float32,
+    right: Float32,
+    left_features: Float32,
+    right_features: Float32,
+    row_minima: Float32,
+    *,
+    rows: int,
+    loops: Any,
 ) -> Float32:
-    """Write (images, R) row minima of left·blockᵀ; return its (images·P,) column minima.
+    """Write the row minima of left·right, image by image; return its column minima.
 
-    left : (R, C + 2); block : (images, P, C + 2); tile : scratch of at least rows·images·P.
+    left : (R, C + 2); right : (C + 2, images·P); left_features : (R, C); right_features :
+    (images, P, C); row_minima : (images, R), written to.
     """
-    images, patches, width = block.shape
-    right = block.reshape(images * patches, width)
-    columns = np.full(len(right), np.inf, dtype=np.float32)
+    images, patches, channels = right_features.shape
+    columns = np.full(images * patches, np.inf, dtype=np.float32)
     tile_columns = np.empty_like(columns)
+    tile = np.empty((min(rows, len(left)), len(columns)), dtype=np.float32)
     for start in range(0, len(left), rows):
-        part = left[start : start + rows]
-        product = tile[: len(part) * len(right)].reshape(len(part), len(right))
-        np.matmul(part, right.T, out=product)
+        part = slice(start, min(start + rows, len(left)))
+        product = tile[: part.stop - start]
+        np.matmul(left[part], right, out=product)
         least = loops.tile_minima(
             product.view(np.int32),
             images,
@@ -107,8 +129,15 @@ def _minima(
         )
         if least < _NEAR_BITS:
             loops.refine_near(
-                product, images, part, right, width - 2, row_minima, start, tile_columns,
-                NEAR, MARGIN,
-            )  # fmt: skip
+                product,
+                images,
+                left_features[part],
+                right_features.reshape(-1, channels),
+                row_minima,
+                start,
+                tile_columns,
+                NEAR,
+                MARGIN,
+            )
         np.minimum(columns, tile_columns, out=columns)
     return columns

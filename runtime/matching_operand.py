@@ -20,7 +20,9 @@ IGNORED = 1e30
 
 
 def right_operand(features: Any, ignore: Any) -> Any:
-    """Return B, shape (N, P, C + 2), with ignored patches out of everybody's reach.
+    """Return Bᵀ, shape (C + 2, N·P), with ignored patches out of everybody's reach.
+
+    It stands transposed because BLAS packs rows of it faster than columns.
 
     Raises
     ------
@@ -29,16 +31,17 @@ def right_operand(features: Any, ignore: Any) -> Any:
     """
     xp = array_namespace(features)
     images, patches, channels = features.shape
-    operand = xp.empty((images, patches, channels + 2), dtype=xp.float32)
-    xp.negative(features, out=operand[:, :, :channels])
-    operand[:, :, channels] = 1
+    operand = xp.empty((channels + 2, images * patches), dtype=xp.float32)
+    operand[channels] = 1
     for image in range(images):
+        place = slice(image * patches, (image + 1) * patches)
         half_norm = xp.float32(0.5) * (features[image] * features[image]).sum(axis=1)
         if not bool(xp.isfinite(half_norm).all()):
             raise ScoringError(f"the features of image {image} hold NaN or inf")
-        operand[image, :, channels + 1] = half_norm
+        operand[:channels, place] = -features[image].T
+        operand[channels + 1, place] = half_norm
     if ignore is not None:
-        operand[:, :, channels + 1][ignore] = IGNORED
+        operand[channels + 1][ignore.reshape(-1)] = IGNORED
     return operand
 
 

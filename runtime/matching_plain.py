@@ -23,7 +23,7 @@ def match_distances_plain(
 ) -> Any:
     """Return ½‖x - y‖² of the best matches, shape (N, N, P), as [image, other image, patch]."""
     xp = array_namespace(features)
-    images, patches, channels = features.shape
+    images, patches, _ = features.shape
     operand = right_operand(features, None)
     half_squared = xp.full((images, images, patches), xp.inf, dtype=xp.float32)
     penalty = xp.zeros((images, patches), dtype=xp.float32)
@@ -34,8 +34,8 @@ def match_distances_plain(
         left = left_rows(features[i])
         for start in range(i + 1, images, block):
             stop = min(start + block, images)
-            right = operand[start:stop].reshape(-1, channels + 2)
-            tile = (left @ right.T).reshape(patches, stop - start, patches)
+            right = operand[:, start * patches : stop * patches]
+            tile = (left @ right).reshape(patches, stop - start, patches)
             half_squared[i, start:stop] = (tile + penalty[start:stop]).min(axis=2).T
             half_squared[start:stop, i] = (tile + penalty[i][:, None, None]).min(axis=0)
         if progress is not None:

@@ -17,7 +17,7 @@ def scoring_memory(
         + 4·N·P·(2·C + 2)        features and product operand of one layer and degree
         + 4·N²·P                 match distances of one layer and degree
         + N²·P + 4·N²            marks on them, image similarities
-        + T·(4·P·(C + 2) + max(1 MB, 512·P) + 13·P·N)   per thread
+        + T·(4·P·(C + 2) + max(1.25 MB, 512·P) + 13·P·N)   per thread
         + 12·N·P                 patch scores
 
     The network itself and the pictures being read come on top.
@@ -32,5 +32,5 @@ def scoring_memory(
     tokens = 4 * elements * sum(channels) + 4 * images * class_channels
     features = 4 * elements * (2 * widest + 2)
     distances = 5 * images * elements + 4 * images**2
-    per_thread = 4 * patches * (widest + 2) + max(1_000_000, 512 * patches) + 13 * elements
+    per_thread = 4 * patches * (widest + 2) + max(1_250_000, 512 * patches) + 13 * elements
     return tokens + features + distances + threads * per_thread + 12 * elements

@@ -111,18 +111,21 @@ def score_tokens(
     xp = array_namespace(tokens.class_tokens)
     low, high = interval
     total = xp.zeros(tokens.layers[0].shape[:2], dtype=xp.float64)
+
+    def scores_of(layer: Any, degree: int) -> Any:  # what it takes is free before the next one
+        distances = match_distances(
+            lnamd(layer, degree=degree, threads=threads),
+            ignore=ignore,
+            groups=groups,
+            precision=precision,
+            threads=threads,
+            progress=progress,
+        )
+        return interval_average(distances, low=low, high=high)
+
     for layer in tokens.layers:
         for degree in degrees:
-            features = lnamd(layer, degree=degree, threads=threads)
-            distances = match_distances(
-                features,
-                ignore=ignore,
-                groups=groups,
-                precision=precision,
-                threads=threads,
-                progress=progress,
-            )
-            total += interval_average(distances, low=low, high=high)
+            total += scores_of(layer, degree)
     patch_scores = (total / (len(tokens.layers) * len(degrees))).astype(xp.float32)
     raw_scores = map_maximum(patch_scores, size=size)
     scores = raw_scores

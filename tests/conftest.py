@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from small_network import write_bundle
 
 ROOT = Path(__file__).parent.parent

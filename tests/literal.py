@@ -1,4 +1,4 @@
-"""MuSc written out as its formulas stand, in float64 loops: slow, and what fast forms must equal."""
+"""MuSc written out in float64 loops as its formulas stand: slow, and what others must equal."""
 
 from __future__ import annotations
 

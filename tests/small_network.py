@@ -47,6 +47,7 @@ def build_network(
         constant("flat_c", np.array([0, CLASS_CHANNELS])),
         constant("class_axis", np.array([1])),
     ]
+    divisor = "length" if unit_class_token else "one"
     nodes = [
         # brightest / brightest is 1, and NaN where the brightest normalised pixel is -1 (black)
         helper.make_node("ReduceMax", ["images", "all_but_batch"], ["top"], keepdims=1),
@@ -65,7 +66,7 @@ def build_network(
         helper.make_node("GlobalAveragePool", ["cc"], ["pooled"]),
         helper.make_node("Reshape", ["pooled", "flat_c"], ["class_raw"]),
         helper.make_node("ReduceL2", ["class_raw", "class_axis"], ["length"], keepdims=1),
-        helper.make_node("Div", ["class_raw", "length" if unit_class_token else "one"], ["class_token"]),
+        helper.make_node("Div", ["class_raw", divisor], ["class_token"]),
     ]  # fmt: skip
     floats = TensorProto.FLOAT
     graph = helper.make_graph(

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
+
 from zeroline.edge_app.cli import main
 from zeroline.export.wrap import InputRules, wrap_onnx
 from zeroline.runtime import (

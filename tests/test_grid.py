@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from literal import literal_upsample
 from zeroline.runtime import ScoringError, anomaly_map, map_maximum
 from zeroline.runtime.grid import grid_side

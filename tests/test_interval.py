@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from literal import literal_interval_average
 from zeroline.runtime import ScoringError, interval_average
 from zeroline.runtime.interval import interval_bounds

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from literal import literal_lnamd
 from zeroline.runtime import ScoringError, lnamd
 from zeroline.runtime.lnamd import aggregate_plain

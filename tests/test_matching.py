@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from literal import literal_distances
 from zeroline.runtime import ScoringError, match_distances, matching_cpu
 from zeroline.runtime import matching as matching_module
@@ -41,9 +42,7 @@ def test_tiles_that_do_not_divide_the_image(monkeypatch):
     monkeypatch.setattr(matching_cpu, "LEAST_ROWS", 7)
     assert matching_cpu.tile_shape(49) == (10, 1)
     features = unit_rows(np.random.default_rng(1), (6, 49, 5))
-    np.testing.assert_allclose(
-        match_distances(features), literal_distances(features), atol=1e-6
-    )
+    np.testing.assert_allclose(match_distances(features), literal_distances(features), atol=1e-6)
 
 
 def test_near_copies_are_exact(xp, form):

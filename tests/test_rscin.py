@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from literal import literal_rscin
 from zeroline.runtime import ScoringError, rscin
 

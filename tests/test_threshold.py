@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+
 from zeroline.runtime import ScoringError, auto_threshold
 
 

@@ -3,6 +3,7 @@ import threading
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
+
 from zeroline.runtime.workers import run_in_threads, single_threaded_blas, thread_count
 
 

@@ -1,0 +1,197 @@
+import io
+import struct
+import zlib
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from zeroline.edge_app.errors import ImageError, InputError
+from zeroline.edge_app.images import find_images, flat_names, read_image
+
+
+@pytest.fixture
+def colour():
+    return np.random.default_rng(0).integers(0, 256, (20, 30, 3)).astype(np.uint8)  # RGB
+
+
+def save(path, array_or_image, **options):
+    image = array_or_image
+    if not isinstance(image, Image.Image):
+        image = Image.fromarray(image)
+    image.save(path, **options)
+    return path
+
+
+class TestFind:
+    def test_folder_names_are_relative_and_sorted(self, image_folder):
+        (image_folder / "notes.txt").write_text("no image")
+        (image_folder / ".hidden.png").write_bytes(b"x")
+        (image_folder / ".cache").mkdir()
+        (image_folder / ".cache" / "a.png").write_bytes(b"x")
+        names = [file.name for file in find_images([image_folder])]
+        assert names == ["bad/07.png", *(f"good/{n:02d}.png" for n in range(10) if n != 7)]
+
+    def test_files_and_clashes(self, tmp_path, colour):
+        for folder in ("a", "b"):
+            (tmp_path / folder / "x").mkdir(parents=True)
+            save(tmp_path / folder / "1.png", colour)
+            save(tmp_path / folder / "x" / "2.png", colour)
+        one = tmp_path / "a" / "1.png"
+        assert [f.name for f in find_images([one])] == ["1.png"]
+        assert [f.name for f in find_images([one, one, tmp_path / "a"])] == ["1.png", "x/2.png"]
+        both = [f.name for f in find_images([tmp_path / "a", tmp_path / "b"])]
+        assert both == ["a/1.png", "a/x/2.png", "b/1.png", "b/x/2.png"]
+        mixed = [f.name for f in find_images([one, tmp_path / "b"])]
+        assert mixed == ["a/1.png", "b/1.png", "x/2.png"]
+
+    def test_clashes_further_up(self, tmp_path, colour):
+        for folder in ("left/same", "right/same"):
+            (tmp_path / folder).mkdir(parents=True)
+            save(tmp_path / folder / "1.png", colour)
+        found = find_images([tmp_path / "left" / "same", tmp_path / "right" / "same"])
+        assert [f.name for f in found] == ["left/same/1.png", "right/same/1.png"]
+
+    def test_a_named_file_counts_whatever_its_suffix(self, tmp_path):
+        (tmp_path / "frame.raw").write_bytes(b"x")
+        assert len(find_images([tmp_path / "frame.raw"])) == 1
+
+    def test_refuses(self, tmp_path):
+        with pytest.raises(InputError, match=r'"\S*nowhere" does not exist'):
+            find_images([tmp_path / "nowhere"])
+        with pytest.raises(InputError, match="no image in"):
+            find_images([tmp_path])
+
+    def test_flat_names_differ(self):
+        names = ["a/b.png", "a__b.png", "A/B.PNG", "c.jpg", "c.jpg.png"]
+        flat = flat_names(names, suffix=".png")
+        assert flat[0] == "a__b.png"
+        assert flat[3] == "c.jpg.png"
+        assert len({name.casefold() for name in flat}) == len(names)
+
+
+class TestRead:
+    def test_colour_becomes_bgr(self, tmp_path, colour):
+        for name in ("a.png", "a.bmp", "a.tif", "a.ppm", "a.webp"):
+            path = save(tmp_path / name, colour, **({"lossless": True} if "webp" in name else {}))
+            np.testing.assert_array_equal(read_image(path), colour[:, :, ::-1])
+
+    def test_grey_is_repeated(self, tmp_path, colour):
+        found = read_image(save(tmp_path / "a.png", colour[:, :, 0]))
+        assert found.shape == (20, 30, 3)
+        assert all((found[:, :, c] == colour[:, :, 0]).all() for c in range(3))
+
+    def test_alpha_is_dropped_not_blended(self, tmp_path, colour):
+        alpha = np.dstack([colour, np.full((20, 30), 10, np.uint8)])
+        found = read_image(save(tmp_path / "a.png", alpha))
+        np.testing.assert_array_equal(found, colour[:, :, ::-1])
+
+    def test_palette_and_grey_with_alpha(self, tmp_path, colour):
+        palette = Image.fromarray(colour).quantize(16)
+        found = read_image(save(tmp_path / "p.png", palette, transparency=bytes(range(16))))
+        np.testing.assert_array_equal(found, np.asarray(palette.convert("RGB"))[:, :, ::-1])
+        grey = Image.fromarray(np.dstack([colour[:, :, 0], colour[:, :, 1]]), "LA")
+        found = read_image(save(tmp_path / "la.png", grey))
+        np.testing.assert_array_equal(found[:, :, 1], colour[:, :, 0])
+
+    @pytest.mark.parametrize("name", ["a.png", "a.tif", "a.pgm"])
+    def test_sixteen_bit_grey(self, tmp_path, name):
+        values = np.linspace(0, 65535, 600).astype(np.uint16).reshape(20, 30)
+        path = save(tmp_path / name, values)
+        expected = np.round(values / 257).astype(np.uint8)
+        np.testing.assert_array_equal(read_image(path)[:, :, 2], expected)
+
+    def test_twelve_bits_unshifted(self, tmp_path):
+        values = np.linspace(0, 4095, 600).astype(np.uint16).reshape(20, 30)
+        path = save(tmp_path / "a.png", values)
+        assert read_image(path).max() == 16
+        assert read_image(path, white_level=4095).max() == 255
+
+    @pytest.mark.parametrize("name", ["a.png", "a.tif"])
+    def test_sixteen_bit_colour_keeps_its_depth(self, tmp_path, name):
+        """Pillow would cut it to the high byte, and a 12-bit picture to nearly nothing."""
+        values = np.random.default_rng(0).integers(0, 4096, (20, 30, 3)).astype(np.uint16)
+        assert cv2.imwrite(str(tmp_path / name), values)
+        found = read_image(tmp_path / name, white_level=4095)
+        np.testing.assert_array_equal(found, np.round(values / 4095 * 255).astype(np.uint8))
+
+    def test_white_level_leaves_eight_bits_alone(self, tmp_path, colour):
+        path = save(tmp_path / "a.png", colour)
+        np.testing.assert_array_equal(read_image(path, white_level=4095), colour[:, :, ::-1])
+
+    def test_orientation_is_applied(self, tmp_path, colour):
+        exif = Image.Exif()
+        exif[0x0112] = 6  # rotate by 90°
+        path = save(tmp_path / "a.png", colour, exif=exif)
+        np.testing.assert_array_equal(read_image(path), np.rot90(colour[:, :, ::-1], -1))
+
+    def test_damage_is_named(self, tmp_path, colour):
+        whole = save(tmp_path / "whole.jpg", colour).read_bytes()
+        cases = {
+            "cut.jpg": (whole[: len(whole) // 2], "(?i)truncated"),
+            "empty.png": (b"", r"the file is empty \(0 bytes\)"),
+            "text.png": (b"just a text\n", "not an image, or of an unknown format"),
+        }
+        for name, (content, message) in cases.items():
+            (tmp_path / name).write_bytes(content)
+            with pytest.raises(ImageError, match=message):
+                read_image(tmp_path / name)
+        with pytest.raises(ImageError, match="Is a directory"):
+            read_image(tmp_path)
+
+    def test_size_limits(self, tmp_path):
+        small = save(tmp_path / "small.png", np.zeros((1, 1), np.uint8))
+        with pytest.raises(ImageError, match=r"1×1 pixels, at least 16×16"):
+            read_image(small)
+        for side in (20_000, 9_100):  # beyond Pillow's error, and beyond its warning only
+            path = tmp_path / f"{side}.png"
+            path.write_bytes(empty_png(side))
+            with pytest.raises(ImageError, match="million"):
+                read_image(path)
+
+    @pytest.mark.parametrize(("mode", "value"), [("F", 0.5), ("I", 70_000)])
+    def test_deeper_pixels_have_no_rule(self, tmp_path, mode, value):
+        path = save(tmp_path / "a.tif", Image.new(mode, (20, 20), value))
+        with pytest.raises(ImageError, match=rf'pixels of mode "{mode}" \(32 bits\)'):
+            read_image(path)
+
+    @pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # the command line does the same
+    @settings(max_examples=150, deadline=None)
+    @given(data=st.data())
+    def test_random_damage_never_escapes(self, tmp_path_factory, data):
+        kind = data.draw(st.sampled_from(["PNG", "JPEG", "TIFF", "BMP", "WEBP", "PPM"]))
+        buffer = io.BytesIO()
+        Image.fromarray(np.arange(1200, dtype=np.uint16).astype(np.uint8).reshape(20, 20, 3)).save(
+            buffer, kind
+        )
+        content = bytearray(buffer.getvalue())
+        for _ in range(data.draw(st.integers(1, 6))):
+            content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+        content = content[: data.draw(st.integers(1, len(content)))]
+        path = tmp_path_factory.getbasetemp() / "damaged"
+        path.write_bytes(content)
+        try:
+            frame = read_image(path)
+        except ImageError:
+            return
+        assert frame.dtype == np.uint8
+
+
+def empty_png(side):
+    """A valid header of side × side grey pixels, with hardly any data."""
+
+    def chunk(kind, body):
+        return (
+            struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        )
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 0, 0, 0, 0)
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(100)))
+        + chunk(b"IEND", b"")
+    )

@@ -1,0 +1,152 @@
+"""The package as users get it: names, import time, a wheel on run-time dependencies only."""
+
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import click
+import pytest
+
+import zeroline.runtime
+from zeroline.edge_app.blas import openblas_core
+from zeroline.edge_app.cli import main
+
+ROOT = Path(__file__).parent.parent
+
+
+def run(*command, **options):
+    return subprocess.run(
+        [str(part) for part in command], capture_output=True, text=True, check=False, **options
+    )
+
+
+def test_every_public_name_exists_and_is_documented():
+    for name in zeroline.runtime.__all__:
+        value = getattr(zeroline.runtime, name)
+        assert callable(value), name  # never a module of the same name
+        assert value.__doc__, name
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        zeroline.runtime.nothing  # noqa: B018
+
+
+def test_importing_the_runtime_is_light():
+    """It once took seconds, when numba came with it; the limit leaves room for a slow machine."""
+    script = (
+        "import time, numpy; start = time.perf_counter(); import zeroline.runtime, sys;"
+        "print(time.perf_counter() - start);"
+        "print(*{'torch', 'cupy', 'onnxruntime', 'numba', 'cv2', 'pydantic', 'PIL'} & set(sys.modules))"
+    )
+    seconds, *heavy = run(sys.executable, "-c", script).stdout.split()
+    assert float(seconds) < 0.3
+    assert heavy == []
+
+
+def test_layers_import_downwards_only():
+    allowed = {
+        "runtime": {"runtime"},
+        "export": {"runtime", "export"},
+        "edge_app": {"runtime", "export", "edge_app"},
+    }
+    for folder, below in allowed.items():
+        for path in (ROOT / folder).rglob("*.py"):
+            used = set(re.findall(r"(?:from|import) zeroline\.(\w+)", path.read_text()))
+            assert used <= below, path
+            if folder != "export":
+                assert not re.search(r"^\s*(import|from) torch", path.read_text(), re.M), path
+
+
+def test_every_command_has_help_and_names_its_options():
+    context = click.Context(main)
+    for name in main.list_commands(context):
+        command = main.get_command(context, name)
+        assert command is not None
+        assert command.help
+        for parameter in command.params:
+            if isinstance(parameter, click.Option):
+                assert parameter.help, f"{name} {parameter.name}"
+
+
+def documented_commands():
+    pages = [ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("docs/*.md")]
+    for page in pages:
+        for block in re.findall(r"```\w*\n(.*?)```", page.read_text(), re.S):
+            for line in block.replace("\\\n", " ").splitlines():
+                if found := re.match(r"(?:\.venv/bin/)?zeroline (\w+)(.*?)(?:#.*)?$", line.strip()):
+                    yield page.name, found[1], re.findall(r"--[\w-]+", found[2])
+
+
+def test_commands_in_the_documentation_exist():
+    found = list(documented_commands())
+    assert len(found) >= 3
+    for page, name, options in found:
+        command = main.get_command(click.Context(main), name)
+        assert command is not None, (page, name)
+        known = {option for parameter in command.params for option in parameter.opts}
+        assert set(options) <= known, (page, name, options)
+
+
+def test_links_in_the_documentation_lead_somewhere():
+    pages = [ROOT / "README.md", *ROOT.glob("*/README.md"), *ROOT.glob("docs/*.md")]
+    for page in pages:
+        for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), (page, target)
+
+
+def test_wheel_has_all_and_runs_on_its_own(tmp_path):
+    """In an environment with the run-time dependencies only, as on a fresh machine."""
+    built = run(sys.executable, "-m", "build", "--wheel", "--outdir", tmp_path, ROOT)
+    assert built.returncode == 0, built.stderr
+    wheel = next(tmp_path.glob("zeroline-*.whl"))
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0].split("-")[0] for name in names} == {"zeroline"}
+    for name in (
+        "runtime/loops.py",
+        "runtime/py.typed",
+        "export/wrap.py",
+        "edge_app/templates/report.html.j2",
+    ):
+        assert f"zeroline/{name}" in names
+    run(sys.executable, "-m", "venv", tmp_path / "env")
+    python = tmp_path / "env" / "bin" / "python"
+    installed = run(
+        python, "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", wheel
+    )
+    assert installed.returncode == 0, installed.stderr
+    command = tmp_path / "env" / "bin" / "zeroline"
+    assert "evaluate" in run(command, "--help", cwd=tmp_path).stdout
+    script = (
+        "import numpy as np; from zeroline.runtime import lnamd, match_distances, interval_average;"
+        "t = np.random.default_rng(0).normal(size=(5, 9, 4)).astype('float32');"
+        "print(interval_average(match_distances(lnamd(t, degree=3))).shape)"
+    )
+    assert run(python, "-c", script, cwd=tmp_path).stdout.strip() == "(5, 9)"
+    (tmp_path / "a.png").write_bytes(b"x")
+    missing = run(command, "score", "a.png", "--model", ".", cwd=tmp_path)
+    assert missing.returncode == 1
+    assert "is not a model bundle" in missing.stderr
+
+
+@pytest.mark.parametrize(
+    ("vendor", "flags", "core"),
+    [
+        ("AuthenticAMD", "avx2 avx512f avx512cd avx512bw avx512dq avx512vl", "SkylakeX"),
+        ("AuthenticAMD", "avx2 fma", None),
+        ("GenuineIntel", "avx2 avx512f avx512cd avx512bw avx512dq avx512vl", None),
+    ],
+)
+def test_openblas_core(vendor, flags, core):
+    info = f"processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\n"
+    assert openblas_core(info) == core
+    assert openblas_core("") is None
+    assert openblas_core("Features : fp asimd\n") is None
+
+
+def test_the_command_leaves_a_core_that_was_chosen(tmp_path):
+    script = (
+        "import os; os.environ['OPENBLAS_CORETYPE'] = 'Haswell';"
+        "import zeroline.edge_app.cli; print(os.environ['OPENBLAS_CORETYPE'])"
+    )
+    assert run(sys.executable, "-c", script).stdout.strip() == "Haswell"
