@@ -98,7 +98,7 @@ def test_any_ignore_and_groups(data):
 
 def test_threads_change_nothing_and_progress_counts_images():
     features = unit_rows(np.random.default_rng(4), (9, 25, 16))
-    done = []
+    done: list[int] = []
     one = match_distances(features, threads=1)
     three = match_distances(features, threads=3, progress=done.append)
     np.testing.assert_array_equal(one, three)

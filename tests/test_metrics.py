@@ -18,6 +18,7 @@ def test_ranking_equals_the_library_calls_of_the_authors(seed, count, ties):
     if labels.all() or not labels.any():
         assert found is None
         return
+    assert found is not None
     precision, recall, _ = precision_recall_curve(labels, scores)
     with np.errstate(invalid="ignore"):
         f1 = 2 * precision * recall / (precision + recall)
@@ -41,6 +42,7 @@ def test_written_out():
     """Four images, one defect ranked second: a figure a person can check."""
     labels = np.array([False, True, False, False])
     found = ranking_metrics(labels, np.array([0.9, 0.8, 0.1, 0.2]))
+    assert found is not None
     assert found.auroc == pytest.approx(2 / 3)
     assert found.ap == pytest.approx(0.5)
     assert found.f1max == pytest.approx(2 / 3)

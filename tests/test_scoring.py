@@ -47,7 +47,7 @@ def test_equals_the_literal_pipeline(xp, seed):
     given = Tokens(tuple(map(xp.array, tokens.layers)), xp.array(tokens.class_tokens))
     groups = np.array([0, 1, 1, 2, 3, 4, 5]) if seed else None
     ignore = np.random.default_rng(seed).random((7, 16)) < 0.2 if seed else None
-    steps = []
+    steps: list[int] = []
     result = score_tokens(
         given, size=19, groups=groups, ignore=ignore, threads=2, progress=steps.append
     )

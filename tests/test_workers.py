@@ -13,14 +13,14 @@ def blas_threads():
 
 @pytest.mark.parametrize("threads", [1, 3])
 def test_every_item_once(threads):
-    done = []
+    done: list[int] = []
     run_in_threads(done.append, range(100), threads=threads)
     assert sorted(done) == list(range(100))
 
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_an_exception_surfaces_and_ends_the_work(threads):
-    done = []
+    done: list[int] = []
 
     def work(item):
         if item == 3:

@@ -30,7 +30,8 @@ def defect(view: Image.Image, kind: int, rng: np.random.Generator) -> Image.Imag
         pencil.line(points, fill=230, width=3)
         filling = Image.new("L", view.size, 215)
     else:
-        pencil.ellipse((x, y, x + 34 + 12 * kind, y + 26 + 8 * kind), fill=255 if kind == 0 else 150)
+        corners = (x, y, x + 34 + 12 * kind, y + 26 + 8 * kind)
+        pencil.ellipse(corners, fill=255 if kind == 0 else 150)
         gravel = Image.fromarray(data.gravel()).crop((100, 100, 100 + SIDE, 100 + SIDE))
         filling = gravel.point(lambda v: v * 0.6) if kind == 0 else Image.new("L", view.size, 25)
     mask = mask.filter(ImageFilter.GaussianBlur(1.2 + 2 * (kind == 2)))
@@ -38,6 +39,7 @@ def defect(view: Image.Image, kind: int, rng: np.random.Generator) -> Image.Imag
 
 
 def main(folder: Path) -> None:
+    """Write the pictures to `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(0)
     wall = Image.fromarray(data.brick())
