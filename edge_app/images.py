@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import stat
 import struct
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,32 +41,37 @@ class ImageFile:
     name: str
 
 
-def find_images(paths: Sequence[Path]) -> list[ImageFile]:
+def find_images(paths: Sequence[Path], *, leave_out: Path | None = None) -> list[ImageFile]:
     """List the images of files and folders (searched through), in the order given.
 
-    In a folder, files count whose suffix is in `SUFFIXES` and whose name does not start with a
-    dot; a file named directly always counts. A file reached twice is listed once.
+    In a folder, files count whose suffix is in `SUFFIXES`; names that start with a dot do not;
+    links are followed. A file named directly always counts. A file reached twice is listed once.
+
+    Parameters
+    ----------
+    paths : sequence of Path
+    leave_out : Path, optional
+        A folder below them that is not searched: that of the results, whose overlays would
+        else be found by the next run.
 
     Returns
     -------
     list of ImageFile
         Names are relative to the folder given, with /; where two would be the same, folders'
-        names are put in front until they differ.
+        names are put in front until they differ. What is not UTF-8 in them is escaped.
 
     Raises
     ------
     InputError
-        If a path does not exist, or nothing is found.
+        If a path does not exist, a folder cannot be read, or nothing is found.
     """
-    found: dict[Path, Path] = {}  # resolved path: the folder that it was found below
+    found: dict[Path, _Place] = {}
     for given in paths:
         if given.is_dir():
-            for path in sorted(given.rglob("*")):
-                hidden = any(part.startswith(".") for part in path.relative_to(given).parts)
-                if path.suffix.lower() in SUFFIXES and not hidden and path.is_file():
-                    found.setdefault(path.resolve(), given.resolve())
-        elif given.exists():
-            found.setdefault(given.resolve(), given.resolve().parent)
+            for path in _walk(given, {leave_out.resolve()} if leave_out else set()):
+                found.setdefault(path.resolve(), _Place(path, given))
+        elif given.exists() or given.is_symlink():
+            found.setdefault(given.resolve(), _Place(given, given.parent))
         else:
             raise InputError(f'"{given}" does not exist')
     if not found:
@@ -73,23 +79,48 @@ def find_images(paths: Sequence[Path]) -> list[ImageFile]:
             f"no image in {', '.join(f'{str(p)!r}' for p in paths)} "
             f"(files ending in {' '.join(sorted(SUFFIXES))})"
         )
+    places = list(found.values())
     return [
-        ImageFile(path, name)
-        for path, name in zip(found, _distinct_names(list(found.items())), strict=True)
+        ImageFile(place.path, name.encode("utf-8", "backslashreplace").decode())
+        for place, name in zip(places, _distinct_names(places), strict=True)
     ]
 
 
-def _distinct_names(found: Sequence[tuple[Path, Path]]) -> list[str]:
+@dataclass(frozen=True)
+class _Place:
+    path: Path
+    root: Path
+
+
+def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
+    """Yield the image files below a folder, sorted; folders in `seen` are not entered (again)."""
+    try:
+        entries = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f'folder "{folder}" cannot be read: {error.strerror}') from error
+    for path in entries:
+        if path.name.startswith("."):
+            continue
+        if path.is_dir():
+            real = path.resolve()
+            if real not in seen:  # a link may lead back
+                yield from _walk(path, seen | {real})
+        elif path.suffix.lower() in SUFFIXES:
+            yield path
+
+
+def _distinct_names(places: Sequence[_Place]) -> list[str]:
     """Names relative to each file's root, lengthened at the front where they clash."""
-    names = [path.relative_to(root).as_posix() for path, root in found]
-    for _ in range(max(len(root.parts) for _, root in found)):
+    names = [place.path.relative_to(place.root).as_posix() for place in places]
+    whole = [place.path.absolute().parts for place in places]
+    for _ in range(max(map(len, whole))):
         counts = Counter(names)
         if max(counts.values()) == 1:
             break
-        for place, (path, _) in enumerate(found):
-            if counts[names[place]] > 1:
-                parts = path.parts[-len(Path(names[place]).parts) - 1 :]
-                names[place] = "/".join(part.strip("/") for part in parts)
+        for number, parts in enumerate(whole):
+            if counts[names[number]] > 1:
+                longer = parts[-names[number].count("/") - 2 :]
+                names[number] = "/".join(part.strip("/") for part in longer)
     return names
 
 
@@ -124,7 +155,10 @@ def read_image(path: Path, *, white_level: int | None = None) -> Frame:
         smaller than `LEAST_SIDE` or larger than `MOST_PIXELS`.
     """
     try:
-        if path.stat().st_size == 0:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ImageError("not a regular file")
+        if status.st_size == 0:
             raise ImageError("the file is empty (0 bytes)")
         with Image.open(path) as image:
             _check_size(image)

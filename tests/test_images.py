@@ -65,6 +65,38 @@ class TestFind:
         with pytest.raises(InputError, match="no image in"):
             find_images([tmp_path])
 
+    def test_links_are_followed_but_not_in_circles(self, tmp_path, colour):
+        """A linked file once failed: its real path does not lie below the folder."""
+        (tmp_path / "elsewhere").mkdir()
+        save(tmp_path / "elsewhere" / "real.png", colour)
+        folder = tmp_path / "folder"
+        folder.mkdir()
+        (folder / "link.png").symlink_to(tmp_path / "elsewhere" / "real.png")
+        (folder / "dangling.png").symlink_to(tmp_path / "nowhere")
+        (folder / "round").symlink_to(folder)
+        (folder / "sub").symlink_to(tmp_path / "elsewhere")
+        names = [file.name for file in find_images([folder])]
+        assert names == ["dangling.png", "link.png"]  # sub/real.png is link.png once more
+        with pytest.raises(ImageError, match="No such file"):
+            read_image(folder / "dangling.png")
+
+    def test_the_results_of_an_earlier_run_are_left_out(self, tmp_path, colour):
+        (tmp_path / "results" / "overlays").mkdir(parents=True)
+        save(tmp_path / "a.png", colour)
+        save(tmp_path / "results" / "overlays" / "a.png", colour)
+        found = find_images([tmp_path], leave_out=tmp_path / "results")
+        assert [file.name for file in found] == ["a.png"]
+
+    def test_names_that_are_not_utf8_can_be_written(self, tmp_path, colour):
+        """They once ended the run when scores.csv was written."""
+        import os
+
+        save(tmp_path / "a.png", colour)
+        (tmp_path / "a.png").rename(tmp_path / "\udcff.png")
+        found = find_images([tmp_path])
+        assert [file.name for file in found] == ["\\udcff.png"]
+        assert read_image(found[0].path).shape == (20, 30, 3)
+
     def test_flat_names_differ(self):
         names = ["a/b.png", "a__b.png", "A/B.PNG", "c.jpg", "c.jpg.png"]
         flat = flat_names(names, suffix=".png")
@@ -139,8 +171,10 @@ class TestRead:
             (tmp_path / name).write_bytes(content)
             with pytest.raises(ImageError, match=message):
                 read_image(tmp_path / name)
-        with pytest.raises(ImageError, match="Is a directory"):
+        with pytest.raises(ImageError, match="not a regular file"):
             read_image(tmp_path)
+        with pytest.raises(ImageError, match="cannot be read: No such file"):
+            read_image(tmp_path / "gone.png")
 
     def test_size_limits(self, tmp_path):
         small = save(tmp_path / "small.png", np.zeros((1, 1), np.uint8))

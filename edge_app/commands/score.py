@@ -36,7 +36,7 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, overlays: str, **va
     from zeroline.edge_app.scoring import score_files
 
     options = take_options(values)
-    files = find_images(paths)
+    files = find_images(paths, leave_out=output)
     prepare_folder(output)
     with options.open_bundle() as bundle, progress_bars() as bars:
         scored = score_files(files, bundle, options, bars)
