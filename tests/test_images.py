@@ -89,8 +89,6 @@ class TestFind:
 
     def test_names_that_are_not_utf8_can_be_written(self, tmp_path, colour):
         """They once ended the run when scores.csv was written."""
-        import os
-
         save(tmp_path / "a.png", colour)
         (tmp_path / "a.png").rename(tmp_path / "\udcff.png")
         found = find_images([tmp_path])
