@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from zeroline.runtime.arrays import array_namespace, as_float32
 from zeroline.runtime.errors import ScoringError
@@ -27,19 +28,13 @@ def grid_side(patches: int) -> int:
 
 
 @lru_cache(maxsize=16)
-def _interpolation_matrix(side: int, size: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """(size, side) weights of linear interpolation whose end points are the outer nodes."""
+def _neighbours(
+    side: int, size: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """For each of `size` positions over `side` nodes: the nodes round it, and the way between."""
     position = np.arange(size, dtype=np.float64) * ((side - 1) / max(size - 1, 1))
     lower = np.minimum(position.astype(np.int64), side - 1)
-    upper = np.minimum(lower + 1, side - 1)
-    fraction = position - lower
-    weights = np.zeros((size, side))
-    rows = np.arange(size)
-    np.add.at(weights, (rows, lower), 1.0 - fraction)
-    np.add.at(weights, (rows, upper), fraction)
-    single = weights.astype(np.float32)
-    single.setflags(write=False)
-    return single
+    return lower, np.minimum(lower + 1, side - 1), (position - lower).astype(np.float32)
 
 
 def anomaly_map(patch_scores: Any, /, *, size: int) -> Any:
@@ -65,8 +60,11 @@ def anomaly_map(patch_scores: Any, /, *, size: int) -> Any:
     single = patch_scores.ndim == 1
     scores = as_float32(patch_scores[None] if single else patch_scores, name="patch_scores", ndim=2)
     side = grid_side(scores.shape[1])
-    weights = xp.asarray(_interpolation_matrix(side, size))
-    maps = weights @ scores.reshape(-1, side, side) @ weights.T
+    lower, upper, way = map(xp.asarray, _neighbours(side, size))
+    maps = xp.empty((len(scores), size, size), dtype=xp.float32)
+    for drawn, grid in zip(maps, scores.reshape(-1, side, side), strict=True):
+        rows = grid[lower] * (1 - way)[:, None] + grid[upper] * way[:, None]
+        drawn[...] = rows[:, lower] * (1 - way) + rows[:, upper] * way
     return maps[0] if single else maps
 
 
