@@ -83,7 +83,11 @@ def _open(folder: Path) -> Dataset | None:
 
 
 def _images_in(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.is_file())
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
 
 
 def _masks_by_stem(folder: Path) -> dict[str, Path]:
@@ -111,6 +115,7 @@ def _visa(folder: Path) -> list[Sample]:
     Where ``split_csv/1cls.csv`` lies beside the folder, the images of its test split are taken;
     else all.
     """
+    folder = folder.resolve()  # the split names the folder and lies beside it
     split = folder.parent / "split_csv" / "1cls.csv"
     wanted: set[str] | None = None
     if split.is_file():
@@ -144,9 +149,13 @@ def read_mask(path: Path | None, *, size: int) -> npt.NDArray[np.bool_]:
         return np.zeros((size, size), dtype=bool)
     try:
         with Image.open(path) as image:
-            defect = np.asarray(image.convert("L") if image.mode != "I;16" else image) > 0
+            values = np.asarray(image)  # a palette's indices as they are: 0 is background
     except (UnidentifiedImageError, OSError) as error:
         raise InputError(f'mask "{path}" cannot be read: {error}') from error
+    if values.ndim == 3:
+        alpha = values.shape[2] in (2, 4)
+        values = values[:, :, : values.shape[2] - alpha].max(axis=2)
+    defect = values > 0
     if defect.shape != (size, size):
         grey = Image.fromarray(defect.astype(np.uint8) * 255)
         defect = np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR)) > 127

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import stat
 import struct
 from collections import Counter
@@ -15,7 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zeroline.edge_app.errors import ImageError, InputError
-from zeroline.runtime.errors import MissingExtraError
+from zeroline.runtime.errors import FrameError, MissingExtraError
 from zeroline.runtime.frames import Frame, to_bgr8
 
 SUFFIXES = frozenset(
@@ -23,8 +25,13 @@ SUFFIXES = frozenset(
 )
 #: Larger pictures are refused before a pixel is read.
 MOST_PIXELS = 80_000_000
+_LONGEST_NAME = 240  # bytes
+
 #: A picture with a shorter side shows nothing that a patch could see.
 LEAST_SIDE = 16
+
+# Pillow's names of raw pixels with 16 bits a channel ("BGR;16" is 5-6-5 bits)
+_DEEP_COLOUR = re.compile(r"(RGB|LA)\w*;16")
 
 # what Pillow raises on damaged files, by its documentation and by trying
 _DAMAGE = (
@@ -133,6 +140,9 @@ def flat_names(names: Iterable[str], *, suffix: str) -> list[str]:
     flat = []
     for name in names:
         base = name.replace("/", "__").removesuffix(suffix)
+        if len((base + suffix).encode()) > _LONGEST_NAME:  # file systems allow 255 bytes
+            tail = base.encode()[-_LONGEST_NAME // 2 :].decode(errors="ignore")
+            base = f"{hashlib.sha256(base.encode()).hexdigest()[:12]}_{tail}"
         candidate, number = base + suffix, 2
         while candidate.casefold() in taken:
             candidate, number = f"{base}_{number}{suffix}", number + 1
@@ -168,6 +178,8 @@ def read_image(path: Path, *, white_level: int | None = None) -> Frame:
         raise ImageError("not an image, or of an unknown format") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise ImageError(f"more than {MOST_PIXELS // 10**6} million pixels") from error
+    except FrameError as error:
+        raise ImageError(str(error)) from error
     except _DAMAGE as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise ImageError(f"cannot be read: {reason}") from error
@@ -199,8 +211,9 @@ def _pixels(
         return np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16), white_level
     if image.mode in ("I", "F"):
         raise ImageError(f'pixels of mode "{image.mode}" (32 bits), 8 or 16 bits are expected')
-    if any(";16" in mode for mode in raw_modes):
-        return _deep_colour(path), white_level
+    if any(_DEEP_COLOUR.match(mode) for mode in raw_modes):
+        pixels = _deep_colour(path)
+        return pixels, white_level if pixels.dtype == np.uint16 else None
     upright = ImageOps.exif_transpose(image)
     if upright.mode == "P":  # a palette may carry transparency
         upright = upright.convert("RGBA")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zeroline.edge_app.errors import MemoryLimitError
 from zeroline.runtime.bundle import Bundle
+from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.errors import MissingExtraError
 from zeroline.runtime.memory import scoring_memory
 from zeroline.runtime.workers import thread_count
@@ -29,8 +30,18 @@ def available_memory() -> int:
     free = int(psutil.virtual_memory().available)
     for limit, used in _CGROUP_LIMITS:
         with contextlib.suppress(OSError, ValueError):  # no such group, or "max"
-            free = min(free, int(limit.read_text()) - int(used.read_text()))
+            taken = int(used.read_text()) - _file_cache(used.with_name("memory.stat"))
+            free = min(free, int(limit.read_text()) - taken)
     return max(free, 0)
+
+
+def _file_cache(statistics: Path) -> int:
+    """Return the bytes of a group's use that are only cached files, freed when need be."""
+    for line in statistics.read_text().splitlines():
+        name, _, value = line.partition(" ")
+        if name in ("inactive_file", "total_inactive_file"):
+            return int(value)
+    return 0
 
 
 def needed_memory(bundle: Bundle, images: int, *, threads: int | None) -> int:
@@ -41,6 +52,7 @@ def needed_memory(bundle: Bundle, images: int, *, threads: int | None) -> int:
         channels=bundle.channels,
         class_channels=bundle.manifest.outputs.class_token.channels,
         threads=thread_count(threads),
+        compiled=compiled_loops() is not None,
     )
 
 
@@ -59,8 +71,9 @@ def check_memory(bundle: Bundle, images: int, *, threads: int | None) -> int:
     fits = images
     while fits > 2 and needed_memory(bundle, fits, threads=threads) > 0.8 * free:
         fits = fits * 4 // 5
+    advice = f"use --subset {fits}" + (" or a smaller number" if fits > 2 else "")
     raise MemoryLimitError(
         f'scoring {images} images as one set with "{bundle.name}" takes '
         f"{needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free: "
-        f"use --subset {fits} or a smaller number"
+        f"{advice}"
     )

@@ -86,7 +86,13 @@ def region_overlap_area(
     Returns
     -------
     float or None
-        None without a defect region, without a normal pixel, or for constant maps.
+        None without a defect region, without a normal pixel, for constant maps, or where
+        hardly any threshold has a rate under 0.3.
+
+    Notes
+    -----
+    The thresholds come from `numpy.arange`, as the authors' do, whose rounding now and then
+    gives a 201st.
     """
     try:
         from scipy.ndimage import label
@@ -116,6 +122,8 @@ def region_overlap_area(
     overlap = shares.mean(axis=0)
     false_rate = _positive_counts(normal[None])[0] / normal.sum()
     kept = false_rate < PRO_LIMIT
+    if not kept.any():
+        return None
     false_rate, overlap = false_rate[kept], overlap[kept]
     spread = false_rate.max() - false_rate.min()
     if spread <= 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -50,7 +51,8 @@ def whole_file(path: Path, mode: str = "w", *, sync: bool = True) -> Iterator[IO
         Names the file and the reason, for example a full disk.
     """
     text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # short, since the name itself may be as long as the file system allows
+    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
         try:
             with temporary.open(mode, **text) as file:  # type: ignore[call-overload]

@@ -29,9 +29,10 @@ class ScoredFiles:
 
 
 def random_subsets(count: int, size: int | None, *, seed: int) -> list[list[int]]:
-    """Cut 0..count-1 at random into parts of nearly equal length, at most `size` long.
+    """Cut 0..count-1 at random into parts of nearly equal length.
 
-    No part has fewer than two members where `count` allows it; without a size there is one.
+    Parts are at most `size` long, but for an odd count in pairs, where some have three: no part
+    has fewer than two members. Without a size there is one part.
     """
     if size is None or size >= count:
         return [list(range(count))]
@@ -58,7 +59,7 @@ def score_files(
     steps = len(bundle.channels) * len(scoring["degrees"])
     read = bars("reading", len(files))
     scored = bars("scoring", steps * len(files))
-    by_place: dict[str, ImageResult] = {}
+    by_file: dict[ImageFile, ImageResult] = {}
     problems: list[Problem] = []
     for subset in subsets:
         embedding = embed_files(
@@ -77,10 +78,10 @@ def score_files(
             continue
         outcome = score_tokens(embedding.tokens, progress=scored, **scoring)
         for result in _image_results(embedding.files, outcome, options):
-            by_place[result.file.name] = result
-    if not by_place:
+            by_file[result.file] = result
+    if not by_file:
         raise _too_few(len(files), 0, problems)
-    ordered = [by_place[file.name] for file in files if file.name in by_place]
+    ordered = [by_file[file] for file in files if file in by_file]
     return ScoredFiles(ordered, problems)
 
 

@@ -46,6 +46,8 @@ def lnamd(tokens: Any, /, *, degree: int, threads: int | None = 1) -> Any:
     if degree < 1 or degree % 2 == 0:
         raise ScoringError(f"degree is {degree}, an odd number from 1 on is expected")
     tokens = as_float32(tokens, name="tokens", ndim=3)
+    if tokens.shape[2] == 0:
+        raise ScoringError("tokens have 0 channels, at least 1 is expected")
     side = grid_side(tokens.shape[1])
     loops = None if is_cupy(tokens) else compiled_loops()
     if loops is None:
@@ -73,5 +75,6 @@ def aggregate_plain(tokens: Any, /, *, degree: int) -> Any:
     rows = sum(padded[:, dy : dy + side] for dy in range(degree))
     total = sum(rows[:, :, dx : dx + side] for dx in range(degree))
     features = total.reshape(images, patches, channels)
-    norm = xp.sqrt((features * features).sum(axis=2, keepdims=True))
-    return features / xp.where(norm > 0, norm, xp.float32(1))
+    # in double: the square of a large or tiny token leaves float32
+    norm = xp.sqrt(xp.square(features, dtype=xp.float64).sum(axis=2, keepdims=True))
+    return (features / xp.where(norm > 0, norm, 1.0)).astype(xp.float32)

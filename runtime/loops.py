@@ -53,13 +53,13 @@ def aggregate(tokens, side, radius, out):  # type: ignore[no-untyped-def]
             for near in range(left + 1, right):
                 for c in range(channels):
                     out[p, c] += column[near, c]
-            square = np.float32(0)
+            square = 0.0  # in double: the square of a large or tiny token leaves float32
             for c in range(channels):
-                square += out[p, c] * out[p, c]
+                square += np.float64(out[p, c]) * np.float64(out[p, c])
             if square > 0:
-                scale = np.float32(1) / np.sqrt(square)
+                scale = 1.0 / np.sqrt(square)
                 for c in range(channels):
-                    out[p, c] *= scale
+                    out[p, c] = np.float32(out[p, c] * scale)
 
 
 @nb.njit(

@@ -12,7 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.matching_operand import MARGIN, NEAR, left_rows, mark_unmatched, right_operand
+from zeroline.runtime.matching_operand import (
+    NEAR,
+    left_rows,
+    mark_unmatched,
+    right_operand,
+    rounding_margin,
+)
 from zeroline.runtime.workers import run_in_threads
 
 Float32 = npt.NDArray[np.float32]
@@ -137,7 +143,7 @@ def _minima(
                 start,
                 tile_columns,
                 NEAR,
-                MARGIN,
+                rounding_margin(channels),
             )
         np.minimum(columns, tile_columns, out=columns)
     return columns

@@ -6,7 +6,13 @@ from collections.abc import Sequence
 
 
 def scoring_memory(
-    images: int, *, patches: int, channels: Sequence[int], class_channels: int, threads: int = 1
+    images: int,
+    *,
+    patches: int,
+    channels: Sequence[int],
+    class_channels: int,
+    threads: int = 1,
+    compiled: bool = True,
 ) -> int:
     """Return the peak of bytes that `score_tokens` holds, the tokens themselves included.
 
@@ -16,11 +22,13 @@ def scoring_memory(
         4·N·P·ΣC_l + 4·N·D       tokens
         + 4·N·P·(2·C + 2)        features and product operand of one layer and degree
         + 4·N²·P                 match distances of one layer and degree
-        + N²·P + 4·N²            marks on them, image similarities
+        + N²·P + 12·N²           marks on them, image similarities and their order
         + T·(4·P·(C + 2) + max(1.25 MB, 512·P) + 13·P·N)   per thread
         + 12·N·P                 patch scores
 
-    The network itself and the pictures being read come on top.
+    Without the compiled loops (on CuPy, or where numba is missing) three tiles of
+    min(N·P², max(2²⁴, P²)) float32 and two more copies of the features come on top. The
+    network itself and the pictures being read are not counted.
 
     Returns
     -------
@@ -31,6 +39,10 @@ def scoring_memory(
     elements = images * patches
     tokens = 4 * elements * sum(channels) + 4 * images * class_channels
     features = 4 * elements * (2 * widest + 2)
-    distances = 5 * images * elements + 4 * images**2
+    distances = 5 * images * elements + 12 * images**2
     per_thread = 4 * patches * (widest + 2) + max(1_250_000, 512 * patches) + 13 * elements
-    return tokens + features + distances + threads * per_thread + 12 * elements
+    total = tokens + features + distances + threads * per_thread + 12 * elements
+    if not compiled:
+        tile = min(elements * patches, max(2**24, patches**2))
+        total += 12 * tile + 8 * elements * widest
+    return total

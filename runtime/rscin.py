@@ -27,7 +27,8 @@ def rscin(
         Unit class tokens.
     neighbours : sequence of int
         Window sizes m, the image itself included; results are averaged over them. An m over
-        N counts as N.
+        N counts as N. Negative similarities weigh nothing (ours; the authors' weights can then
+        sum to 0).
     normalise : bool
         True: scores are first scaled to [0, 1] over the set, as the authors do. False: they
         keep their unit, so that a threshold means the same in every set. Both rank alike,
@@ -60,8 +61,11 @@ def rscin(
     if normalise:
         low, spread = scores.min(), scores.max() - scores.min()
         scores = (scores - low) / xp.where(spread > 0, spread, 1.0)
-    similarity = tokens @ tokens.T
-    order = xp.argsort(-similarity, axis=1, kind="stable")[:, : min(max(neighbours), count)]
+    # unrelated images may have a negative similarity; a row's sum must not vanish for it
+    similarity = xp.maximum(tokens @ tokens.T, 0)
+    key = -similarity
+    key[xp.arange(count), xp.arange(count)] = -xp.inf  # the image itself comes first, ties or not
+    order = xp.argsort(key, axis=1)[:, : min(max(neighbours), count)]
     weights = xp.take_along_axis(similarity, order, axis=1).astype(xp.float64)
     nearest = scores[order]
     rescored = [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -99,6 +99,12 @@ def score_tokens(
     Memory: `memory.scoring_memory` has the formula.
     """
     images = len(tokens)
+    shapes = {layer.shape[:2] for layer in tokens.layers}
+    if len(shapes) != 1 or next(iter(shapes))[0] != images:
+        raise ScoringError(
+            f"{images} class token(s) and token layers of (N, P) {sorted(shapes)}: one or more "
+            "layers of the same N and P, and N class tokens, are expected"
+        )
     if images < 2:
         raise ScoringError(f"{images} image(s): mutual scoring needs at least 2")
     if not degrees:
@@ -140,7 +146,8 @@ def embed_images(images: Iterable[Frame], bundle: Bundle, /) -> Tokens:
     Parameters
     ----------
     images : iterable of arrays, shape (H, W, 3), uint8
-        BGR; sizes may differ. Only one batch of them is held.
+        BGR; sizes may differ. What has a length is taken batch by batch; anything else is
+        made a list first.
     bundle : Bundle
 
     Returns
@@ -148,13 +155,12 @@ def embed_images(images: Iterable[Frame], bundle: Bundle, /) -> Tokens:
     Tokens
         Of all images, in their order.
     """
+    if not isinstance(images, Sized):
+        images = list(images)
+    buffer = TokenBuffer(len(images))
     source = iter(images)
-    parts = []
     while batch := list(islice(source, BATCH)):
-        parts.append(bundle.embed(np.stack([bundle.prepare(frame) for frame in batch])))
-    buffer = TokenBuffer(sum(map(len, parts)))
-    for part in parts:
-        buffer.append(part)
+        buffer.append(bundle.embed(np.stack([bundle.prepare(frame) for frame in batch])))
     tokens = buffer.tokens()
     if tokens is None:
         raise ScoringError("0 image(s): mutual scoring needs at least 2")

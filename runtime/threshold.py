@@ -38,4 +38,4 @@ def auto_threshold(scores: Any, /, *, false_alarm_rate: float = 0.01) -> float:
     median = float(np.median(values))
     below = values[values < median]
     sigma = 1.4826 * float(np.median(median - below)) if below.size else 0.0
-    return median + NormalDist().inv_cdf(1.0 - false_alarm_rate) * sigma
+    return median - NormalDist().inv_cdf(false_alarm_rate) * sigma

@@ -54,21 +54,31 @@ class _BlasHold:
         self._limit: Any = None
 
     def enter(self) -> None:
-        """Set the limit for the first one in."""
+        """Set the limit for the first one in; where that is interrupted nothing has changed."""
         with self._lock:
-            if self._owner is None:
-                self._owner = ThreadPoolExecutor(1, thread_name_prefix="zeroline-blas")
-                self._limit = self._owner.submit(_limit_blas).result()
-            self._users += 1
+            if self._users == 0:
+                owner = ThreadPoolExecutor(1, thread_name_prefix="zeroline-blas")
+                setting = owner.submit(_limit_blas)
+                try:
+                    limit = setting.result()
+                except BaseException:  # an interrupt: the owner still finishes, then undoes it
+                    owner.submit(lambda: setting.result().restore_original_limits())
+                    owner.shutdown(wait=False)
+                    raise
+                self._owner, self._limit, self._users = owner, limit, 1
+            else:
+                self._users += 1
 
     def leave(self) -> None:
         """Restore it after the last one out."""
         with self._lock:
             self._users -= 1
             if self._users == 0 and self._owner is not None:
-                self._owner.submit(self._limit.restore_original_limits).result()
-                self._owner.shutdown()
+                owner, limit = self._owner, self._limit
                 self._owner = self._limit = None
+                restoring = owner.submit(limit.restore_original_limits)
+                owner.shutdown(wait=False)
+                restoring.result()
 
 
 _blas_hold = _BlasHold()
@@ -145,8 +155,8 @@ def _run(
             raise
 
     with ThreadPoolExecutor(workers, thread_name_prefix="zeroline") as pool:
-        futures = [pool.submit(drain) for _ in range(workers)]
         try:
+            futures = [pool.submit(drain) for _ in range(workers)]
             for future in futures:
                 future.result()
         finally:

@@ -70,8 +70,9 @@ def literal_rscin(scores: Any, tokens: Any, neighbours: Any, *, normalise: bool)
     for m in neighbours:
         masked = np.zeros_like(similarity)
         for i, row in enumerate(similarity):
-            largest = np.argsort(-row, kind="stable")[:m]
-            masked[i, largest] = row[largest]
+            others = [j for j in np.argsort(-row) if j != i]
+            largest = [i, *others][:m]  # the image itself is one of them
+            masked[i, largest] = np.maximum(row[largest], 0)
         results.append(masked / masked.sum(axis=1, keepdims=True) @ scores)
     return np.mean(results, axis=0)
 

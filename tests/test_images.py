@@ -102,6 +102,13 @@ class TestFind:
         assert flat[3] == "c.jpg.png"
         assert len({name.casefold() for name in flat}) == len(names)
 
+    def test_flat_names_fit_a_file_system(self):
+        deep = "/".join(["a folder with a long name"] * 12) + "/x.png"
+        flat = flat_names([deep, "b/" + deep], suffix=".png")
+        assert max(len(name.encode()) for name in flat) <= 240
+        assert len(set(flat)) == 2
+        assert flat[0].endswith("__x.png")
+
 
 class TestRead:
     def test_colour_becomes_bgr(self, tmp_path, colour):
@@ -147,6 +154,18 @@ class TestRead:
         assert cv2.imwrite(str(tmp_path / name), values)
         found = read_image(tmp_path / name, white_level=4095)
         np.testing.assert_array_equal(found, np.round(values / 4095 * 255).astype(np.uint8))
+
+    def test_five_six_five_bits_are_not_sixteen_bits_a_channel(self, tmp_path):
+        """With a white level, one such file once ended the whole run."""
+        path = tmp_path / "a.bmp"
+        row = np.full(20, 0b11111_000000_00000, "<u2").tobytes()
+        pixels = row * 20
+        masks = struct.pack("<III", 0xF800, 0x07E0, 0x001F)
+        header = struct.pack("<IiiHHIIiiII", 40, 20, 20, 1, 16, 3, len(pixels), 0, 0, 0, 0)
+        start = 14 + len(header) + len(masks)
+        top = b"BM" + struct.pack("<IHHI", start + len(pixels), 0, 0, start)
+        path.write_bytes(top + header + masks + pixels)
+        np.testing.assert_array_equal(read_image(path, white_level=4095)[0, 0], [0, 0, 255])
 
     def test_white_level_leaves_eight_bits_alone(self, tmp_path, colour):
         path = save(tmp_path / "a.png", colour)

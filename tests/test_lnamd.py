@@ -30,6 +30,15 @@ def test_constant_tokens_stay_zero(xp, degree):
     np.testing.assert_array_equal(features, 0)
 
 
+@pytest.mark.parametrize("factor", [1e20, 1e-21])
+def test_large_and_tiny_tokens_give_the_same_features(xp, factor):
+    """Their squares leave the range of float32; features were once zero, or not of unit length."""
+    tokens = np.random.default_rng(0).normal(size=(2, 9, 6)).astype(np.float32)
+    for form in (lnamd, aggregate_plain):
+        found = xp.host(form(xp.array(tokens * np.float32(factor)), degree=3))
+        np.testing.assert_allclose(found, xp.host(form(xp.array(tokens), degree=3)), atol=1e-5)
+
+
 @pytest.mark.parametrize("dtype", [np.float16, np.float64])
 def test_other_float_types_give_float32(xp, dtype):
     tokens = np.random.default_rng(2).normal(size=(2, 9, 6)).astype(dtype)
@@ -50,6 +59,7 @@ def test_a_view_is_taken_as_it_stands():
         (np.zeros((1, 9, 2), np.float32), 2, "degree is 2, an odd number from 1 on"),
         (np.zeros((1, 9, 2), np.float32), -1, "degree is -1"),
         (np.zeros((1, 8, 2), np.float32), 1, "8 patches do not form a square grid"),
+        (np.zeros((1, 9, 0), np.float32), 1, "tokens have 0 channels"),
         (np.zeros((9, 2), np.float32), 1, r"shape \(9, 2\), an array of 3 dimensions"),
         (np.zeros((1, 9, 2), np.int32), 1, "dtype int32, a floating dtype"),
     ],

@@ -71,6 +71,20 @@ def test_flat_images_are_exact(xp, form):
     )
 
 
+@pytest.mark.parametrize("channels", [384, 2000])
+def test_equal_entries_round_the_worst(form, channels):
+    """Rows of equal entries round the product by over 1e-5, more than a fixed margin allowed."""
+    rng = np.random.default_rng(0)
+    signs = rng.choice([-1.0, 1.0], (3, 9, channels))
+    signs[1] = signs[0]
+    signs[2, :, : channels // 100] = 2 * signs[0, :, : channels // 100]
+    signs[2, :, channels // 100 :] = signs[0, :, channels // 100 :]
+    features = (signs / np.linalg.norm(signs, axis=2, keepdims=True)).astype(np.float32)
+    distances = match_distances(features)
+    assert (distances[0, :, 1] == 0).all()
+    np.testing.assert_allclose(distances, literal_distances(features), atol=4e-6)
+
+
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_any_ignore_and_groups(data):
@@ -126,6 +140,7 @@ def test_features_that_are_not_finite_are_refused(xp, form, bad):
     [
         (np.zeros((1, 4, 3), np.float32), {}, r"1 image\(s\): mutual scoring needs at least 2"),
         (np.zeros((4, 3), np.float32), {}, "3 dimensions"),
+        (np.zeros((2, 0, 3), np.float32), {}, "0 patches and 3 channels"),
         (np.zeros((2, 4, 3), np.float32), {"precision": "int3"}, 'precision is "int3", allowed'),
         (np.zeros((2, 4, 3), np.float32), {"ignore": np.zeros((2, 3), bool)}, "ignore has shape"),
         (np.zeros((2, 4, 3), np.float32), {"groups": np.zeros(3)}, r"groups has shape \(3,\)"),

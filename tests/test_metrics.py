@@ -55,6 +55,8 @@ def test_figures_without_meaning_are_none():
     assert set(figures.values()) == {None}
     assert region_overlap_area([~empty[0]] * 2, maps) is None  # no normal pixel
     assert region_overlap_area(empty, np.ones((2, 4, 4), np.float32)) is None
+    inverted = np.broadcast_to(~np.eye(4, dtype=bool), (2, 4, 4)).astype(np.float32)
+    assert region_overlap_area([np.eye(4, dtype=bool)] * 2, inverted) is None  # no rate under 0.3
     without = set_metrics([True, False], np.array([1, 0]), np.array([1, 0]), masks=None, maps=None)
     assert without["image_auroc"] == 1
     assert without["aupro"] is None

@@ -51,6 +51,22 @@ def test_fewer_images_than_neighbours(xp):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def test_an_image_keeps_its_own_score_among_twins(xp):
+    """With equal class tokens the first of the twins once took the place of all others."""
+    tokens = np.array([[1, 0], [1, 0], [1, 0]], np.float32)
+    scores = np.array([0.1, 0.9, 0.5], np.float32)
+    found = rscin(xp.array(scores), xp.array(tokens), neighbours=(1,), normalise=False)
+    np.testing.assert_allclose(xp.host(found), scores, atol=1e-7)
+
+
+def test_opposite_class_tokens_do_not_cancel(xp):
+    """Row sums of 1 - 1 once gave infinite scores."""
+    tokens = np.array([[1, 0], [-1, 0]], np.float32)
+    scores = np.array([0.5, 0.6], np.float32)
+    found = rscin(xp.array(scores), xp.array(tokens), normalise=False)
+    np.testing.assert_allclose(xp.host(found), scores, atol=1e-7)
+
+
 @pytest.mark.parametrize(
     ("scores", "tokens", "options", "message"),
     [

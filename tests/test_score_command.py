@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from PIL import Image
 
 from zeroline.edge_app.cli import main
+from zeroline.edge_app.datasets import read_mask
 from zeroline.edge_app.memory import available_memory
 from zeroline.edge_app.scoring import random_subsets
 
@@ -289,7 +290,8 @@ def test_evaluate_reads_three_layouts(bundle_folder, tmp_path, paint):
     assert figures["image_auroc"] == 1
 
 
-def test_visa_takes_the_test_split(bundle_folder, tmp_path, paint):
+@pytest.mark.parametrize("spelling", ["absolute", "dot", "link"])
+def test_visa_takes_the_test_split(bundle_folder, tmp_path, paint, monkeypatch, spelling):
     images = tmp_path / "pcb" / "Data" / "Images"
     listed = []
     for n in range(6):
@@ -303,9 +305,39 @@ def test_visa_takes_the_test_split(bundle_folder, tmp_path, paint):
         "object,split,label,image,mask\n" + "\n".join(listed) + "\n"
     )
     out = tmp_path / "out"
-    outcome = zeroline("evaluate", tmp_path / "pcb", "--model", bundle_folder, "--output", out)
+    folder = tmp_path / "pcb"
+    if spelling == "dot":
+        monkeypatch.chdir(folder)
+        folder = "."
+    elif spelling == "link":
+        folder = tmp_path / "link"
+        folder.symlink_to(tmp_path / "pcb")
+    outcome = zeroline("evaluate", folder, "--model", bundle_folder, "--output", out)
     assert outcome.exit_code == 0, outcome.output
     assert json.loads((out / "verdicts.json").read_text())["pcb"]["good"] == 4
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "P", "RGB", "RGBA", "I;16"])
+def test_masks_of_any_mode(tmp_path, mode):
+    """Only a value over 0 counts; a dark colour or palette entry was once taken for background."""
+    truth = np.zeros((8, 8), bool)
+    truth[2:5, 3:6] = True
+    if mode == "P":
+        mask = Image.fromarray(truth.astype(np.uint8), "P")
+        mask.putpalette([0, 0, 0, 0, 0, 1])
+    elif mode == "I;16":
+        mask = Image.fromarray(truth.astype(np.uint16))
+    elif mode in ("RGB", "RGBA"):
+        colour = np.zeros((8, 8, len(mode)), np.uint8)
+        colour[..., 2] = truth
+        colour[..., 3:] = 255
+        mask = Image.fromarray(colour, mode)
+    else:
+        mask = Image.fromarray(truth.astype(np.uint8) * (255 if mode == "1" else 1)).convert(mode)
+    mask.save(tmp_path / "mask.png")
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.png", size=8), truth)
+    assert read_mask(tmp_path / "mask.png", size=16).sum() == pytest.approx(36, abs=8)
+    assert not read_mask(None, size=8).any()
 
 
 def test_evaluate_refuses(bundle_folder, tmp_path):

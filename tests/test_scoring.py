@@ -89,6 +89,20 @@ def test_refuses():
         score_tokens(tokens, size=8)
 
 
+@pytest.mark.parametrize("fault", ["fewer class tokens", "layers that differ", "no layer"])
+def test_refuses_tokens_that_do_not_fit_together(fault):
+    tokens = random_tokens()
+    layers, classes = tokens.layers, tokens.class_tokens
+    if fault == "fewer class tokens":
+        classes = classes[:5]
+    elif fault == "layers that differ":
+        layers = (layers[0], layers[1][:, :9])
+    else:
+        layers = ()
+    with pytest.raises(ScoringError, match="layers of the same N and P, and N class tokens"):
+        score_tokens(Tokens(layers, classes), size=8)
+
+
 def test_a_scratch_scores_highest(bundle_folder, paint):
     frames = [paint(n, scratch=n == 4) for n in range(12)]
     with load_bundle(bundle_folder) as bundle:
@@ -104,8 +118,12 @@ def test_a_scratch_scores_highest(bundle_folder, paint):
             score_images([], bundle)
 
 
+@pytest.mark.parametrize("compiled", [True, False])
 @pytest.mark.parametrize(("images", "side", "channels"), [(40, 10, (64, 96)), (60, 14, (32,))])
-def test_the_memory_formula_is_close(images, side, channels):
+def test_the_memory_formula_is_close(images, side, channels, compiled, monkeypatch):
+    if not compiled:
+        for module in ("matching", "lnamd"):
+            monkeypatch.setattr(f"zeroline.runtime.{module}.compiled_loops", lambda: None)
     tokens = random_tokens(images, side, channels)
     score_tokens(tokens.select(slice(0, 2)), size=16, threads=1)  # compile, import
     tracemalloc.start()
@@ -114,6 +132,11 @@ def test_the_memory_formula_is_close(images, side, channels):
     tracemalloc.stop()
     held = sum(layer.nbytes for layer in tokens.layers) + tokens.class_tokens.nbytes
     estimate = scoring_memory(
-        images, patches=side * side, channels=channels, class_channels=8, threads=1
+        images,
+        patches=side * side,
+        channels=channels,
+        class_channels=8,
+        threads=1,
+        compiled=compiled,
     )
-    assert 0.6 * estimate < peak + held <= 1.05 * estimate
+    assert (0.6 if compiled else 0.3) * estimate < peak + held <= 1.05 * estimate

@@ -25,6 +25,10 @@ def test_written_out():
     assert auto_threshold(np.array([1.0, 2, 3, 4, 50])) == pytest.approx(expected)
 
 
+def test_a_tiny_rate_is_far_out_and_not_an_error():
+    assert 3 + 8 * 2.2 < auto_threshold(np.array([1.0, 2, 3, 4, 5]), false_alarm_rate=1e-17) < 30
+
+
 def test_constant_scores_are_all_ok():
     assert auto_threshold(np.full(5, 0.25)) == 0.25
 

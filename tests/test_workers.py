@@ -1,3 +1,4 @@
+import sys
 import threading
 
 import numpy as np
@@ -67,4 +68,30 @@ def test_matrix_work_runs_with_one_blas_thread_and_restores_it():
     for threads in (1, 2):
         run_in_threads(lambda _: seen.append(blas_threads()), range(4), threads=threads, blas=True)
     assert seen == [{1}] * 8
+    assert blas_threads() == before
+
+
+def test_an_interrupt_at_any_moment_leaves_the_next_call_working():
+    """Ctrl-C while BLAS was being limited once broke every later call of the process."""
+    before = blas_threads()
+
+    def interrupted(frame, event, argument):
+        nonlocal countdown
+        countdown -= 1
+        if countdown == 0:
+            sys.settrace(None)
+            raise KeyboardInterrupt
+        return interrupted
+
+    for moment in range(1, 400, 7):
+        countdown = moment
+        sys.settrace(interrupted)
+        try:
+            with single_threaded_blas():
+                pass
+        except KeyboardInterrupt:
+            pass
+        finally:
+            sys.settrace(None)
+        run_in_threads(lambda _: None, range(2), threads=2, blas=True)
     assert blas_threads() == before
