@@ -31,7 +31,7 @@ _LONGEST_NAME = 240  # bytes
 LEAST_SIDE = 16
 
 # Pillow's names of raw pixels with 16 bits a channel ("BGR;16" is 5-6-5 bits)
-_DEEP_COLOUR = re.compile(r"(RGB|LA)\w*;16")
+_DEEP_COLOUR = re.compile(r"\b(RGB|LA)\w*;16")
 
 # what Pillow raises on damaged files, by its documentation and by trying
 _DAMAGE = (
@@ -211,7 +211,7 @@ def _pixels(
         return np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16), white_level
     if image.mode in ("I", "F"):
         raise ImageError(f'pixels of mode "{image.mode}" (32 bits), 8 or 16 bits are expected')
-    if any(_DEEP_COLOUR.match(mode) for mode in raw_modes):
+    if any(_DEEP_COLOUR.search(mode) for mode in raw_modes):
         pixels = _deep_colour(path)
         return pixels, white_level if pixels.dtype == np.uint16 else None
     upright = ImageOps.exif_transpose(image)

@@ -54,29 +54,29 @@ class _BlasHold:
         self._limit: Any = None
 
     def enter(self) -> None:
-        """Set the limit for the first one in; where that is interrupted nothing has changed."""
+        """Set the limit for the first one in. An interrupt leaves nothing changed."""
         with self._lock:
-            if self._users == 0:
+            if self._owner is None:
                 owner = ThreadPoolExecutor(1, thread_name_prefix="zeroline-blas")
                 setting = owner.submit(_limit_blas)
                 try:
-                    limit = setting.result()
-                except BaseException:  # an interrupt: the owner still finishes, then undoes it
+                    self._limit = setting.result()
+                    self._owner = owner
+                except BaseException:  # the owner still finishes, then undoes it
+                    self._owner = None
                     owner.submit(lambda: setting.result().restore_original_limits())
                     owner.shutdown(wait=False)
                     raise
-                self._owner, self._limit, self._users = owner, limit, 1
-            else:
-                self._users += 1
+            self._users += 1
 
     def leave(self) -> None:
-        """Restore it after the last one out."""
+        """Restore it after the last one out. After an interrupt the next to leave does it."""
         with self._lock:
-            self._users -= 1
+            self._users = max(0, self._users - 1)
             if self._users == 0 and self._owner is not None:
-                owner, limit = self._owner, self._limit
-                self._owner = self._limit = None
-                restoring = owner.submit(limit.restore_original_limits)
+                owner = self._owner
+                restoring = owner.submit(self._limit.restore_original_limits)
+                self._owner = None
                 owner.shutdown(wait=False)
                 restoring.result()
 

@@ -1,10 +1,10 @@
-import sys
 import threading
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
+from zeroline.runtime import workers
 from zeroline.runtime.workers import run_in_threads, single_threaded_blas, thread_count
 
 
@@ -71,27 +71,17 @@ def test_matrix_work_runs_with_one_blas_thread_and_restores_it():
     assert blas_threads() == before
 
 
-def test_an_interrupt_at_any_moment_leaves_the_next_call_working():
+@pytest.mark.parametrize("failure", [KeyboardInterrupt, RuntimeError])
+def test_a_failure_while_blas_is_limited_leaves_the_next_call_working(failure, monkeypatch):
     """Ctrl-C while BLAS was being limited once broke every later call of the process."""
     before = blas_threads()
 
-    def interrupted(frame, event, argument):
-        nonlocal countdown
-        countdown -= 1
-        if countdown == 0:
-            sys.settrace(None)
-            raise KeyboardInterrupt
-        return interrupted
+    def fail():
+        raise failure
 
-    for moment in range(1, 400, 7):
-        countdown = moment
-        sys.settrace(interrupted)
-        try:
-            with single_threaded_blas():
-                pass
-        except KeyboardInterrupt:
+    with monkeypatch.context() as patch:
+        patch.setattr(workers, "_limit_blas", fail)
+        with pytest.raises(failure), single_threaded_blas():
             pass
-        finally:
-            sys.settrace(None)
-        run_in_threads(lambda _: None, range(2), threads=2, blas=True)
+    run_in_threads(lambda _: None, range(2), threads=2, blas=True)
     assert blas_threads() == before
