@@ -6,7 +6,10 @@ traceback comes with ``--debug``.
 
 from __future__ import annotations
 
+import sys
 import warnings
+from collections.abc import Sequence
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
 from typing import Any
@@ -45,11 +48,39 @@ class CommandGroup(click.Group):
         """Run the command; its errors become one line and exit code 1."""
         try:
             return super().invoke(ctx)
+        except BrokenPipeError:  # the reader of a pipe has gone, which is its right
+            sys.stdout = None
+            raise click.exceptions.Exit(1) from None
         except (ZerolineError, OSError, MemoryError) as error:
             if ctx.meta.get("zeroline.debug"):
                 raise
             message = str(error) or "out of memory"
             raise click.ClickException(" ".join(message.split())) from error
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the program; a wrong usage is told in one line as well."""
+        run = partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
+        if not standalone_mode:
+            return run()
+        try:
+            code: Any = run()
+        except click.exceptions.NoArgsIsHelpError as error:
+            error.show()
+            code = error.exit_code
+        except click.ClickException as error:
+            click.echo(f"Error: {' '.join(error.format_message().split())}", err=True)
+            code = error.exit_code
+        except click.Abort:
+            click.echo("Error: interrupted", err=True)
+            code = 130
+        sys.exit(code if isinstance(code, int) else 0)
 
 
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:

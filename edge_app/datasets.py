@@ -119,12 +119,18 @@ def _visa(folder: Path) -> list[Sample]:
     split = folder.parent / "split_csv" / "1cls.csv"
     wanted: set[str] | None = None
     if split.is_file():
-        with split.open(newline="", encoding="utf-8") as file:
-            wanted = {
-                row["image"]
-                for row in csv.DictReader(file)
-                if row["object"] == folder.name and row["split"] == "test"
-            }
+        try:
+            with split.open(newline="", encoding="utf-8") as file:
+                wanted = {
+                    row["image"]
+                    for row in csv.DictReader(file)
+                    if row["object"] == folder.name and row["split"] == "test"
+                }
+        except (OSError, ValueError, KeyError, csv.Error) as error:
+            raise InputError(
+                f'"{split}" cannot be read: {error}; a CSV with the columns '
+                "object, split and image is expected"
+            ) from error
     masks = _masks_by_stem(folder / "Data" / "Masks" / "Anomaly")
     samples = []
     for kind, defective in (("Anomaly", True), ("Normal", False)):
@@ -150,7 +156,12 @@ def read_mask(path: Path | None, *, size: int) -> npt.NDArray[np.bool_]:
     try:
         with Image.open(path) as image:
             values = np.asarray(image)  # a palette's indices as they are: 0 is background
-    except (UnidentifiedImageError, OSError) as error:
+    except (
+        UnidentifiedImageError,
+        OSError,
+        Image.DecompressionBombError,
+        Image.DecompressionBombWarning,
+    ) as error:
         raise InputError(f'mask "{path}" cannot be read: {error}') from error
     if values.ndim == 3:
         alpha = values.shape[2] in (2, 4)

@@ -17,15 +17,23 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zeroline.edge_app.errors import ImageError, InputError
-from zeroline.runtime.errors import FrameError, MissingExtraError
+from zeroline.edge_app.opencv import opencv
+from zeroline.runtime.errors import FrameError
 from zeroline.runtime.frames import Frame, to_bgr8
 
-SUFFIXES = frozenset(
-    {".bmp", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
-)
+# fmt: off
+SUFFIXES = frozenset({
+    ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif",
+    ".tiff", ".webp",
+})
+# fmt: on
 #: Larger pictures are refused before a pixel is read.
 MOST_PIXELS = 80_000_000
 _LONGEST_NAME = 240  # bytes
+_ORIENTATION = 0x0112  # EXIF tag
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: The first line of the table that `score` writes; overlays beside it are no input.
+RESULTS_HEADER = "image,score,raw_score,threshold,verdict,consistent"
 
 #: A picture with a shorter side shows nothing that a patch could see.
 LEAST_SIDE = 16
@@ -48,35 +56,50 @@ class ImageFile:
     name: str
 
 
-def find_images(paths: Sequence[Path], *, leave_out: Path | None = None) -> list[ImageFile]:
+@dataclass(frozen=True)
+class FoundImages:
+    """Image files, and how many other files their folders hold, by suffix."""
+
+    files: list[ImageFile]
+    others: Counter[str]
+
+
+def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundImages:
     """List the images of files and folders (searched through), in the order given.
 
     In a folder, files count whose suffix is in `SUFFIXES`; names that start with a dot do not;
     links are followed. A file named directly always counts. A file reached twice is listed once.
+    Overlays of an earlier run are not searched.
 
     Parameters
     ----------
     paths : sequence of Path
-    leave_out : Path, optional
-        A folder below them that is not searched: that of the results, whose overlays would
-        else be found by the next run.
+    output : Path, optional
+        The folder of the results. It is not searched either, and no image may lie in its
+        folders of overlays and maps, since their files are replaced.
 
     Returns
     -------
-    list of ImageFile
+    FoundImages
         Names are relative to the folder given, with /; where two would be the same, folders'
-        names are put in front until they differ. What is not UTF-8 in them is escaped.
+        names are put in front until they differ. Control characters, and what is not UTF-8,
+        are escaped in them.
 
     Raises
     ------
     InputError
-        If a path does not exist, a folder cannot be read, or nothing is found.
+        If a path does not exist, a folder cannot be read, nothing is found, or an image lies
+        where results are written.
     """
     found: dict[Path, _Place] = {}
+    others: Counter[str] = Counter()
     for given in paths:
         if given.is_dir():
-            for path in _walk(given, {leave_out.resolve()} if leave_out else set()):
-                found.setdefault(path.resolve(), _Place(path, given))
+            for path in _walk(given, {output.resolve()} if output else set()):
+                if path.suffix.lower() in SUFFIXES:
+                    found.setdefault(path.resolve(), _Place(path, given))
+                else:
+                    others[path.suffix.lower()] += 1
         elif given.exists() or given.is_symlink():
             found.setdefault(given.resolve(), _Place(given, given.parent))
         else:
@@ -86,11 +109,26 @@ def find_images(paths: Sequence[Path], *, leave_out: Path | None = None) -> list
             f"no image in {', '.join(f'{str(p)!r}' for p in paths)} "
             f"(files ending in {' '.join(sorted(SUFFIXES))})"
         )
+    for replaced in [(output / name).resolve() for name in ("overlays", "maps")] if output else []:
+        for real, place in found.items():
+            if replaced in real.parents:
+                raise InputError(
+                    f'image "{place.path}" lies in "{replaced}", whose files are replaced by '
+                    "results: choose another --output"
+                )
     places = list(found.values())
-    return [
-        ImageFile(place.path, name.encode("utf-8", "backslashreplace").decode())
-        for place, name in zip(places, _distinct_names(places), strict=True)
-    ]
+    return FoundImages(
+        [
+            ImageFile(place.path, _printable(name))
+            for place, name in zip(places, _distinct_names(places), strict=True)
+        ],
+        others,
+    )
+
+
+def _printable(name: str) -> str:
+    name = name.encode("utf-8", "backslashreplace").decode()
+    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", name)
 
 
 @dataclass(frozen=True)
@@ -100,7 +138,7 @@ class _Place:
 
 
 def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
-    """Yield the image files below a folder, sorted; folders in `seen` are not entered (again)."""
+    """Yield the files below a folder, sorted; folders in `seen` are not entered (again)."""
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -110,10 +148,19 @@ def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
             continue
         if path.is_dir():
             real = path.resolve()
-            if real not in seen:  # a link may lead back
+            if real not in seen and not _is_earlier_overlays(path):  # a link may lead back
                 yield from _walk(path, seen | {real})
-        elif path.suffix.lower() in SUFFIXES:
+        else:
             yield path
+
+
+def _is_earlier_overlays(folder: Path) -> bool:
+    """Tell whether `score` made this folder."""
+    table = folder.parent / "scores.csv"
+    if folder.name != "overlays" or not table.is_file():
+        return False
+    with table.open("rb") as file:
+        return file.readline().strip() == RESULTS_HEADER.encode()
 
 
 def _distinct_names(places: Sequence[_Place]) -> list[str]:
@@ -156,7 +203,8 @@ def read_image(path: Path, *, white_level: int | None = None) -> Frame:
 
     Grey is repeated in three channels, alpha is dropped, palettes and other colour models
     become RGB, the EXIF orientation is applied, of several pages the first is taken. Values of
-    16 bits are scaled from 0..`white_level` (65535 when not given) to 0..255.
+    16 bits are scaled from 0..`white_level` (65535 when not given) to 0..255; PGM and PPM files
+    state their own white.
 
     Raises
     ------
@@ -206,13 +254,16 @@ def _pixels(
     ]  # gone once the pixels are loaded
     image.load()
     if image.mode.startswith("I;16"):
+        white_level = None if image.format == "PPM" else white_level
         return np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16), white_level
-    if image.mode == "I" and image.format in ("PNG", "PPM"):  # older Pillow: 16 bits in 32
+    if image.mode == "I" and image.format in ("PNG", "PPM"):  # 16 bits in 32
+        # PGM states its own white, and Pillow has scaled it to 65535 already
+        white_level = None if image.format == "PPM" else white_level
         return np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16), white_level
     if image.mode in ("I", "F"):
         raise ImageError(f'pixels of mode "{image.mode}" (32 bits), 8 or 16 bits are expected')
     if any(_DEEP_COLOUR.search(mode) for mode in raw_modes):
-        pixels = _deep_colour(path)
+        pixels = _upright(_deep_colour(path), image.getexif().get(_ORIENTATION, 1))
         return pixels, white_level if pixels.dtype == np.uint16 else None
     upright = ImageOps.exif_transpose(image)
     if upright.mode == "P":  # a palette may carry transparency
@@ -220,16 +271,21 @@ def _pixels(
     return np.asarray(upright.convert("RGB"))[:, :, ::-1], None
 
 
+def _upright(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
+    """Turn and mirror an array as the EXIF orientation (1 to 8) says."""
+    if orientation in (2, 4, 5, 7):  # mirrored
+        pixels = pixels[:, ::-1]
+    quarter_turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)
+    return np.ascontiguousarray(np.rot90(pixels, quarter_turns))
+
+
 def _deep_colour(path: Path) -> npt.NDArray[Any]:
     """Read colour of 16 bits a channel, which Pillow cuts to 8, with OpenCV."""
-    try:
-        import cv2
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            "OpenCV", extra="app", purpose="to read 16-bit colour images"
-        ) from error
+    cv2 = opencv("to read 16-bit colour images")
     flags = cv2.IMREAD_UNCHANGED
-    pixels = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), flags)
+    pixels: npt.NDArray[Any] | None = cv2.imdecode(
+        np.frombuffer(path.read_bytes(), np.uint8), flags
+    )
     if pixels is None:
         raise ImageError("cannot be read: OpenCV does not decode this 16-bit colour file")
     return pixels

@@ -21,8 +21,11 @@ class NumberList(click.ParamType[tuple[int, ...]]):
 
     name = "numbers"
 
-    def __init__(self, *, least: int, odd: bool = False, empty: str | None = None) -> None:
+    def __init__(
+        self, *, least: int, most: int, odd: bool = False, empty: str | None = None
+    ) -> None:
         self._least = least
+        self._most = most
         self._odd = odd
         self._empty = empty
 
@@ -34,38 +37,54 @@ class NumberList(click.ParamType[tuple[int, ...]]):
             return value
         if self._empty is not None and value == self._empty:
             return ()
-        kind = "odd numbers" if self._odd else "whole numbers"
+        kind = "different odd numbers" if self._odd else "different whole numbers"
         word = f' or "{self._empty}"' if self._empty else ""
         try:
             numbers = tuple(int(part) for part in value.split(","))
         except ValueError:
             numbers = ()
-        if (
-            not numbers
-            or min(numbers) < self._least
-            or (self._odd and any(n % 2 == 0 for n in numbers))
-        ):
-            self.fail(f"{value!r}: {kind} from {self._least} on, with commas,{word} are expected")
+        fits = all(self._least <= n <= self._most and (n % 2 or not self._odd) for n in numbers)
+        if not numbers or not fits or len(set(numbers)) < len(numbers):
+            self.fail(
+                f"{value!r}: {kind} from {self._least} to {self._most}, with commas,{word} "
+                "are expected"
+            )
         return numbers
 
 
 class ThresholdType(click.ParamType[float | None]):
-    """A number, or "auto" (None)."""
+    """A distance between unit rows, 0 to 2, or "auto" (None)."""
 
     name = "auto|NUMBER"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float | None:
-        """Turn "auto" into None and anything else into a finite number."""
+        """Turn "auto" into None and anything else into a distance."""
         if value in (None, "auto"):
             return None
         try:
             number = float(value)
         except ValueError:
             number = float("nan")
-        if not abs(number) < float("inf"):
-            self.fail(f'{value!r}: "auto" or a number is expected')
+        if not 0 <= number <= 2:
+            self.fail(f'{value!r}: "auto" or a number from 0 to 2 is expected')
+        return number
+
+
+class Rate(click.FloatRange):
+    """A share over 0 and up to a half; not a number is none."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 0.5, min_open=True)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Turn text into a share."""
+        number = float(super().convert(value, param, ctx))
+        if number != number:  # noqa: PLR0124 - only NaN differs from itself
+            self.fail(f"{value!r} is not in the range {self._describe_range()}.", param, ctx)
         return number
 
 
@@ -136,9 +155,9 @@ _OPTIONS = (
                  help="A bundled model or the folder of a bundle."),
     click.option("--output", type=click.Path(path_type=Path, file_okay=False),
                  default=Path("results"), show_default=True, help="Folder of the results."),
-    click.option("--degrees", type=NumberList(least=1, odd=True), metavar="1,3,5",
+    click.option("--degrees", type=NumberList(least=1, most=99, odd=True), metavar="1,3,5",
                  help="Neighbourhood sizes of LNAMD.  [default: the model's]"),
-    click.option("--rscin", type=NumberList(least=1, empty="off"), metavar="1,2,3|off",
+    click.option("--rscin", type=NumberList(least=1, most=1000, empty="off"), metavar="1,2,3|off",
                  help="Neighbourhood sizes of RsCIN.  [default: the model's]"),
     click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto",
                  show_default=True, help="Where the network runs."),
@@ -146,13 +165,14 @@ _OPTIONS = (
                  show_default=True, help="Arithmetic of mutual scoring."),
     click.option("--threshold", type=ThresholdType(), default="auto", show_default=True,
                  help="Score over which an image is NG, in distance units."),
-    click.option("--false-alarm-rate", type=click.FloatRange(0, 0.5, min_open=True), default=0.01,
+    click.option("--false-alarm-rate", type=Rate(), default=0.01,
                  show_default=True, help="Wanted share of good images over the auto threshold."),
     click.option("--subset", type=click.IntRange(min=2), metavar="N",
                  help="Score random subsets of about N images apart, for folders too large for "
                       "one set."),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of the random subsets."),
-    click.option("--threads", type=click.IntRange(min=1), metavar="N",
+    click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0,
+                 show_default=True, help="Of the random subsets."),
+    click.option("--threads", type=click.IntRange(1, 256), metavar="N",
                  help="CPU threads.  [default: all cores]"),
     click.option("--white-level", type=click.IntRange(1, 65535), metavar="N",
                  help="Value of white in 16-bit files, 4095 for 12 bits stored unshifted.  "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -67,12 +67,12 @@ def whole_file(path: Path, mode: str = "w", *, sync: bool = True) -> Iterator[IO
         raise OutputError(f'"{path}" could not be written: {error.strerror or error}') from error
 
 
-def fresh_folder(folder: Path, *, suffix: str) -> Path:
-    """Return `folder`, made if need be, without the files of an earlier run (by suffix)."""
+def fresh_folder(folder: Path, *, written: Iterable[str]) -> Path:
+    """Return `folder`, made if need be, without the files that an earlier run wrote there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob(f"*{suffix}"):
-            old.unlink()
+        for name in written:
+            (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f'"{folder}" could not be written: {error.strerror}') from error
     return folder

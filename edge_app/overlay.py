@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.errors import MissingExtraError
+from zeroline.edge_app.opencv import opencv
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.grid import anomaly_map
 from zeroline.runtime.threshold import auto_threshold
@@ -49,15 +49,6 @@ class HeatScale:
         )
 
 
-def opencv() -> Any:
-    """Import OpenCV, or say how to get it."""
-    try:
-        import cv2
-    except ModuleNotFoundError as error:
-        raise MissingExtraError("OpenCV", extra="app", purpose="to draw overlays") from error
-    return cv2
-
-
 def draw_overlay(
     frame: Frame,
     patch_scores: npt.NDArray[np.float32],
@@ -87,7 +78,7 @@ def draw_overlay(
     array, uint8, BGR
         The picture, scaled to a long side of 480 to 1280 pixels, with a caption below it.
     """
-    cv2 = opencv()
+    cv2 = opencv("to draw overlays")
     height, width = frame.shape[:2]
     factor = min(max(LEAST_SIDE / max(height, width), 1.0), MOST_SIDE / max(height, width))
     size = (max(1, round(width * factor)), max(1, round(height * factor)))
@@ -111,7 +102,7 @@ def draw_overlay(
 
 def _caption(width: int, verdict: str, score: float, threshold: float) -> Frame:
     """Draw a bar of the picture's width with as much text as there is room for."""
-    cv2 = opencv()
+    cv2 = opencv("to draw overlays")
     bar = np.empty((_BAR, width, 3), dtype=np.uint8)
     bar[:] = _COLOURS[verdict]
     left = 10

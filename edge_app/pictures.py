@@ -9,8 +9,9 @@ import numpy as np
 
 from zeroline.edge_app.errors import ImageError, OutputError
 from zeroline.edge_app.images import flat_names, read_image
+from zeroline.edge_app.opencv import opencv
 from zeroline.edge_app.output import fresh_folder, whole_file
-from zeroline.edge_app.overlay import HeatScale, draw_overlay, opencv
+from zeroline.edge_app.overlay import HeatScale, draw_overlay
 from zeroline.edge_app.report import MOST_PICTURES, worst_first
 from zeroline.edge_app.results import ImageResult
 from zeroline.runtime.workers import run_in_threads
@@ -35,7 +36,7 @@ def write_overlays(
     ----------
     results : sequence of ImageResult
     folder : Path
-        Emptied of the overlays of an earlier run.
+        Made if need be.
     which : {"all", "ng", "none"}
         Which overlays are written; the report has its pictures all the same.
     false_alarm_rate : float
@@ -50,8 +51,8 @@ def write_overlays(
     dict
         JPEG files by the name of the image.
     """
-    cv2 = opencv()
-    fresh_folder(folder, suffix=".png")
+    cv2 = opencv("to draw overlays")
+    fresh_folder(folder, written=())
     scale = HeatScale.of(
         np.array([r.raw_score for r in results]), false_alarm_rate=false_alarm_rate
     )

@@ -89,6 +89,7 @@ def write_report(
     pictures: Mapping[str, bytes],
     problems: Sequence[Problem],
     settings: Mapping[str, str],
+    overlays: str,
     title: str,
 ) -> None:
     """Write the report, whole or not at all.
@@ -104,6 +105,8 @@ def write_report(
         Images that were left out.
     settings : mapping
         What a reader needs to repeat the run.
+    overlays : {"all", "ng", "none"}
+        Which pictures the folder of overlays holds.
     title : str
     """
     try:
@@ -132,6 +135,7 @@ def write_report(
         ng_count=sum(r.verdict == "NG" for r in results),
         problems=problems,
         settings=settings,
+        overlays=overlays,
         histogram=histogram(results),
     )
     with whole_file(path) as file:

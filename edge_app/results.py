@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.edge_app.images import ImageFile, flat_names
+from zeroline.edge_app.images import RESULTS_HEADER, ImageFile, flat_names
 from zeroline.edge_app.output import fresh_folder, whole_file
 
-COLUMNS = ("image", "score", "raw_score", "threshold", "verdict", "consistent")
+COLUMNS = RESULTS_HEADER.split(",")
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,25 @@ def write_csv(results: Sequence[ImageResult], path: Path) -> None:
 
 def write_maps(results: Sequence[ImageResult], folder: Path) -> None:
     """Write each image's g×g float32 patch scores as ``<image path with / as __>.npy``."""
-    fresh_folder(folder, suffix=".npy")
+    fresh_folder(folder, written=())
     names = flat_names((r.file.name for r in results), suffix=".npy")
     for name, result in zip(names, results, strict=True):
         side = int(len(result.patch_scores) ** 0.5)
         with whole_file(folder / name, "wb", sync=False) as file:
             np.save(file, result.patch_scores.reshape(side, side), allow_pickle=False)
+
+
+def remove_earlier(output: Path) -> None:
+    """Remove what an earlier run wrote to `output`, by its own table; nothing else is touched."""
+    table = output / "scores.csv"
+    if not table.is_file():
+        return
+    with table.open(newline="", encoding="utf-8", errors="replace") as file:
+        rows = csv.reader(file)
+        if next(rows, []) != COLUMNS:
+            return
+        names = [row[0] for row in rows if row]
+    for kind, suffix in (("overlays", ".png"), ("maps", ".npy")):
+        if (output / kind).is_dir():
+            fresh_folder(output / kind, written=flat_names(names, suffix=suffix))
+    fresh_folder(output, written=["report.html"])

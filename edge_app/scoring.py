@@ -26,6 +26,7 @@ class ScoredFiles:
 
     results: list[ImageResult]
     problems: list[Problem]
+    smallest_set: int  # images that were compared with each other, at the least
 
 
 def random_subsets(count: int, size: int | None, *, seed: int) -> list[list[int]]:
@@ -61,9 +62,11 @@ def score_files(
     scored = bars("scoring", steps * len(files))
     by_file: dict[ImageFile, ImageResult] = {}
     problems: list[Problem] = []
+    sizes: list[int] = []
+    waiting: list[ImageFile] = []  # usable, but alone in their subset so far
     for subset in subsets:
         embedding = embed_files(
-            [files[place] for place in subset],
+            [*waiting, *(files[place] for place in subset)],
             bundle,
             white_level=options.white_level,
             threads=options.threads,
@@ -71,18 +74,25 @@ def score_files(
         )
         problems += embedding.problems
         if embedding.tokens is None or len(embedding.files) < 2:
-            if len(subsets) == 1:
-                raise _too_few(len(files), len(embedding.files), problems)
-            alone = "the only usable image of its random subset: mutual scoring needs company"
-            problems += [Problem(file.name, alone) for file in embedding.files]
+            waiting = embedding.files
             continue
+        waiting = []
+        sizes.append(len(embedding.files))
         outcome = score_tokens(embedding.tokens, progress=scored, **scoring)
         for result in _image_results(embedding.files, outcome, options):
             by_file[result.file] = result
+    if waiting and by_file:  # the last subset left one over: it joins a subset scored before
+        company = list(by_file)[-max(map(len, subsets)) :]
+        embedding = embed_files(
+            [*company, *waiting], bundle, white_level=options.white_level, threads=options.threads
+        )
+        if embedding.tokens is not None:
+            outcome = score_tokens(embedding.tokens, **scoring)
+            by_file[waiting[0]] = _image_results(embedding.files, outcome, options)[-1]
     if not by_file:
-        raise _too_few(len(files), 0, problems)
+        raise _too_few(len(files), len(waiting), problems)
     ordered = [by_file[file] for file in files if file in by_file]
-    return ScoredFiles(ordered, problems)
+    return ScoredFiles(ordered, problems, min(sizes))
 
 
 def _image_results(

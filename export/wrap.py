@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
+from pydantic import ValidationError
 
 from zeroline.runtime.bundle import (
     check_network,
@@ -26,6 +27,7 @@ from zeroline.runtime.manifest import (
     Outputs,
     Source,
     TokenOutput,
+    problems_of,
 )
 from zeroline.runtime.session import OnnxRuntimeSession, Session
 
@@ -82,30 +84,40 @@ def wrap_onnx(
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise BundleError(f'output "{output}" exists and is not an empty folder')
-    if not onnx_file.is_file():
+    if not onnx_file.exists():
         raise BundleError(f'ONNX file "{onnx_file}" does not exist')
+    if not onnx_file.is_file():
+        raise BundleError(f'ONNX file "{onnx_file}" is not a file')
     parts = _external_files(onnx_file)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as temporary:
-        staging = Path(temporary) / "bundle"
-        staging.mkdir()
-        shutil.copyfile(onnx_file, staging / "model.onnx")
-        for part in parts:
-            (staging / part).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(onnx_file.parent / part, staging / part)
-        manifest = _describe(
-            staging,
-            label=str(onnx_file),
-            files=["model.onnx", *parts],
-            rules=rules,
-            name=name or output.resolve().name,
-            defaults=defaults or Defaults(),
-            source=source or Source(),
-        )
-        (staging / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
-        if output.exists():
-            output.rmdir()
-        staging.rename(output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as temporary:
+            staging = Path(temporary) / "bundle"
+            staging.mkdir()
+            shutil.copyfile(onnx_file, staging / "model.onnx")
+            for part in parts:
+                (staging / part).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(onnx_file.parent / part, staging / part)
+            manifest = _describe(
+                staging,
+                label=str(onnx_file),
+                files=["model.onnx", *parts],
+                rules=rules,
+                name=name or output.resolve().name,
+                defaults=defaults or Defaults(),
+                source=source or Source(),
+            )
+            text = manifest.model_dump_json(indent=1)
+            (staging / MANIFEST_NAME).write_text(text, encoding="utf-8")
+            if output.exists():
+                output.rmdir()
+            staging.rename(output)
+    except OSError as error:
+        raise BundleError(f'bundle "{output}" cannot be written: {error.strerror}') from error
+    except ValidationError as error:
+        raise BundleError(
+            f'no bundle can be made of "{onnx_file}": {problems_of(error)}'
+        ) from error
     return manifest
 
 

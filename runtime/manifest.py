@@ -73,6 +73,9 @@ class Outputs(_Part):
 
     @model_validator(mode="after")
     def _one_grid(self) -> Outputs:
+        names = [output.name for output in self.tokens]
+        if len(set(names)) < len(names):
+            raise ValueError(f"outputs {names}: each may be named once")
         patches = {output.patches for output in self.tokens}
         if len(patches) > 1:
             raise ValueError(f"outputs with {sorted(patches)} patches: all must have as many")
@@ -98,6 +101,13 @@ class Defaults(_Part):
         if any(degree % 2 == 0 for degree in degrees):
             raise ValueError("degrees must be odd")
         return degrees
+
+    @field_validator("interval")
+    @classmethod
+    def _in_order(cls, interval: tuple[float, float]) -> tuple[float, float]:
+        if interval[0] >= interval[1]:
+            raise ValueError("the first fraction must be less than the second")
+        return interval
 
 
 class Source(_Part):
@@ -151,12 +161,12 @@ def read_manifest(folder: Path) -> Manifest:
         content: Any = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise BundleError(f'"{folder}" is not a model bundle: it has no {MANIFEST_NAME}') from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise BundleError(f'bundle "{folder}": {MANIFEST_NAME} cannot be read: {error}') from error
     if not isinstance(content, dict):
         raise BundleError(f'bundle "{folder}": {MANIFEST_NAME} is not a JSON object')
     version = content.get("schema_version")
-    if version != SCHEMA_VERSION:
+    if type(version) is not int or version != SCHEMA_VERSION:
         raise BundleError(
             f'bundle "{folder}": schema_version is {version!r}, '
             f"this zeroline reads {SCHEMA_VERSION}"
@@ -165,8 +175,15 @@ def read_manifest(folder: Path) -> Manifest:
         # strict would refuse JSON's lists where tuples are declared, so JSON mode is used
         return Manifest.model_validate_json(json.dumps(content))
     except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(map(str, problem['loc'])) or 'manifest'}: {problem['msg']}"
-            for problem in error.errors()
-        )
-        raise BundleError(f'bundle "{folder}": {MANIFEST_NAME}: {problems}') from error
+        raise BundleError(f'bundle "{folder}": {MANIFEST_NAME}: {problems_of(error)}') from error
+
+
+def problems_of(error: ValidationError) -> str:
+    """Return what pydantic found wrong on one line: field, reason, value."""
+    parts = []
+    for problem in error.errors():
+        field = ".".join(map(str, problem["loc"])) or "manifest"
+        reason = problem["msg"].removeprefix("Value error, ")
+        value = repr(problem["input"])
+        parts.append(f"{field}: {reason}" + (f" (is {value})" if len(value) <= 60 else ""))
+    return "; ".join(parts)

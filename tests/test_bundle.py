@@ -68,6 +68,12 @@ def test_external_data_comes_along(tmp_path):
     [
         (lambda m: m.update(schema_version=7), "schema_version is 7, this zeroline reads 1"),
         (lambda m: m.pop("schema_version"), "schema_version is None"),
+        (lambda m: m.update(schema_version=True), "schema_version is True"),
+        (lambda m: m["defaults"].update(interval=[0.5, 0.1]), "defaults.interval: the first"),
+        (
+            lambda m: m["outputs"]["tokens"].append(m["outputs"]["tokens"][0]),
+            "each may be named once",
+        ),
         (lambda m: m.update(colour="RGB"), "colour: Extra inputs are not permitted"),
         (lambda m: m["input"].update(size=-3), "input.size: Input should be greater than"),
         (lambda m: m["input"].update(std=[1, 0, 1]), "input.std: .*over 0"),

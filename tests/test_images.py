@@ -32,7 +32,7 @@ class TestFind:
         (image_folder / ".hidden.png").write_bytes(b"x")
         (image_folder / ".cache").mkdir()
         (image_folder / ".cache" / "a.png").write_bytes(b"x")
-        names = [file.name for file in find_images([image_folder])]
+        names = [file.name for file in find_images([image_folder]).files]
         assert names == ["bad/07.png", *(f"good/{n:02d}.png" for n in range(10) if n != 7)]
 
     def test_files_and_clashes(self, tmp_path, colour):
@@ -41,23 +41,26 @@ class TestFind:
             save(tmp_path / folder / "1.png", colour)
             save(tmp_path / folder / "x" / "2.png", colour)
         one = tmp_path / "a" / "1.png"
-        assert [f.name for f in find_images([one])] == ["1.png"]
-        assert [f.name for f in find_images([one, one, tmp_path / "a"])] == ["1.png", "x/2.png"]
-        both = [f.name for f in find_images([tmp_path / "a", tmp_path / "b"])]
+        assert [f.name for f in find_images([one]).files] == ["1.png"]
+        assert [f.name for f in find_images([one, one, tmp_path / "a"]).files] == [
+            "1.png",
+            "x/2.png",
+        ]
+        both = [f.name for f in find_images([tmp_path / "a", tmp_path / "b"]).files]
         assert both == ["a/1.png", "a/x/2.png", "b/1.png", "b/x/2.png"]
-        mixed = [f.name for f in find_images([one, tmp_path / "b"])]
+        mixed = [f.name for f in find_images([one, tmp_path / "b"]).files]
         assert mixed == ["a/1.png", "b/1.png", "x/2.png"]
 
     def test_clashes_further_up(self, tmp_path, colour):
         for folder in ("left/same", "right/same"):
             (tmp_path / folder).mkdir(parents=True)
             save(tmp_path / folder / "1.png", colour)
-        found = find_images([tmp_path / "left" / "same", tmp_path / "right" / "same"])
+        found = find_images([tmp_path / "left" / "same", tmp_path / "right" / "same"]).files
         assert [f.name for f in found] == ["left/same/1.png", "right/same/1.png"]
 
     def test_a_named_file_counts_whatever_its_suffix(self, tmp_path):
         (tmp_path / "frame.raw").write_bytes(b"x")
-        assert len(find_images([tmp_path / "frame.raw"])) == 1
+        assert len(find_images([tmp_path / "frame.raw"]).files) == 1
 
     def test_refuses(self, tmp_path):
         with pytest.raises(InputError, match=r'"\S*nowhere" does not exist'):
@@ -75,7 +78,7 @@ class TestFind:
         (folder / "dangling.png").symlink_to(tmp_path / "nowhere")
         (folder / "round").symlink_to(folder)
         (folder / "sub").symlink_to(tmp_path / "elsewhere")
-        names = [file.name for file in find_images([folder])]
+        names = [file.name for file in find_images([folder]).files]
         assert names == ["dangling.png", "link.png"]  # sub/real.png is link.png once more
         with pytest.raises(ImageError, match="No such file"):
             read_image(folder / "dangling.png")
@@ -84,16 +87,20 @@ class TestFind:
         (tmp_path / "results" / "overlays").mkdir(parents=True)
         save(tmp_path / "a.png", colour)
         save(tmp_path / "results" / "overlays" / "a.png", colour)
-        found = find_images([tmp_path], leave_out=tmp_path / "results")
+        found = find_images([tmp_path], output=tmp_path / "results").files
         assert [file.name for file in found] == ["a.png"]
 
     def test_names_that_are_not_utf8_can_be_written(self, tmp_path, colour):
         """They once ended the run when scores.csv was written."""
         save(tmp_path / "a.png", colour)
         (tmp_path / "a.png").rename(tmp_path / "\udcff.png")
-        found = find_images([tmp_path])
+        found = find_images([tmp_path]).files
         assert [file.name for file in found] == ["\\udcff.png"]
         assert read_image(found[0].path).shape == (20, 30, 3)
+
+    def test_control_characters_are_escaped(self, tmp_path, colour):
+        save(tmp_path / "a\nb\x1b[31m.png", colour)
+        assert [f.name for f in find_images([tmp_path]).files] == ["a\\x0ab\\x1b[31m.png"]
 
     def test_flat_names_differ(self):
         names = ["a/b.png", "a__b.png", "A/B.PNG", "c.jpg", "c.jpg.png"]
@@ -146,6 +153,31 @@ class TestRead:
         path = save(tmp_path / "a.png", values)
         assert read_image(path).max() == 16
         assert read_image(path, white_level=4095).max() == 255
+
+    @pytest.mark.parametrize(("kind", "shape"), [(b"P5", (20, 30)), (b"P6", (20, 30, 3))])
+    def test_pnm_states_its_own_white(self, tmp_path, kind, shape):
+        """With --white-level 4095 a 12-bit PGM once came out all white."""
+        values = np.random.default_rng(0).integers(0, 4096, shape).astype(">u2")
+        path = tmp_path / "a.pnm"
+        path.write_bytes(kind + b"\n30 20\n4095\n" + values.tobytes())
+        expected = np.round(values / 4095 * 255)
+        if len(shape) == 2:
+            expected = np.repeat(expected[:, :, None], 3, axis=2)
+        for white in (None, 4095):
+            found = read_image(path, white_level=white)[:, :, ::-1].astype(int)
+            assert abs(found - expected).max() <= 1
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_deep_colour_is_turned_like_any_other(self, tmp_path, colour, orientation):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        flat = read_image(save(tmp_path / "flat.png", colour, exif=exif))
+        deep = cv2.imencode(".png", colour[:, :, ::-1].astype(np.uint16) * 257)[1].tobytes()
+        body = exif.tobytes()[6:]  # without "Exif\\0\\0"
+        chunk = b"eXIf" + body
+        inserted = struct.pack(">I", len(body)) + chunk + struct.pack(">I", zlib.crc32(chunk))
+        (tmp_path / "deep.png").write_bytes(deep[:33] + inserted + deep[33:])
+        np.testing.assert_array_equal(read_image(tmp_path / "deep.png"), flat)
 
     @pytest.mark.parametrize("name", ["a.png", "a.tif"])
     def test_sixteen_bit_colour_keeps_its_depth(self, tmp_path, name):

@@ -112,7 +112,7 @@ def test_few_images_work_with_a_warning(image_folder, bundle_folder, out, count)
     files = sorted((image_folder / "good").iterdir())[:count]
     outcome = zeroline("score", *files, "--model", bundle_folder, "--output", out)
     assert outcome.exit_code == 0
-    assert f"warning: {count} images" in outcome.output
+    assert f"warning: {count} images in a set" in outcome.output
     assert [row["image"] for row in rows(out)] == [file.name for file in files]
 
 
@@ -127,6 +127,20 @@ def test_subsets_cover_every_image_once(image_folder, bundle_folder, out):
     assert rows(out) == first  # the same seed
     assert zeroline("score", image_folder, *arguments, "--seed", "1").exit_code == 0
     assert rows(out) != first
+
+
+def test_a_subset_left_with_one_usable_image_finds_company(image_folder, bundle_folder, out):
+    """Good images whose partner could not be read were once left out themselves."""
+    for number in range(3):
+        (image_folder / f"broken{number}.png").write_text("no image")
+    arguments = ["--model", bundle_folder, "--output", out, "--subset", "2"]
+    for seed in range(3):
+        outcome = zeroline("score", image_folder, *arguments, "--seed", seed)
+        assert outcome.exit_code == 1
+        assert outcome.output.count("left out: broken") == 3
+        assert "3 image(s) left out" in outcome.output
+        assert len(rows(out)) == 10
+        assert "images in a set: with so few" in outcome.output
 
 
 @pytest.mark.parametrize(("count", "size"), [(3000, 200), (7, 3), (5, 2), (3, 2), (10, 50)])
@@ -156,6 +170,43 @@ def test_ng_overlays_only_and_a_second_run_leaves_nothing_old(image_folder, bund
     assert not list((out / "overlays").iterdir())
 
 
+def test_photographs_are_never_replaced_by_results(image_folder, bundle_folder, tmp_path):
+    """An output folder that held the photographs in "overlays" once lost them all."""
+    photos = image_folder.parent / "shots" / "overlays"
+    photos.parent.mkdir()
+    image_folder.rename(photos)
+    before = sorted(photos.rglob("*.png"))
+    options = ["--model", bundle_folder, "--output", photos.parent, "--maps"]
+    outcome = zeroline("score", photos, *options)
+    assert outcome.exit_code == 1
+    assert "whose files are replaced by results: choose another --output" in outcome.output
+    (photos / "mine.png").write_bytes((photos / "bad" / "07.png").read_bytes())
+    outcome = zeroline("score", photos, "--model", bundle_folder, "--output", tmp_path / "out")
+    assert outcome.exit_code == 0
+    assert sorted(photos.rglob("*.png")) == sorted([*before, photos / "mine.png"])
+
+
+def test_a_folder_can_hold_its_own_results(image_folder, bundle_folder):
+    """The second run once scored the overlays of the first."""
+    options = ["--model", bundle_folder, "--maps"]
+    (image_folder / "overlays").mkdir()
+    (image_folder / "overlays" / "keep.txt").write_text("mine")
+    for folder in (image_folder, image_folder / "results"):
+        for _ in range(2):
+            outcome = zeroline("score", image_folder, *options, "--output", folder)
+            assert outcome.exit_code == 0, outcome.output
+            assert len(rows(folder)) == 10
+    assert (image_folder / "overlays" / "keep.txt").exists()
+
+
+def test_other_files_are_counted(image_folder, bundle_folder, out):
+    (image_folder / "notes.txt").write_text("x")
+    (image_folder / "clip.mp4").write_text("x")
+    outcome = zeroline("score", image_folder, "--model", bundle_folder, "--output", out)
+    assert outcome.exit_code == 0
+    assert "do not end like images were not read: 1 .mp4, 1 .txt" in outcome.output
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
@@ -165,11 +216,17 @@ def test_ng_overlays_only_and_a_second_run_leaves_nothing_old(image_folder, bund
         (["{images}", "--model", "{tmp}/empty"], 1, "is not a model bundle"),
         (["{images}", "--output", "{images}/bad/07.png/x"], 1, "cannot be written"),
         (["{images}", "--output", "/proc/zeroline"], 1, "cannot be written"),
-        (["{images}", "--degrees", "2"], 2, "odd numbers from 1 on"),
+        (["{images}", "--degrees", "2"], 2, "different odd numbers from 1 to 99"),
         (["{images}", "--degrees", "1,x"], 2, "'1,x'"),
-        (["{images}", "--rscin", "0"], 2, 'whole numbers from 1 on, with commas, or "off"'),
+        (["{images}", "--rscin", "0"], 2, 'whole numbers from 1 to 1000, with commas, or "off"'),
         (["{images}", "--threshold", "high"], 2, '"auto" or a number'),
-        (["{images}", "--threshold", "nan"], 2, '"auto" or a number'),
+        (["{images}", "--threshold", "nan"], 2, '"auto" or a number from 0 to 2'),
+        (["{images}", "--threshold", "3"], 2, '"auto" or a number from 0 to 2'),
+        (["{images}", "--false-alarm-rate", "nan"], 2, "0<x<=0.5"),
+        (["{images}", "--degrees", "1,1"], 2, "different odd numbers"),
+        (["{images}", "--seed", "-1"], 2, "0<=x"),
+        (["{images}", "--threads", "99999999999"], 2, "1<=x<=256"),
+        (["{images}", "--subset", "x"], 2, "'x'"),
         (["{images}", "--false-alarm-rate", "0.9"], 2, "0<x<=0.5"),
         (["{images}", "--subset", "1"], 2, "x>=2"),
         (["{images}", "--bogus"], 2, "No such option"),
@@ -187,6 +244,7 @@ def test_refuses_in_one_line(image_folder, bundle_folder, tmp_path, arguments, c
     assert outcome.exit_code == code, outcome.output
     last = outcome.output.strip().splitlines()[-1]
     assert last.startswith("Error: ")
+    assert len([line for line in outcome.output.splitlines() if line]) == 1
     assert message in last
     assert "Traceback" not in outcome.output
 
@@ -340,8 +398,26 @@ def test_masks_of_any_mode(tmp_path, mode):
     assert not read_mask(None, size=8).any()
 
 
-def test_evaluate_refuses(bundle_folder, tmp_path):
-    outcome = zeroline("evaluate", tmp_path, "--model", bundle_folder)
+def test_evaluate_refuses(bundle_folder, tmp_path, paint):
+    folder = tmp_path / "visa" / "pcb" / "Data" / "Images" / "Normal"
+    folder.mkdir(parents=True)
+    Image.fromarray(paint(0)).save(folder / "0.png")
+    (tmp_path / "visa" / "split_csv").mkdir()
+    for content in (b"a,b\n1,2\n", b"object,split,image\n\xff\xfe,,\n"):
+        (tmp_path / "visa" / "split_csv" / "1cls.csv").write_bytes(content)
+        outcome = zeroline("evaluate", tmp_path / "visa" / "pcb", "--model", bundle_folder)
+        assert outcome.exit_code == 1
+        assert "columns object, split and image is expected" in outcome.output
+    test = tmp_path / "set" / "test"
+    for kind in ("good", "bad"):
+        (test / kind).mkdir(parents=True)
+        Image.fromarray(paint(1)).save(test / kind / "0.png")
+    (tmp_path / "set" / "ground_truth" / "bad").mkdir(parents=True)
+    (tmp_path / "set" / "ground_truth" / "bad" / "0_mask.png").write_text("no mask")
+    outcome = zeroline("evaluate", tmp_path / "set", "--model", bundle_folder)
+    assert outcome.exit_code == 1
+    assert '0_mask.png" cannot be read' in outcome.output
+    outcome = zeroline("evaluate", tmp_path / "set" / "test", "--model", bundle_folder)
     assert outcome.exit_code == 1
     assert "has no known layout" in outcome.output
     outcome = zeroline("evaluate", tmp_path / "no", "--model", bundle_folder)
@@ -365,4 +441,14 @@ def test_export_wraps_and_refuses(own_bundle, tmp_path):
     outcome = zeroline("export", "--onnx", source, "--size", 64, "--mean", "0.5", "--std", "1,1,1",
                        "--output", tmp_path / "b")  # fmt: skip
     assert outcome.exit_code == 2
+    numbers[-1] = "0,0,0"
+    refused = zeroline("export", "--onnx", source, *numbers, "--output", tmp_path / "b")
+    assert refused.exit_code == 1
+    assert "std: all three values must be over 0 (is (0.0, 0.0, 0.0))" in refused.output
+    refused = zeroline("export", "--onnx", own_bundle, *numbers, "--output", tmp_path / "b")
+    assert "is not a file" in refused.output
+    (tmp_path / "file").write_text("x")
+    numbers[-1] = "1,1,1"
+    refused = zeroline("export", "--onnx", source, *numbers, "--output", tmp_path / "file" / "b")
+    assert "cannot be written" in refused.output
     assert "'0.5': three numbers with commas" in outcome.output

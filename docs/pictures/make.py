@@ -2,7 +2,7 @@
 
     pip install scikit-image
     python docs/pictures/make.py wall/
-    zeroline score wall/ --model <bundle> --output results
+    zeroline score wall/ --model <bundle> --rscin off --output results
 
 48 views of a brick wall (one CC0 photograph), the camera moved, turned and exposed a little
 differently each time; every eighth one has a defect: a hole of gravel, a scratch, or a stain.

@@ -87,13 +87,17 @@ def _evaluate_one(
     def labelled_bars(text: str, total: int) -> Any:
         return bars(f"{dataset.name}: {text}", total)
 
+    # before the long part: a mask that cannot be read ends the run
+    masks_by_name = {}
+    if dataset.has_masks:
+        masks_by_name = {n: read_mask(s.mask, size=bundle.size) for n, s in samples.items()}
     scored = score_files([s.file for s in dataset.samples], bundle, options, labelled_bars)
     results = scored.results
     used = [samples[r.file.name] for r in results]
     defective = np.array([s.defective for s in used])
     masks = maps = None
     if dataset.has_masks:
-        masks = [read_mask(s.mask, size=bundle.size) for s in used]
+        masks = [masks_by_name[s.file.name] for s in used]
         maps = anomaly_map(np.stack([r.patch_scores for r in results]), size=bundle.size)
     figures = set_metrics(
         defective,
@@ -144,4 +148,4 @@ def _print_table(metrics: dict[str, Figures], verdicts: dict[str, Figures]) -> N
 
 
 def _three_digits(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+    return "-" if value is None else f"{value:.3f}"

@@ -65,14 +65,14 @@ class Triple(click.ParamType[tuple[float, float, float]]):
 )
 @click.option(
     "--degrees",
-    type=NumberList(least=1, odd=True),
+    type=NumberList(least=1, most=99, odd=True),
     default="1,3,5",
     show_default=True,
     help="Default neighbourhood sizes of LNAMD.",
 )
 @click.option(
     "--rscin",
-    type=NumberList(least=1, empty="off"),
+    type=NumberList(least=1, most=1000, empty="off"),
     default="1,2,3",
     show_default=True,
     help="Default neighbourhood sizes of RsCIN, or off.",

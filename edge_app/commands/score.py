@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zeroline.edge_app.cli import debug_option
 from zeroline.edge_app.options import scoring_options, take_options
+
+if TYPE_CHECKING:
+    from zeroline.edge_app.scoring import ScoredFiles
 
 #: With fewer images than this each score rests on one or two comparisons.
 FEW_IMAGES = 5
@@ -32,16 +36,18 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, overlays: str, **va
     from zeroline.edge_app.pictures import write_overlays
     from zeroline.edge_app.progress import progress_bars
     from zeroline.edge_app.report import write_report
-    from zeroline.edge_app.results import write_csv, write_maps
+    from zeroline.edge_app.results import remove_earlier, write_csv, write_maps
     from zeroline.edge_app.scoring import score_files
 
     options = take_options(values)
-    files = find_images(paths, leave_out=output)
+    found = find_images(paths, output=output)
     prepare_folder(output)
     with options.open_bundle() as bundle, progress_bars() as bars:
-        scored = score_files(files, bundle, options, bars)
+        scored = score_files(found.files, bundle, options, bars)
         settings = options.described(bundle)
         results = scored.results
+        _tell_before_writing(found.others, scored)
+        remove_earlier(output)
         # what is smallest and matters most is written first
         write_csv(results, output / "scores.csv")
         if maps:
@@ -61,20 +67,31 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, overlays: str, **va
             pictures=pictures,
             problems=scored.problems,
             settings=settings,
+            overlays=overlays,
             title=", ".join(path.resolve().name for path in paths),
-        )
-    if len(results) < FEW_IMAGES:
-        click.echo(
-            f"warning: {len(results)} images: with so few each score rests on one or two "
-            f"comparisons, and the threshold on next to nothing; {FEW_IMAGES} or more are better",
-            err=True,
         )
     ng = sum(result.verdict == "NG" for result in results)
     click.echo(f"{len(results)} images: {len(results) - ng} OK, {ng} NG")
     for name in ("scores.csv", "report.html"):
         click.echo(f"  {output / name}")
-    for problem in scored.problems:
-        click.echo(f"left out: {problem.name}: {problem.reason}", err=True)
     if scored.problems:
         click.echo(f"{len(scored.problems)} image(s) left out", err=True)
         raise click.exceptions.Exit(1)
+
+
+def _tell_before_writing(others: Counter[str], scored: ScoredFiles) -> None:
+    """Name what was not scored, while nothing can go wrong with the results yet."""
+    if others:
+        kinds = ", ".join(
+            f"{count} {suffix or 'without ending'}" for suffix, count in others.items()
+        )
+        click.echo(f"note: files that do not end like images were not read: {kinds}", err=True)
+    for problem in scored.problems:
+        click.echo(f"left out: {problem.name}: {problem.reason}", err=True)
+    if scored.smallest_set < FEW_IMAGES:
+        click.echo(
+            f"warning: {scored.smallest_set} images in a set: with so few each score rests on "
+            "one or two comparisons, and the threshold on next to nothing; "
+            f"{FEW_IMAGES} or more are better",
+            err=True,
+        )

@@ -1,0 +1,24 @@
+"""OpenCV, imported where it is used."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zeroline.runtime.errors import MissingExtraError
+
+
+def opencv(purpose: str) -> Any:
+    """Import OpenCV, or say how to get it; its own log lines are silenced, errors are ours.
+
+    Parameters
+    ----------
+    purpose : str
+        What it is needed for, to end the sentence "… is needed".
+    """
+    try:
+        import cv2
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("OpenCV", extra="app", purpose=purpose) from error
+    if hasattr(cv2, "setLogLevel"):
+        cv2.setLogLevel(0)
+    return cv2
