@@ -16,11 +16,7 @@ from typing import Any
 
 import click
 
-from zeroline.edge_app.blas import choose_openblas_core
-
-choose_openblas_core()  # before NumPy is imported for the first time
-
-from zeroline.runtime.errors import ZerolineError  # noqa: E402
+from zeroline.runtime.errors import ZerolineError
 
 _COMMANDS = {
     "evaluate": "zeroline.edge_app.commands.evaluate:evaluate",

@@ -10,7 +10,6 @@ import click
 import pytest
 
 import zeroline.runtime
-from zeroline.edge_app.blas import openblas_core
 from zeroline.edge_app.cli import main
 
 ROOT = Path(__file__).parent.parent
@@ -128,26 +127,3 @@ def test_wheel_has_all_and_runs_on_its_own(tmp_path):
     missing = run(command, "score", "a.png", "--model", ".", cwd=tmp_path)
     assert missing.returncode == 1
     assert "is not a model bundle" in missing.stderr
-
-
-@pytest.mark.parametrize(
-    ("vendor", "flags", "core"),
-    [
-        ("AuthenticAMD", "avx2 avx512f avx512cd avx512bw avx512dq avx512vl", "SkylakeX"),
-        ("AuthenticAMD", "avx2 fma", None),
-        ("GenuineIntel", "avx2 avx512f avx512cd avx512bw avx512dq avx512vl", None),
-    ],
-)
-def test_openblas_core(vendor, flags, core):
-    info = f"processor\t: 0\nvendor_id\t: {vendor}\nflags\t\t: fpu {flags}\n\nprocessor\t: 1\n"
-    assert openblas_core(info) == core
-    assert openblas_core("") is None
-    assert openblas_core("Features : fp asimd\n") is None
-
-
-def test_the_command_leaves_a_core_that_was_chosen(tmp_path):
-    script = (
-        "import os; os.environ['OPENBLAS_CORETYPE'] = 'Haswell';"
-        "import zeroline.edge_app.cli; print(os.environ['OPENBLAS_CORETYPE'])"
-    )
-    assert run(sys.executable, "-c", script).stdout.strip() == "Haswell"
