@@ -1,4 +1,4 @@
-"""The metrics of MuSc's evaluation (ALGORITHMS §7), equal to the authors' and faster.
+"""The metrics of MuSc's evaluation (docs/algorithms.md), equal to the authors' and faster.
 
 Ranking metrics come from one call of scikit-learn's `roc_curve` each, which sorts once for
 AUROC, AP and F1max. AUPRO counts pixels by threshold interval, where the authors compare every

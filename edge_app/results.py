@@ -18,7 +18,7 @@ COLUMNS = RESULTS_HEADER.split(",")
 
 @dataclass(frozen=True)
 class ImageResult:
-    """What is known of one image; scores in distance units (ALGORITHMS §3).
+    """What is known of one image; scores in distance units (docs/algorithms.md).
 
     Attributes
     ----------

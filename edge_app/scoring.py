@@ -63,32 +63,30 @@ def score_files(
     by_file: dict[ImageFile, ImageResult] = {}
     problems: list[Problem] = []
     sizes: list[int] = []
-    waiting: list[ImageFile] = []  # usable, but alone in their subset so far
-    for subset in subsets:
+
+    def score_set(chosen: Sequence[ImageFile]) -> tuple[list[ImageResult], list[ImageFile]]:
+        """Score a set; return its results, or the one file that had no company."""
         embedding = embed_files(
-            [*waiting, *(files[place] for place in subset)],
+            chosen,
             bundle,
             white_level=options.white_level,
             threads=options.threads,
             progress=read,
         )
-        problems += embedding.problems
+        problems.extend(embedding.problems)
         if embedding.tokens is None or len(embedding.files) < 2:
-            waiting = embedding.files
-            continue
-        waiting = []
+            return [], embedding.files
         sizes.append(len(embedding.files))
         outcome = score_tokens(embedding.tokens, progress=scored, **scoring)
-        for result in _image_results(embedding.files, outcome, options):
-            by_file[result.file] = result
-    if waiting and by_file:  # the last subset left one over: it joins a subset scored before
-        company = list(by_file)[-max(map(len, subsets)) :]
-        embedding = embed_files(
-            [*company, *waiting], bundle, white_level=options.white_level, threads=options.threads
-        )
-        if embedding.tokens is not None:
-            outcome = score_tokens(embedding.tokens, **scoring)
-            by_file[waiting[0]] = _image_results(embedding.files, outcome, options)[-1]
+        return _image_results(embedding.files, outcome, options), []
+
+    waiting: list[ImageFile] = []  # usable, but alone in their subset so far
+    for subset in subsets:
+        results, waiting = score_set([*waiting, *(files[place] for place in subset)])
+        by_file.update((result.file, result) for result in results)
+    if waiting and by_file:  # the last subset left one over: it joins one scored before
+        results, _ = score_set([*list(by_file)[-sizes[-1] :], *waiting])
+        by_file.update((r.file, r) for r in results if r.file in waiting)
     if not by_file:
         raise _too_few(len(files), len(waiting), problems)
     ordered = [by_file[file] for file in files if file in by_file]

@@ -1,4 +1,4 @@
-"""Wrap an ONNX file that already has the right outputs (ALGORITHMS §0) as a bundle."""
+"""Wrap an ONNX file that has the right outputs (export/README.md) as a bundle."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def _neighbours(
 
 
 def anomaly_map(patch_scores: Any, /, *, size: int) -> Any:
-    """Draw patch scores as a map of the network input's size (ALGORITHMS §2).
+    """Draw patch scores as a map of the network input's size.
 
     Bilinear, corners aligned: the outer patches' scores stand in the map's corners.
 
@@ -69,7 +69,7 @@ def anomaly_map(patch_scores: Any, /, *, size: int) -> Any:
 
 
 def map_maximum(patch_scores: Any, /, *, size: int) -> Any:
-    """Return the highest value of each image's map: MuSc's image score (ALGORITHMS §2).
+    """Return the highest value of each image's map: MuSc's image score.
 
     Parameters
     ----------

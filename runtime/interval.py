@@ -1,4 +1,4 @@
-"""Interval average: from match distances to patch scores (MuSc §3.3, ALGORITHMS §2)."""
+"""Interval average: from match distances to patch scores (MuSc §3.3, docs/algorithms.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""LNAMD: local neighbourhood aggregation with multiple degrees (MuSc §3.2, ALGORITHMS §1)."""
+"""LNAMD: local neighbourhood aggregation with multiple degrees (MuSc §3.2, docs/algorithms.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Match distances between images: the product at the heart of MSM (MuSc §3.3, ALGORITHMS §2)."""
+"""Match distances between images, the heart of MSM (MuSc §3.3, docs/algorithms.md)."""
 
 from __future__ import annotations
 

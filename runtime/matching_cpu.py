@@ -1,6 +1,6 @@
 """Match distances on the CPU: small BLAS products whose minima are taken while in cache.
 
-The form of ALGORITHMS §6. A product of one image's rows with a block of other images fills a
+A product of one image's rows with a block of other images fills a
 tile that stays in the L2 cache; one compiled pass takes its row and column minima.
 """
 

@@ -1,4 +1,4 @@
-"""From a uint8 BGR frame to the network's input tensor, by the manifest's rules (ALGORITHMS §0)."""
+"""From a uint8 BGR frame to the network's input tensor, by the rules of the manifest."""
 
 from __future__ import annotations
 

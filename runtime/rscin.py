@@ -1,4 +1,4 @@
-"""RsCIN: re-scoring with constrained image-level neighbourhood (MuSc §3.4, ALGORITHMS §3)."""
+"""RsCIN: constrained image-level neighbourhood (MuSc §3.4, docs/algorithms.md)."""
 
 from __future__ import annotations
 

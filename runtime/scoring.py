@@ -60,7 +60,7 @@ def score_tokens(
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ScoreResult:
-    """Score N images from their tokens (ALGORITHMS §1 to §3).
+    """Score N images from their tokens (docs/algorithms.md).
 
     For each layer and degree: `lnamd`, `match_distances`, `interval_average`; the mean of
     these is the patch score. Then `map_maximum` and `rscin`.

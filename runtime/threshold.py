@@ -1,4 +1,4 @@
-"""The threshold that needs no labels (ALGORITHMS §5)."""
+"""The threshold that needs no labels (docs/algorithms.md)."""
 
 from __future__ import annotations
 

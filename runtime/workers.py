@@ -1,7 +1,7 @@
 """Own worker threads for CPU work, with the threads of BLAS out of the way.
 
 BLAS threads lose on small tiles: a (400, 96) product with its minima takes 0.23 ms with one
-BLAS thread and 3 to 8 ms with two (ALGORITHMS §6). So the work is cut into larger pieces here
+BLAS thread and 3 to 8 ms with two. So the work is cut into larger pieces here
 and BLAS is held to one thread while they run.
 """
 

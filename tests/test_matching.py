@@ -46,7 +46,7 @@ def test_tiles_that_do_not_divide_the_image(monkeypatch):
 
 
 def test_near_copies_are_exact(xp, form):
-    """½‖x‖² + ½‖y‖² - x·y is off by up to 1e-3 in distance near 0 (ALGORITHMS §6)."""
+    """½‖x‖² + ½‖y‖² - x·y is off by up to 1e-3 in distance near 0."""
     rng = np.random.default_rng(2)
     features = unit_rows(rng, (7, 36, 24))
     features[1] = features[0]
@@ -128,7 +128,7 @@ def test_the_callers_array_is_not_written():
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_features_that_are_not_finite_are_refused(xp, form, bad):
-    """An integer minimum passes over NaN in silence (ALGORITHMS §6)."""
+    """An integer minimum passes over NaN in silence."""
     features = unit_rows(np.random.default_rng(6), (3, 4, 5))
     features[1, 2, 3] = bad
     with pytest.raises(ScoringError, match="the features of image 1 hold NaN or inf"):
