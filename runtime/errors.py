@@ -39,5 +39,5 @@ class MissingExtraError(ZerolineError, ImportError):
     def __init__(self, package: str, *, extra: str, purpose: str) -> None:
         super().__init__(
             f"{package} is not installed and is needed {purpose}: "
-            f'pip install "zeroline[{extra}]" (on a Jetson see docker/README.md)'
+            f'pip install "zeroline[{extra}]" (on a Jetson from NVIDIA\'s index)'
         )
