@@ -1,13 +1,13 @@
-"""From image files to tokens: files are read ahead by threads while the network runs."""
+"""From image files to tokens: workers read, prepare and embed batches side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from zeroline.edge_app.errors import ImageError
 from zeroline.edge_app.images import ImageFile, read_image
@@ -34,9 +34,6 @@ class Embedding:
     problems: list[Problem]
 
 
-_Prepared = npt.NDArray[np.float32] | ImageError
-
-
 def embed_files(
     files: Sequence[ImageFile],
     bundle: Bundle,
@@ -47,63 +44,58 @@ def embed_files(
 ) -> Embedding:
     """Read, prepare and embed image files; those that cannot be used are named, never dropped.
 
-    Memory: the tokens, and two batches of pictures.
+    Each worker takes a batch from the files to the tokens, so a network of one thread keeps all
+    cores busy. Memory: the tokens, and one batch of pictures and of the network's work for each
+    worker.
 
     Parameters
     ----------
     files : sequence of ImageFile
     bundle : Bundle
+        Loaded with one thread, if it runs on the CPU.
     white_level : int, optional
         See `read_image`.
     threads : int or None
-        Readers; None takes all cores.
+        Workers; None takes all cores.
     progress : callable, optional
         Called with the number of files done since the last call.
     """
-
-    def load(file: ImageFile) -> _Prepared:
-        try:
-            return bundle.prepare(read_image(file.path, white_level=white_level))
-        except ImageError as error:
-            return error
-
+    workers = thread_count(threads)
     buffer = TokenBuffer(len(files))
     kept: list[ImageFile] = []
     problems: list[Problem] = []
-    with ThreadPoolExecutor(thread_count(threads), thread_name_prefix="read") as readers:
-        for batch, loaded in _read_ahead(readers, load, files):
-            images = []
-            good = []
-            for file, image in zip(batch, loaded, strict=True):
-                if isinstance(image, ImageError):
-                    problems.append(Problem(file.name, str(image)))
-                else:
-                    images.append(image)
-                    good.append(file)
-            if images:
-                tokens = bundle.embed(np.stack(images))
-                finite = tokens.finite()
-                for file, usable in zip(good, finite, strict=True):
-                    if usable:
-                        kept.append(file)
-                    else:
-                        problems.append(Problem(file.name, "the model gives NaN or inf for it"))
-                buffer.append(tokens if finite.all() else tokens.select(finite))
-            if progress is not None:
-                progress(len(batch))
+    with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
+        pending: deque[Future[Embedding]] = deque()
+        for start in range(0, len(files), BATCH):
+            batch = files[start : start + BATCH]
+            pending.append(pool.submit(_embed_batch, batch, bundle, white_level))
+            while len(pending) > workers or (pending and start + BATCH >= len(files)):
+                done = pending.popleft().result()
+                kept += done.files
+                problems += done.problems
+                if done.tokens is not None:
+                    buffer.append(done.tokens)
+                if progress is not None:
+                    progress(len(done.files) + len(done.problems))
     return Embedding(kept, buffer.tokens() if kept else None, problems)
 
 
-def _read_ahead(
-    readers: ThreadPoolExecutor,
-    load: Callable[[ImageFile], _Prepared],
-    files: Sequence[ImageFile],
-) -> Iterator[tuple[Sequence[ImageFile], list[_Prepared]]]:
-    """Yield batches with their prepared images, the next batch being read meanwhile."""
-    batches = [files[start : start + BATCH] for start in range(0, len(files), BATCH)]
-    waiting: list[Future[_Prepared]] = []
-    for place, batch in enumerate(batches):
-        current = waiting or [readers.submit(load, file) for file in batch]
-        following = batches[place + 1] if place + 1 < len(batches) else []
-        waiting = [readers.submit(load, file) for file in following]
-        yield batch, [future.result() for future in current]
+def _embed_batch(files: Sequence[ImageFile], bundle: Bundle, white_level: int | None) -> Embedding:
+    """Take one batch from the files to the tokens."""
+    images, readable, kept, problems = [], [], [], []
+    for file in files:
+        try:
+            images.append(bundle.prepare(read_image(file.path, white_level=white_level)))
+            readable.append(file)
+        except ImageError as error:  # noqa: PERF203 - one bad file must not cost the others
+            problems.append(Problem(file.name, str(error)))
+    if not images:
+        return Embedding([], None, problems)
+    tokens = bundle.embed(np.stack(images))
+    finite = tokens.finite()
+    for file, usable in zip(readable, finite, strict=True):
+        if usable:
+            kept.append(file)
+        else:
+            problems.append(Problem(file.name, "the model gives NaN or inf for it"))
+    return Embedding(kept, tokens if finite.all() else tokens.select(finite), problems)

@@ -108,7 +108,8 @@ class ScoreOptions:
         """Load the bundle on the device; tell where it runs if that is not what was wanted."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            bundle = load_bundle(self.model, device=self.device, threads=self.threads)
+            # one thread: `embed_files` runs as many batches side by side as there are cores
+            bundle = load_bundle(self.model, device=self.device, threads=1)
         for warning in caught:
             click.echo(f"warning: {warning.message}", err=True)
         return bundle
