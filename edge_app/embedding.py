@@ -12,7 +12,6 @@ import numpy as np
 from zeroline.edge_app.errors import ImageError
 from zeroline.edge_app.images import ImageFile, read_image
 from zeroline.runtime.bundle import Bundle
-from zeroline.runtime.scoring import BATCH
 from zeroline.runtime.tokens import TokenBuffer, Tokens
 from zeroline.runtime.workers import thread_count
 
@@ -66,10 +65,11 @@ def embed_files(
     problems: list[Problem] = []
     with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
         pending: deque[Future[Embedding]] = deque()
-        for start in range(0, len(files), BATCH):
-            batch = files[start : start + BATCH]
+        size = bundle.batch_size
+        for start in range(0, len(files), size):
+            batch = files[start : start + size]
             pending.append(pool.submit(_embed_batch, batch, bundle, white_level))
-            while len(pending) > workers or (pending and start + BATCH >= len(files)):
+            while len(pending) > workers or (pending and start + size >= len(files)):
                 done = pending.popleft().result()
                 kept += done.files
                 problems += done.problems

@@ -20,9 +20,6 @@ from zeroline.runtime.matching import match_distances
 from zeroline.runtime.rscin import rscin as rescore
 from zeroline.runtime.tokens import TokenBuffer, Tokens
 
-#: Images that are prepared and embedded at once.
-BATCH = 8
-
 
 @dataclass(frozen=True)
 class ScoreResult:
@@ -141,7 +138,7 @@ def score_tokens(
 
 
 def embed_images(images: Iterable[Frame], bundle: Bundle, /) -> Tokens:
-    """Run the network over frames, `BATCH` at a time.
+    """Run the network over frames, `bundle.batch_size` at a time.
 
     Parameters
     ----------
@@ -159,7 +156,7 @@ def embed_images(images: Iterable[Frame], bundle: Bundle, /) -> Tokens:
         images = list(images)
     buffer = TokenBuffer(len(images))
     source = iter(images)
-    while batch := list(islice(source, BATCH)):
+    while batch := list(islice(source, bundle.batch_size)):
         buffer.append(bundle.embed(np.stack([bundle.prepare(frame) for frame in batch])))
     tokens = buffer.tokens()
     if tokens is None:
