@@ -36,7 +36,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Scores of the set as bars, OK below NG, with ticks and thresholds."""
+    """Scores of the set as bars, OK below NG, with ticks, the lowest and the highest threshold."""
 
     bars: list[Bar]
     ticks: list[tuple[float, str]]
@@ -74,7 +74,8 @@ def histogram(results: Sequence[ImageResult]) -> Histogram:
     ticks = [(x(n * step), f"{n * step:.3g}") for n in range(first, int(edges[-1] / step) + 1)]
     if len(ticks) > 12:
         ticks = ticks[:: math.ceil(len(ticks) / 12)]
-    return Histogram(bars, ticks, [x(t) for t in thresholds])
+    ends = sorted({thresholds[0], thresholds[-1]})  # each random subset has its own
+    return Histogram(bars, ticks, [x(t) for t in ends])
 
 
 def worst_first(results: Sequence[ImageResult]) -> list[ImageResult]:
