@@ -67,12 +67,10 @@ def whole_file(path: Path, mode: str = "w", *, sync: bool = True) -> Iterator[IO
         raise OutputError(f'"{path}" could not be written: {error.strerror or error}') from error
 
 
-def fresh_folder(folder: Path, *, written: Iterable[str]) -> Path:
-    """Return `folder`, made if need be, without the files that an earlier run wrote there."""
+def remove_files(folder: Path, names: Iterable[str]) -> None:
+    """Remove those of the named files that are there."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in written:
+        for name in names:
             (folder / name).unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f'"{folder}" could not be written: {error.strerror}') from error
-    return folder

@@ -10,7 +10,7 @@ import numpy as np
 from zeroline.edge_app.errors import ImageError, OutputError
 from zeroline.edge_app.images import flat_names, read_image
 from zeroline.edge_app.opencv import opencv
-from zeroline.edge_app.output import fresh_folder, whole_file
+from zeroline.edge_app.output import prepare_folder, whole_file
 from zeroline.edge_app.overlay import HeatScale, draw_overlay
 from zeroline.edge_app.report import MOST_PICTURES, worst_first
 from zeroline.edge_app.results import ImageResult
@@ -52,7 +52,7 @@ def write_overlays(
         JPEG files by the name of the image.
     """
     cv2 = opencv("to draw overlays")
-    fresh_folder(folder, written=())
+    prepare_folder(folder)
     scale = HeatScale.of(
         np.array([r.raw_score for r in results]), false_alarm_rate=false_alarm_rate
     )

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from zeroline.edge_app.images import RESULTS_HEADER, ImageFile, flat_names
-from zeroline.edge_app.output import fresh_folder, whole_file
+from zeroline.edge_app.output import prepare_folder, remove_files, whole_file
+from zeroline.runtime.grid import grid_side
 
 COLUMNS = RESULTS_HEADER.split(",")
 
@@ -57,10 +58,10 @@ def write_csv(results: Sequence[ImageResult], path: Path) -> None:
 
 def write_maps(results: Sequence[ImageResult], folder: Path) -> None:
     """Write each image's g×g float32 patch scores as ``<image path with / as __>.npy``."""
-    fresh_folder(folder, written=())
+    prepare_folder(folder)
     names = flat_names((r.file.name for r in results), suffix=".npy")
     for name, result in zip(names, results, strict=True):
-        side = int(len(result.patch_scores) ** 0.5)
+        side = grid_side(len(result.patch_scores))
         with whole_file(folder / name, "wb", sync=False) as file:
             np.save(file, result.patch_scores.reshape(side, side), allow_pickle=False)
 
@@ -77,5 +78,5 @@ def remove_earlier(output: Path) -> None:
         names = [row[0] for row in rows if row]
     for kind, suffix in (("overlays", ".png"), ("maps", ".npy")):
         if (output / kind).is_dir():
-            fresh_folder(output / kind, written=flat_names(names, suffix=suffix))
-    fresh_folder(output, written=["report.html"])
+            remove_files(output / kind, flat_names(names, suffix=suffix))
+    remove_files(output, ["report.html"])
