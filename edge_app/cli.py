@@ -22,6 +22,7 @@ _COMMANDS = {
     "evaluate": "zeroline.edge_app.commands.evaluate:evaluate",
     "export": "zeroline.edge_app.commands.export:export",
     "score": "zeroline.edge_app.commands.score:score",
+    "sim": "zeroline.edge_app.commands.sim:sim",
 }
 
 

@@ -24,7 +24,12 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     cv2.setNumThreads(1)
     photographs = read_photographs(options.photographs)
-    course = Course(student=options.student, pictures=options.pictures, seed=options.seed)
+    course = Course(
+        student=options.student,
+        pictures=options.pictures,
+        seed=options.seed,
+        bfloat16=options.bfloat16,
+    )
     if options.learning_rate:
         course = dataclasses.replace(course, learning_rate=options.learning_rate)
     training = Training(
@@ -50,6 +55,11 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pictures", type=int, default=Course.pictures, help="length of the course")
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--bfloat16",
+        action="store_true",
+        help="short numbers but for the end; faster where the CPU has AVX-512 BF16",
+    )
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 

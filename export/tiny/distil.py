@@ -29,7 +29,7 @@ from zeroline.export.tiny.student import STUDENTS
 from zeroline.export.tiny.teacher import Lesson, Teacher
 
 CLASS_CHANNELS = 256
-SIZES = ((0.0, 160), (0.3, 192), (0.88, 320))
+SIZES = ((0.0, 160), (0.3, 192), (0.92, 320))
 """Share of the course from which pictures have a side: short first, the real side at the end."""
 PREFETCHED = 4
 
@@ -46,6 +46,7 @@ class Course:
     warm_up: int = 300
     average: float = 0.998
     seed: int = 0
+    bfloat16: bool = False
 
     @property
     def steps(self) -> int:
@@ -55,6 +56,10 @@ class Course:
     def side(self, step: int) -> int:
         """Side of the pictures of a step."""
         return next(side for start, side in reversed(SIZES) if step >= start * self.steps)
+
+    def short_numbers(self, step: int) -> bool:
+        """Whether a step computes in bfloat16, where asked for; the end is always float32."""
+        return self.bfloat16 and step < 0.95 * self.steps
 
     def rate(self, step: int) -> float:
         """Learning rate of a step: a linear rise, then half a cosine."""
@@ -121,7 +126,7 @@ class Errors:
 
     def figures(self) -> dict[str, float]:
         """Return the errors as plain numbers."""
-        return {name: float(value) for name, value in vars(self).items()}
+        return {name: value.item() for name, value in vars(self).items()}
 
 
 def errors_of(outputs: tuple[Tensor, ...], targets: tuple[list[Tensor], Tensor]) -> Errors:
@@ -213,9 +218,11 @@ class Training:
         self.student.train()
         for group in self._optimiser.param_groups:
             group["lr"] = self.course.rate(self.step)
-        errors = errors_of(
-            self.student(torch.from_numpy(lesson.images)), self.scale.targets(lesson)
-        )
+        with torch.autocast(
+            "cpu", torch.bfloat16, enabled=self.course.short_numbers(self.step)
+        ):
+            outputs = self.student(torch.from_numpy(lesson.images))
+        errors = errors_of(tuple(o.float() for o in outputs), self.scale.targets(lesson))
         self._optimiser.zero_grad(set_to_none=True)
         errors.loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)

@@ -1,0 +1,120 @@
+"""The camera: a surface in its pose, on the belt, under light that drifts, through a noisy sensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.random import Generator
+
+from zeroline.edge_app.opencv import opencv
+from zeroline.edge_app.sim.surface import Plane, Surface, coordinates
+from zeroline.runtime.frames import Frame
+
+_TINT = np.float32((0.97, 1.0, 1.02))
+"""Blue, green, red of grey metal under the lamp."""
+_FULL_WELL, _READ_NOISE = 9000.0, 1.2
+"""Electrons at white; noise of the electronics in grey levels."""
+
+
+@dataclass(frozen=True)
+class Pose:
+    """Where a part lies: shift of its middle in pixels, turn in degrees."""
+
+    right: float
+    down: float
+    turn: float
+
+    @classmethod
+    def drawn(cls, rng: Generator, *, size: int, variation: float) -> Pose:
+        """Draw a pose as a guide rail leaves it."""
+        spread = np.array((size * 0.009, size * 0.009, 1.3)) * variation
+        right, down, turn = np.clip(rng.normal(0, 1, 3), -2.5, 2.5) * spread
+        return cls(float(right), float(down), float(turn))
+
+
+@dataclass(frozen=True)
+class Light:
+    """The lamp: where it stands (radians), and how bright it is (1: as set up)."""
+
+    azimuth: float
+    brightness: float
+
+    @classmethod
+    def at(cls, part: int, *, seed: int, variation: float) -> Light:
+        """Return the light of a part: it drifts slowly over some hundred parts."""
+        phase = np.random.default_rng((seed, 1)).uniform(0, 2 * np.pi, 3)
+        slow, slower, swing = np.sin(
+            2 * np.pi * part / np.array((170.0, 530.0, 310.0)) + phase
+        )
+        brightness = 1 + variation * (0.04 * slow + 0.05 * slower)
+        return cls(float(-2.2 + 0.12 * variation * swing), float(brightness))
+
+
+def placed(plane: Plane, pose: Pose) -> Plane:
+    """Move a plane of the part into its place in the frame."""
+    cv2 = opencv("to draw the simulated line")
+    size = plane.shape[0]
+    middle = (size - 1) / 2
+    matrix = cv2.getRotationMatrix2D((middle, middle), pose.turn, 1.0)
+    matrix[:, 2] += (pose.right, pose.down)
+    moved = cv2.warpAffine(
+        plane, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    return np.asarray(moved, dtype=np.float32)
+
+
+def belt(size: int, rng: Generator, *, variation: float) -> Plane:
+    """Return the tone of the belt: woven rubber, its weave wherever it happened to stop."""
+    x, y = coordinates(size)
+    right, down = rng.uniform(0, 1, 2).astype(np.float32)
+    weave = np.sin(2 * np.pi * (38 * x + right)) * np.sin(2 * np.pi * (38 * y + down))
+    dust = rng.standard_normal((size, size), np.float32)
+    return np.asarray(0.17 + 0.035 * weave + 0.012 * variation * dust, dtype=np.float32)
+
+
+def lit(surface: Surface | None, pose: Pose, ground: Plane, light: Light) -> Plane:
+    """Return the light that reaches the camera from each pixel; white is about 1.
+
+    Diffuse light by the angle of the surface to the lamp, and a highlight where a slope mirrors
+    it; the part's shadow falls on the belt.
+    """
+    cv2 = opencv("to draw the simulated line")
+    size = ground.shape[0]
+    x, y = coordinates(size)
+    falloff = 1 - np.float32(0.35) * (x * x + y * y)
+    if surface is None:
+        return np.asarray(ground * falloff * np.float32(light.brightness), dtype=np.float32)
+    height, tone, cover = (
+        placed(plane, pose) for plane in (surface.height, surface.tone, surface.cover)
+    )
+    down, right = np.gradient(height)
+    towards = np.float32((np.cos(light.azimuth), np.sin(light.azimuth)))
+    facing = -(right * towards[0] + down * towards[1]) / np.sqrt(1 + right**2 + down**2)
+    shading = np.clip(np.float32(0.82) + np.float32(0.38) * facing, 0.1, None)
+    highlight = np.float32(0.25) * np.clip(facing - np.float32(0.25), 0, None) ** 2
+    reach = size / 480 * 7
+    shadow = cv2.GaussianBlur(cover, (0, 0), reach)
+    offset = np.float32([[1, 0, -towards[0] * reach], [0, 1, -towards[1] * reach]])
+    shadow = cv2.warpAffine(shadow, offset, (size, size), borderMode=cv2.BORDER_REPLICATE)
+    seen = cover * (tone * shading + highlight) + (1 - cover) * ground * (1 - 0.5 * shadow)
+    return np.asarray(seen * falloff * np.float32(light.brightness), dtype=np.float32)
+
+
+def exposed(scene: Plane, rng: Generator, *, variation: float) -> Frame:
+    """Take the picture: a lens that is a little soft, exposure jitter, shot and read noise.
+
+    Returns
+    -------
+    array, shape (S, S, 3), uint8
+        BGR.
+    """
+    cv2 = opencv("to draw the simulated line")
+    size = scene.shape[0]
+    soft = cv2.GaussianBlur(scene, (0, 0), max(0.6 * size / 480, 0.3))
+    exposure = 1 + 0.012 * variation * rng.normal()
+    colours = soft[..., None] * (_TINT * np.float32(exposure * 235))
+    shot = np.sqrt(np.maximum(colours, 0) * np.float32(255 / _FULL_WELL))
+    noise = rng.standard_normal((size, size, 3), np.float32)
+    noise *= np.hypot(shot, np.float32(_READ_NOISE))
+    return np.clip(np.rint(colours + noise), 0, 255).astype(np.uint8)

@@ -1,0 +1,149 @@
+"""The line: parts one after the other, empty places, stops of the belt; every frame by its number.
+
+A part depends on the seed and its number alone, and so does a frame: two runs, or two settings
+that differ in the rate only, show the same pictures.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from numpy.random import Generator
+
+from zeroline.edge_app.sim import camera
+from zeroline.edge_app.sim.defects import damage, missing_hole, tool_mark
+from zeroline.edge_app.sim.settings import TOOL_MARK, LineSettings
+from zeroline.edge_app.sim.surface import HOLES, Plane, make_surface
+from zeroline.runtime.frames import Frame
+
+GOOD, EMPTY = "good", "empty"
+
+
+@dataclass(frozen=True)
+class SimFrame:
+    """One frame and the truth about it.
+
+    Attributes
+    ----------
+    number : int
+        Of the frame, from 0.
+    part : int or None
+        Number of the part, None where the belt is empty. A stopped belt repeats it.
+    kind : str
+        ``good``, a kind of defect, ``tool_mark``, or ``empty``.
+    image : array, shape (S, S, 3), uint8
+        BGR.
+    mask : array, shape (S, S), bool
+        Where the defect is seen.
+    part_area : int
+        Pixels of the part, 0 where the belt is empty.
+    """
+
+    number: int
+    part: int | None
+    kind: str
+    image: Frame
+    mask: npt.NDArray[np.bool_]
+    part_area: int
+
+    @property
+    def defective(self) -> bool:
+        """Whether the part should be NG."""
+        return self.kind not in (GOOD, EMPTY)
+
+
+class SimulatedLine:
+    """A line that can be watched any number of times; iterate over it for `SimFrame`.
+
+    Parameters
+    ----------
+    settings : LineSettings
+    """
+
+    def __init__(self, settings: LineSettings) -> None:
+        self.settings = settings
+
+    def __iter__(self) -> Iterator[SimFrame]:
+        """Yield the frames, at the rate of the settings if there is one."""
+        began = time.monotonic()
+        for number, (part, look) in enumerate(self._schedule()):
+            if self.settings.rate is not None:
+                due = began + number / self.settings.rate
+                time.sleep(max(0.0, due - time.monotonic()))
+            yield self._frame(number, part, look)
+
+    def kind_of(self, part: int) -> str:
+        """Say what is wrong with a part, without drawing it."""
+        return self._fate(part)[0]
+
+    def _schedule(self) -> Iterator[tuple[int | None, int]]:
+        """Yield for each frame its part (None: empty) and how often that was seen before."""
+        settings = self.settings
+        part = 0
+        while settings.parts is None or part < settings.parts:
+            rng = np.random.default_rng((settings.seed, 2, part))
+            while rng.random() < settings.empty and settings.empty < 1:
+                yield None, 0
+            if settings.empty == 1:
+                yield None, 0
+                part += 1
+                continue
+            stops = settings.stop_every and (part + 1) % settings.stop_every == 0
+            for look in range(settings.stop_frames if stops else 1):
+                yield part, look
+            part += 1
+
+    def _fate(self, part: int) -> tuple[str, Generator]:
+        """Decide what happens to a part; the generator goes on to the defect itself."""
+        settings = self.settings
+        rng = np.random.default_rng((settings.seed, 3, part))
+        struck, marked = rng.random(2)
+        kind = settings.kinds[rng.integers(len(settings.kinds))]
+        if part >= settings.tool_marks_from and marked < settings.tool_marks:
+            return TOOL_MARK, rng
+        return (kind if struck < settings.defects else GOOD), rng
+
+    def _frame(self, number: int, part: int | None, look: int) -> SimFrame:
+        settings = self.settings
+        size, variation = settings.size, settings.variation
+        sensor = np.random.default_rng((settings.seed, 4, number))
+        if part is None:
+            light = camera.Light.at(number, seed=settings.seed, variation=variation)
+            ground = camera.belt(size, sensor, variation=variation)
+            scene = camera.lit(None, camera.Pose(0, 0, 0), ground, light)
+            image = camera.exposed(scene, sensor, variation=variation)
+            return SimFrame(number, None, EMPTY, image, np.zeros((size, size), bool), 0)
+        kind, fate = self._fate(part)
+        rng = np.random.default_rng((settings.seed, 5, part))
+        missing = int(fate.integers(len(HOLES))) if kind == "missing" else None
+        surface = make_surface(
+            size,
+            rng,
+            variation=variation,
+            second_lot=bool(rng.random() < settings.second_lot),
+            missing=missing,
+        )
+        pose = camera.Pose.drawn(rng, size=size, variation=variation)
+        ground = camera.belt(size, rng, variation=variation)
+        footprint: Plane | None = None
+        if missing is not None:
+            footprint = missing_hole(surface, missing)
+        elif kind == TOOL_MARK:
+            footprint = tool_mark(surface, fate)
+        elif kind != GOOD:
+            footprint = damage(surface, kind, fate, largest=settings.defect_area)
+        light = camera.Light.at(part, seed=settings.seed, variation=variation)
+        image = camera.exposed(
+            camera.lit(surface, pose, ground, light), sensor, variation=variation
+        )
+        mask = (
+            np.zeros((size, size), bool)
+            if footprint is None
+            else camera.placed(footprint, pose) > 0.5
+        )
+        area = int((camera.placed(surface.cover, pose) > 0.5).sum())
+        return SimFrame(number, part, kind, image, mask, area)

@@ -1,0 +1,106 @@
+"""What the simulated line is like; the query of a ``sim://parts`` address."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+from urllib.parse import parse_qsl, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from zeroline.edge_app.errors import InputError
+
+ADDRESS = "sim://parts"
+KINDS = ("scratch", "dent", "stain", "missing", "crack")
+TOOL_MARK = "tool_mark"
+
+Kind = Literal["scratch", "dent", "stain", "missing", "crack"]
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class LineSettings(BaseModel):
+    """The simulated line; every field can stand in the address, ``sim://parts?seed=3&parts=100``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    seed: int = Field(0, ge=0, lt=2**32, description="The same seed gives the same frames")
+    parts: int | None = Field(None, ge=1, description="Parts until the line ends; none: endless")
+    size: int = Field(480, ge=64, le=2048, description="Side of the frames in pixels")
+    rate: float | None = Field(
+        None, gt=0, le=1000, description="Frames in a second; none: as fast as they are taken"
+    )
+    defects: _Share = Field(0.1, description="Share of parts with a random defect")
+    kinds: tuple[Kind, ...] = Field(
+        KINDS, min_length=1, description="Kinds of random defects, with commas"
+    )
+    defect_area: float = Field(
+        0.01, gt=0.0005, le=0.1, description="Largest defect, as a share of the part's area"
+    )
+    tool_marks: _Share = Field(
+        0.0, description="Share of parts that a stuck tool marks, each in the same way"
+    )
+    tool_marks_from: int = Field(0, ge=0, description="First part that may be marked")
+    second_lot: _Share = Field(0.0, description="Share of parts of a second lot of material")
+    empty: _Share = Field(0.0, description="Share of frames that show the belt without a part")
+    stop_every: int = Field(0, ge=0, description="Parts from one stop of the belt to the next; 0: none")
+    stop_frames: int = Field(25, ge=1, description="Frames in which a stopped belt shows one part")
+    variation: float = Field(
+        1.0, ge=0, le=3, description="Strength of everything that differs between good parts"
+    )
+
+    @field_validator("kinds", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(value.split(",")) if isinstance(value, str) else value
+
+
+def settings_from(address: str) -> LineSettings:
+    """Read an address such as ``sim://parts?seed=3&tool_marks=0.25``.
+
+    Raises
+    ------
+    InputError
+        If it names another product, an unknown setting, or a value that is not allowed.
+    """
+    parts = urlsplit(address)
+    if f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}" != ADDRESS or parts.fragment:
+        raise InputError(f'source "{address}" is not simulated: {ADDRESS}[?name=value&…] is')
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    known = list(LineSettings.model_fields)
+    for name, _ in pairs:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, 1)
+            hint = f'did you mean "{near[0]}"?' if near else f"allowed: {', '.join(known)}"
+            raise InputError(f'source "{address}": there is no setting "{name}"; {hint}')
+        if [other for other, _ in pairs].count(name) > 1:
+            raise InputError(f'source "{address}": setting "{name}" is given twice')
+    try:
+        return settings_of(dict(pairs))
+    except InputError as error:
+        raise InputError(f'source "{address}": {error}') from error
+
+
+def settings_of(values: Mapping[str, str], *, option: bool = False) -> LineSettings:
+    """Read settings from text.
+
+    Parameters
+    ----------
+    values : mapping
+        By the names of the settings, all known.
+    option : bool
+        Whether an error names an option of the command line.
+
+    Raises
+    ------
+    InputError
+        If a value is not allowed.
+    """
+    try:
+        return LineSettings.model_validate(dict(values))
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        shown = f"--{name.replace('_', '-')} {values[name]}" if option else f"{name}={values[name]}"
+        reason = first["msg"].removeprefix("Input should be ")
+        raise InputError(f"{shown}: {reason} is expected") from error
