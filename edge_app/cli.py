@@ -19,6 +19,7 @@ import click
 from zeroline.runtime.errors import ZerolineError
 
 _COMMANDS = {
+    "demo": "zeroline.edge_app.commands.demo:demo",
     "evaluate": "zeroline.edge_app.commands.evaluate:evaluate",
     "export": "zeroline.edge_app.commands.export:export",
     "score": "zeroline.edge_app.commands.score:score",

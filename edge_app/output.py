@@ -10,7 +10,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
+import numpy.typing as npt
+
 from zeroline.edge_app.errors import OutputError
+from zeroline.edge_app.opencv import opencv
 
 
 def prepare_folder(folder: Path) -> None:
@@ -65,6 +69,13 @@ def whole_file(path: Path, mode: str = "w", *, sync: bool = True) -> Iterator[IO
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f'"{path}" could not be written: {error.strerror or error}') from error
+
+
+def write_png(path: Path, picture: npt.NDArray[np.uint8]) -> None:
+    """Write a picture, (H, W, 3) BGR or (H, W), whole or not at all."""
+    cv2 = opencv("to write pictures")
+    with whole_file(path, "wb", sync=False) as file:
+        file.write(cv2.imencode(".png", picture)[1].tobytes())
 
 
 def remove_files(folder: Path, names: Iterable[str]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from zeroline.edge_app.errors import ImageError, OutputError
 from zeroline.edge_app.images import flat_names, read_image
 from zeroline.edge_app.opencv import opencv
-from zeroline.edge_app.output import prepare_folder, whole_file
+from zeroline.edge_app.output import prepare_folder, write_png
 from zeroline.edge_app.overlay import HeatScale, draw_overlay
 from zeroline.edge_app.report import MOST_PICTURES, worst_first
 from zeroline.edge_app.results import ImageResult
@@ -77,8 +77,7 @@ def write_overlays(
                 threshold=result.threshold,
             )
             if write:
-                with whole_file(folder / name, "wb", sync=False) as file:
-                    file.write(cv2.imencode(".png", picture)[1].tobytes())
+                write_png(folder / name, picture)
             if result.file.name in shown:
                 factor = min(1.0, _REPORT_SIDE / max(picture.shape[:2]))
                 small = cv2.resize(

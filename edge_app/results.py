@@ -8,42 +8,25 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from zeroline.edge_app.images import RESULTS_HEADER, ImageFile, flat_names
 from zeroline.edge_app.output import prepare_folder, remove_files, whole_file
+from zeroline.edge_app.verdicts import Scores
 from zeroline.runtime.grid import grid_side
 
 COLUMNS = RESULTS_HEADER.split(",")
 
 
 @dataclass(frozen=True)
-class ImageResult:
-    """What is known of one image; scores in distance units (docs/algorithms.md).
-
-    Attributes
-    ----------
-    score, raw_score : float
-        After and before RsCIN.
-    threshold : float
-        For `score`.
-    pixel_threshold : float
-        For the map: what lies over it is outlined.
-    patch_scores : array, shape (P,), float32
-    """
+class ImageResult(Scores):
+    """The scores of an image file."""
 
     file: ImageFile
-    score: float
-    raw_score: float
-    threshold: float
-    pixel_threshold: float
-    consistent: bool
-    patch_scores: npt.NDArray[np.float32]
 
-    @property
-    def verdict(self) -> str:
-        """NG where the score lies over the threshold."""
-        return "NG" if self.score > self.threshold else "OK"
+    @classmethod
+    def of(cls, file: ImageFile, scores: Scores) -> ImageResult:
+        """Put a file's name to its scores."""
+        return cls(**vars(scores), file=file)
 
 
 def write_csv(results: Sequence[ImageResult], path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,7 +14,7 @@ from zeroline.edge_app.memory import check_memory
 from zeroline.edge_app.options import ScoreOptions
 from zeroline.edge_app.progress import Bars
 from zeroline.edge_app.results import ImageResult
-from zeroline.runtime.arrays import to_host
+from zeroline.edge_app.verdicts import scores_of
 from zeroline.runtime.bundle import Bundle
 from zeroline.runtime.scoring import score_tokens
 
@@ -78,7 +77,8 @@ def score_files(
             return [], embedding.files
         sizes.append(len(embedding.files))
         outcome = score_tokens(embedding.tokens, progress=scored, **scoring)
-        return _image_results(embedding.files, outcome, options), []
+        scores = scores_of(outcome, options)
+        return list(map(ImageResult.of, embedding.files, scores)), []
 
     waiting: list[ImageFile] = []  # usable, but alone in their subset so far
     for subset in subsets:
@@ -91,23 +91,6 @@ def score_files(
         raise _too_few(len(files), len(waiting), problems)
     ordered = [by_file[file] for file in files if file in by_file]
     return ScoredFiles(ordered, problems, min(sizes))
-
-
-def _image_results(
-    files: Sequence[ImageFile], outcome: Any, options: ScoreOptions
-) -> list[ImageResult]:
-    scores, raw_scores = to_host(outcome.scores), to_host(outcome.raw_scores)
-    threshold = options.threshold_for(scores)
-    pixel_threshold = options.threshold_for(raw_scores)
-    maps, consistent = to_host(outcome.patch_scores), to_host(outcome.consistent)
-    return [
-        ImageResult(
-            file, float(score), float(raw), threshold, pixel_threshold, bool(marked), patch_scores
-        )
-        for file, score, raw, marked, patch_scores in zip(
-            files, scores, raw_scores, consistent, maps, strict=True
-        )
-    ]
 
 
 def _too_few(given: int, usable: int, problems: Sequence[Problem]) -> InputError:

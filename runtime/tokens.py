@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +41,17 @@ class Tokens:
     def select(self, which: Any) -> Tokens:
         """Return the tokens of some images; `which` is a slice, a mask or indices."""
         return Tokens(tuple(layer[which] for layer in self.layers), self.class_tokens[which])
+
+
+def joined(parts: Iterable[Tokens]) -> Tokens:
+    """Return the tokens of several sets as one set, in their order; at least one set."""
+    sets = list(parts)
+    xp = array_namespace(sets[0].class_tokens)
+    layers = zip(*(part.layers for part in sets), strict=True)
+    return Tokens(
+        tuple(xp.concatenate(same) for same in layers),
+        xp.concatenate([part.class_tokens for part in sets]),
+    )
 
 
 class TokenBuffer:

@@ -33,10 +33,8 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, overlays: str, **va
     """
     from zeroline.edge_app.images import find_images
     from zeroline.edge_app.output import prepare_folder
-    from zeroline.edge_app.pictures import write_overlays
     from zeroline.edge_app.progress import progress_bars
-    from zeroline.edge_app.report import write_report
-    from zeroline.edge_app.results import remove_earlier, write_csv, write_maps
+    from zeroline.edge_app.results_folder import write_results
     from zeroline.edge_app.scoring import score_files
 
     options = take_options(values)
@@ -47,28 +45,18 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, overlays: str, **va
         settings = options.described(bundle)
         results = scored.results
         _tell_before_writing(found.others, scored)
-        remove_earlier(output)
-        # what is smallest and matters most is written first
-        write_csv(results, output / "scores.csv")
-        if maps:
-            write_maps(results, output / "maps")
-        pictures = write_overlays(
+        write_results(
+            output,
             results,
-            output / "overlays",
-            which=overlays,
+            title=", ".join(path.resolve().name for path in paths),
+            settings=settings,
+            bars=bars,
             false_alarm_rate=options.false_alarm_rate,
+            problems=scored.problems,
+            maps=maps,
+            overlays=overlays,
             white_level=options.white_level,
             threads=options.threads,
-            progress=bars("drawing", len(results)),
-        )
-        write_report(
-            output / "report.html",
-            results,
-            pictures=pictures,
-            problems=scored.problems,
-            settings=settings,
-            overlays=overlays,
-            title=", ".join(path.resolve().name for path in paths),
         )
     ng = sum(result.verdict == "NG" for result in results)
     click.echo(f"{len(results)} images: {len(results) - ng} OK, {ng} NG")

@@ -34,7 +34,7 @@ def _settings_options(command: Any) -> Any:
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False),
               help="Write a labelled folder in MVTec AD's layout.")  # fmt: skip
 @click.option("--video", type=click.Path(path_type=Path, dir_okay=False),
-              help="Write all frames as a video (.avi or .mp4), the truth beside it as .csv.")  # fmt: skip
+              help="Write all frames as .avi or .mp4, the truth beside it as .csv.")  # fmt: skip
 @_settings_options
 @debug_option
 def sim(output: Path | None, video: Path | None, **values: str | None) -> None:
@@ -60,5 +60,7 @@ def sim(output: Path | None, video: Path | None, **values: str | None) -> None:
             assert video is not None  # noqa: S101 - checked above
             counts = write_video(line, video, settings, bars("drawing", settings.parts or 0))
     what = "images" if output is not None else "frames"
-    click.echo(f"{counts.total()} {what}: " + ", ".join(f"{n} {k}" for k, n in counts.most_common()))
+    click.echo(
+        f"{counts.total()} {what}: " + ", ".join(f"{n} {k}" for k, n in counts.most_common())
+    )
     click.echo(f"  {output or video}")

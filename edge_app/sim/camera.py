@@ -1,4 +1,4 @@
-"""The camera: a surface in its pose, on the belt, under light that drifts, through a noisy sensor."""
+"""The camera: a surface in its pose, on the belt, under drifting light, through a noisy sensor."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import numpy as np
 from numpy.random import Generator
 
 from zeroline.edge_app.opencv import opencv
-from zeroline.edge_app.sim.surface import Plane, Surface, coordinates
+from zeroline.edge_app.sim.surface import Plane, Surface, coordinates, line_of
 from zeroline.runtime.frames import Frame
 
-_TINT = np.float32((0.97, 1.0, 1.02))
+_TINT = np.array((0.97, 1.0, 1.02), dtype=np.float32)
 """Blue, green, red of grey metal under the lamp."""
 _FULL_WELL, _READ_NOISE = 9000.0, 1.2
 """Electrons at white; noise of the electronics in grey levels."""
@@ -44,9 +44,7 @@ class Light:
     def at(cls, part: int, *, seed: int, variation: float) -> Light:
         """Return the light of a part: it drifts slowly over some hundred parts."""
         phase = np.random.default_rng((seed, 1)).uniform(0, 2 * np.pi, 3)
-        slow, slower, swing = np.sin(
-            2 * np.pi * part / np.array((170.0, 530.0, 310.0)) + phase
-        )
+        slow, slower, swing = np.sin(2 * np.pi * part / np.array((170.0, 530.0, 310.0)) + phase)
         brightness = 1 + variation * (0.04 * slow + 0.05 * slower)
         return cls(float(-2.2 + 0.12 * variation * swing), float(brightness))
 
@@ -66,9 +64,8 @@ def placed(plane: Plane, pose: Pose) -> Plane:
 
 def belt(size: int, rng: Generator, *, variation: float) -> Plane:
     """Return the tone of the belt: woven rubber, its weave wherever it happened to stop."""
-    x, y = coordinates(size)
-    right, down = rng.uniform(0, 1, 2).astype(np.float32)
-    weave = np.sin(2 * np.pi * (38 * x + right)) * np.sin(2 * np.pi * (38 * y + down))
+    down, right = rng.uniform(0, 1, 2)
+    weave = np.outer(*(np.sin(2 * np.pi * (38 * line_of(size) + at)) for at in (down, right)))
     dust = rng.standard_normal((size, size), np.float32)
     return np.asarray(0.17 + 0.035 * weave + 0.012 * variation * dust, dtype=np.float32)
 
@@ -89,13 +86,13 @@ def lit(surface: Surface | None, pose: Pose, ground: Plane, light: Light) -> Pla
         placed(plane, pose) for plane in (surface.height, surface.tone, surface.cover)
     )
     down, right = np.gradient(height)
-    towards = np.float32((np.cos(light.azimuth), np.sin(light.azimuth)))
+    towards = np.array((np.cos(light.azimuth), np.sin(light.azimuth)), dtype=np.float32)
     facing = -(right * towards[0] + down * towards[1]) / np.sqrt(1 + right**2 + down**2)
     shading = np.clip(np.float32(0.82) + np.float32(0.38) * facing, 0.1, None)
     highlight = np.float32(0.25) * np.clip(facing - np.float32(0.25), 0, None) ** 2
     reach = size / 480 * 7
     shadow = cv2.GaussianBlur(cover, (0, 0), reach)
-    offset = np.float32([[1, 0, -towards[0] * reach], [0, 1, -towards[1] * reach]])
+    offset = np.array([[1, 0, -towards[0] * reach], [0, 1, -towards[1] * reach]])
     shadow = cv2.warpAffine(shadow, offset, (size, size), borderMode=cv2.BORDER_REPLICATE)
     seen = cover * (tone * shading + highlight) + (1 - cover) * ground * (1 - 0.5 * shadow)
     return np.asarray(seen * falloff * np.float32(light.brightness), dtype=np.float32)
@@ -117,4 +114,4 @@ def exposed(scene: Plane, rng: Generator, *, variation: float) -> Frame:
     shot = np.sqrt(np.maximum(colours, 0) * np.float32(255 / _FULL_WELL))
     noise = rng.standard_normal((size, size, 3), np.float32)
     noise *= np.hypot(shot, np.float32(_READ_NOISE))
-    return np.clip(np.rint(colours + noise), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(colours + noise), 0, 255), dtype=np.uint8)

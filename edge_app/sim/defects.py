@@ -8,57 +8,55 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import numpy.typing as npt
 from numpy.random import Generator
 
 from zeroline.edge_app.opencv import opencv
+from zeroline.edge_app.sim.settings import TOOL_MARK
 from zeroline.edge_app.sim.surface import BORE, HALF, HOLE, HOLES, Plane, Surface, coordinates
 
 _FIXED_POINT = 4  # bits behind the point, in OpenCV's drawing
 
 
-def damage(surface: Surface, kind: str, rng: Generator, *, largest: float) -> Plane:
+def damage(
+    surface: Surface, kind: str, rng: Generator, *, largest: float, strength: float = 1.0
+) -> Plane:
     """Put one defect of a kind on a part, in place.
 
     Parameters
     ----------
     surface : Surface
     kind : str
-        ``scratch``, ``dent``, ``stain`` or ``crack``; a missing hole is left out when the part
-        is made, see `missing_hole`.
+        ``scratch``, ``dent``, ``stain``, ``crack`` or ``tool_mark``; a missing hole is left out
+        when the part is made, see `missing_hole`.
     rng : Generator
     largest : float
         Largest area, as a share of the part's.
+    strength : float
+        Scales depth and contrast.
 
     Returns
     -------
     array, shape (S, S), float32
         The footprint, 0 to 1; over a half is the defect.
     """
-    return _DEFECTS[kind](surface, rng, largest * surface.area) * surface.cover
+    height, tone = surface.height.copy(), surface.tone.copy()
+    footprint = _DEFECTS[kind](surface, rng, largest * surface.area)
+    surface.height[:] = height + np.float32(strength) * (surface.height - height)
+    surface.tone[:] = np.clip(tone + np.float32(strength) * (surface.tone - tone), 0.02, 1)
+    return np.asarray(footprint * surface.cover, dtype=np.float32)
 
 
 def missing_hole(surface: Surface, hole: int) -> Plane:
     """Return the footprint of a hole that was left out."""
     x, y = coordinates(surface.size)
     cx, cy = HOLES[hole]
-    return (np.hypot(x - np.float32(cx), y - np.float32(cy)) < HOLE).astype(np.float32)
-
-
-def tool_mark(surface: Surface, rng: Generator) -> Plane:
-    """Put the mark of a stuck tool on a part: the same arc in the same place, more or less deep."""
-    size = surface.size
-    angles = np.linspace(0.15, 1.0, 24) * np.pi / 2
-    path = np.stack((np.cos(angles) - 0.55, np.sin(angles) - 0.2), axis=1) * 0.13
-    path = (path + (0.165, -0.235) + rng.normal(0, 0.002, 2)) + 0.5
-    footprint = _stroke(path * size, size=size, width=size / 480 * 4.0)
-    depth = rng.uniform(0.8, 1.2)
-    surface.height -= footprint * np.float32(depth * 1.8 * size / 480)
-    surface.tone += footprint * np.float32(depth * 0.10)
-    return footprint
+    away = np.hypot(x - np.float32(cx), y - np.float32(cy))
+    return np.asarray(away < HOLE, dtype=np.float32)
 
 
 def _scratch(surface: Surface, rng: Generator, area: float) -> Plane:
-    """A bent line of bare metal with a furrow."""
+    """Draw a bent line of bare metal with a furrow."""
     size = surface.size
     width = size / 480 * rng.uniform(1.6, 3.0)
     length = min(area / (width + 1) * 0.9, size * 0.3) * rng.uniform(0.45, 1)
@@ -74,7 +72,7 @@ def _scratch(surface: Surface, rng: Generator, area: float) -> Plane:
 
 
 def _dent(surface: Surface, rng: Generator, area: float) -> Plane:
-    """A round hollow, bright on one side and dark on the other."""
+    """Press a round hollow, bright on one side and dark on the other."""
     size = surface.size
     radius = min(np.sqrt(area / np.pi), size * 0.06) * rng.uniform(0.65, 0.98)
     x, y = coordinates(size)
@@ -82,11 +80,11 @@ def _dent(surface: Surface, rng: Generator, area: float) -> Plane:
     away = np.hypot(x - np.float32(cx), y - np.float32(cy)) * np.float32(size / radius)
     bowl = np.clip(1 - away * away, 0, 1) ** 1.5
     surface.height -= np.asarray(bowl, np.float32) * np.float32(radius * rng.uniform(0.28, 0.5))
-    return (away < 1).astype(np.float32)
+    return np.asarray(away < 1, dtype=np.float32)
 
 
 def _stain(surface: Surface, rng: Generator, area: float) -> Plane:
-    """A darker or lighter patch of uneven outline."""
+    """Leave a darker or lighter patch of uneven outline."""
     size = surface.size
     radius = min(np.sqrt(area / np.pi), size * 0.06) * rng.uniform(0.6, 0.9)
     x, y = coordinates(size)
@@ -106,7 +104,7 @@ def _stain(surface: Surface, rng: Generator, area: float) -> Plane:
 
 
 def _crack(surface: Surface, rng: Generator, area: float) -> Plane:
-    """A thin, dark, jagged line that starts at a hole, the bore or the edge and may branch."""
+    """Start a thin, dark, jagged line at a hole, the bore or the edge; it may branch."""
     size = surface.size
     width = size / 480 * rng.uniform(1.3, 2.0)
     length = min(area / (width + 1) * 0.75, size * 0.16) * rng.uniform(0.55, 1)
@@ -121,11 +119,25 @@ def _crack(surface: Surface, rng: Generator, area: float) -> Plane:
     return footprint
 
 
+def _tool_mark(surface: Surface, rng: Generator, _: float) -> Plane:
+    """Put the mark of a stuck tool on a part: the same arc in the same place, more or less deep."""
+    size = surface.size
+    angles = np.linspace(0.15, 1.0, 24) * np.pi / 2
+    path = np.stack((np.cos(angles) - 0.55, np.sin(angles) - 0.2), axis=1) * 0.13
+    path = (path + (0.165, -0.235) + rng.normal(0, 0.002, 2)) + 0.5
+    footprint = _stroke(path * size, size=size, width=size / 480 * 4.0)
+    depth = rng.uniform(0.8, 1.2)
+    surface.height -= footprint * np.float32(depth * 1.8 * size / 480)
+    surface.tone += footprint * np.float32(depth * 0.10)
+    return footprint
+
+
 _DEFECTS: dict[str, Callable[[Surface, Generator, float], Plane]] = {
     "scratch": _scratch,
     "dent": _dent,
     "stain": _stain,
     "crack": _crack,
+    TOOL_MARK: _tool_mark,
 }
 
 
@@ -166,7 +178,7 @@ def _jagged(rng: Generator, start: Plane, towards: float, length: float) -> Plan
     return np.asarray(np.vstack((start[None], start + path)), dtype=np.float32)
 
 
-def _stroke(path: Plane, *, size: int, width: float) -> Plane:
+def _stroke(path: npt.NDArray[np.floating], *, size: int, width: float) -> Plane:
     """Draw a line of a width in pixels through points in pixels; the ends taper."""
     cv2 = opencv("to draw the simulated line")
     fine = 4
@@ -184,4 +196,4 @@ def _stroke(path: Plane, *, size: int, width: float) -> Plane:
             _FIXED_POINT,
         )
     small = cv2.resize(plane, (size, size), interpolation=cv2.INTER_AREA)
-    return np.asarray(small, dtype=np.float32) / 255
+    return np.asarray(small / np.float32(255), dtype=np.float32)

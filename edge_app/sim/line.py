@@ -15,7 +15,7 @@ import numpy.typing as npt
 from numpy.random import Generator
 
 from zeroline.edge_app.sim import camera
-from zeroline.edge_app.sim.defects import damage, missing_hole, tool_mark
+from zeroline.edge_app.sim.defects import damage, missing_hole
 from zeroline.edge_app.sim.settings import TOOL_MARK, LineSettings
 from zeroline.edge_app.sim.surface import HOLES, Plane, make_surface
 from zeroline.runtime.frames import Frame
@@ -132,10 +132,10 @@ class SimulatedLine:
         footprint: Plane | None = None
         if missing is not None:
             footprint = missing_hole(surface, missing)
-        elif kind == TOOL_MARK:
-            footprint = tool_mark(surface, fate)
         elif kind != GOOD:
-            footprint = damage(surface, kind, fate, largest=settings.defect_area)
+            footprint = damage(
+                surface, kind, fate, largest=settings.defect_area, strength=settings.strength
+            )
         light = camera.Light.at(part, seed=settings.seed, variation=variation)
         image = camera.exposed(
             camera.lit(surface, pose, ground, light), sensor, variation=variation

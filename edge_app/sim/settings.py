@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -12,10 +12,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from zeroline.edge_app.errors import InputError
 
 ADDRESS = "sim://parts"
-KINDS = ("scratch", "dent", "stain", "missing", "crack")
+Kind = Literal["scratch", "dent", "stain", "missing", "crack"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
 TOOL_MARK = "tool_mark"
 
-Kind = Literal["scratch", "dent", "stain", "missing", "crack"]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -24,29 +24,38 @@ class LineSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seed: int = Field(0, ge=0, lt=2**32, description="The same seed gives the same frames")
-    parts: int | None = Field(None, ge=1, description="Parts until the line ends; none: endless")
-    size: int = Field(480, ge=64, le=2048, description="Side of the frames in pixels")
-    rate: float | None = Field(
-        None, gt=0, le=1000, description="Frames in a second; none: as fast as they are taken"
+    seed: int = Field(default=0, ge=0, lt=2**32, description="The same seed gives the same frames")
+    parts: int | None = Field(
+        default=None, ge=1, description="Parts until the line ends; without it endless"
     )
-    defects: _Share = Field(0.1, description="Share of parts with a random defect")
+    size: int = Field(default=480, ge=64, le=2048, description="Side of the frames in pixels")
+    rate: float | None = Field(
+        default=None, gt=0, le=1000, description="Frames in a second; without it unpaced"
+    )
+    defects: _Share = Field(default=0.1, description="Share of parts with a random defect")
     kinds: tuple[Kind, ...] = Field(
-        KINDS, min_length=1, description="Kinds of random defects, with commas"
+        default=KINDS, min_length=1, description="Kinds of random defects, with commas"
     )
     defect_area: float = Field(
-        0.01, gt=0.0005, le=0.1, description="Largest defect, as a share of the part's area"
+        default=0.01, gt=0.0005, le=0.1, description="Largest defect, as a share of the part's area"
+    )
+    strength: float = Field(
+        default=1.0, gt=0, le=3, description="Depth and contrast of defects and tool marks"
     )
     tool_marks: _Share = Field(
-        0.0, description="Share of parts that a stuck tool marks, each in the same way"
+        default=0.0, description="Share of parts that a stuck tool marks, each in the same way"
     )
-    tool_marks_from: int = Field(0, ge=0, description="First part that may be marked")
-    second_lot: _Share = Field(0.0, description="Share of parts of a second lot of material")
-    empty: _Share = Field(0.0, description="Share of frames that show the belt without a part")
-    stop_every: int = Field(0, ge=0, description="Parts from one stop of the belt to the next; 0: none")
-    stop_frames: int = Field(25, ge=1, description="Frames in which a stopped belt shows one part")
+    tool_marks_from: int = Field(default=0, ge=0, description="First part that may be marked")
+    second_lot: _Share = Field(default=0.0, description="Share of parts of another lot of metal")
+    empty: _Share = Field(default=0.0, description="Share of frames that show the belt alone")
+    stop_every: int = Field(
+        default=0, ge=0, description="Parts from one stop of the belt to the next; 0: no stop"
+    )
+    stop_frames: int = Field(
+        default=25, ge=1, le=10_000, description="Frames in which a stopped belt shows one part"
+    )
     variation: float = Field(
-        1.0, ge=0, le=3, description="Strength of everything that differs between good parts"
+        default=1.0, ge=0, le=3, description="Strength of what differs between good parts"
     )
 
     @field_validator("kinds", mode="before")

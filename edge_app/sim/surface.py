@@ -7,6 +7,7 @@ share of light given back), so that light falls on damage as it falls on the par
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.random import Generator
@@ -48,7 +49,7 @@ class Surface:
     @property
     def size(self) -> int:
         """Side of the planes in pixels."""
-        return self.height.shape[0]
+        return len(self.height)
 
     @property
     def area(self) -> float:
@@ -56,16 +57,23 @@ class Surface:
         return float(self.cover.sum())
 
 
+def line_of(size: int) -> Plane:
+    """Return the places of a row of pixels, in shares of the side, the middle at 0."""
+    return np.asarray((np.arange(size) + 0.5) / size - 0.5, dtype=np.float32)
+
+
+@lru_cache(maxsize=4)
 def coordinates(size: int) -> tuple[Plane, Plane]:
-    """Return the x and y of every pixel, in shares of the side, the middle at 0."""
-    line = (np.arange(size, dtype=np.float32) + 0.5) / size - 0.5
-    x, y = np.meshgrid(line, line)
+    """Return the x and y of every pixel, in shares of the side, the middle at 0; not writable."""
+    x, y = np.meshgrid(line_of(size), line_of(size))
+    x.flags.writeable = y.flags.writeable = False
     return x, y
 
 
 def inside(distance: Plane, *, size: int, softness: float = 1.0) -> Plane:
     """Turn a signed distance (negative inside, in shares) into a cover with a soft edge."""
-    return np.clip(0.5 - distance * np.float32(size / softness), 0, 1)
+    cover = np.clip(0.5 - distance * np.float32(size / softness), 0, 1)
+    return np.asarray(cover, dtype=np.float32)
 
 
 def make_surface(
@@ -132,4 +140,4 @@ def _engraving(size: int) -> Plane:
     cv2.putText(
         plane, "ZL-40", (left, base), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, weight, cv2.LINE_AA
     )
-    return np.asarray(plane, dtype=np.float32) / 255
+    return np.asarray(plane / np.float32(255), dtype=np.float32)

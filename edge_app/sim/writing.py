@@ -6,13 +6,12 @@ import csv
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from zeroline.edge_app.errors import InputError, OutputError
 from zeroline.edge_app.opencv import opencv
-from zeroline.edge_app.output import prepare_folder, whole_file
+from zeroline.edge_app.output import prepare_folder, whole_file, write_png
 from zeroline.edge_app.sim.line import EMPTY, GOOD, SimFrame
 from zeroline.edge_app.sim.settings import LineSettings
 
@@ -39,10 +38,12 @@ def write_dataset(
             continue
         last = frame.part
         name = f"{frame.part:05d}"
-        _write_png(folder / "test" / frame.kind / f"{name}.png", frame.image)
+        images, masks = (folder / side / frame.kind for side in ("test", "ground_truth"))
+        images.mkdir(parents=True, exist_ok=True)
+        write_png(images / f"{name}.png", frame.image)
         if frame.kind != GOOD:
-            mask = frame.mask.astype(np.uint8) * 255
-            _write_png(folder / "ground_truth" / frame.kind / f"{name}_mask.png", mask)
+            masks.mkdir(parents=True, exist_ok=True)
+            write_png(masks / f"{name}_mask.png", frame.mask.astype(np.uint8) * 255)
         counts[frame.kind] += 1
         progress(1)
     return counts
@@ -60,9 +61,7 @@ def write_video(
     """
     cv2 = opencv("to write videos")
     if path.suffix.lower() not in _CODECS:
-        raise InputError(
-            f'video "{path}": {" or ".join(VIDEO_SUFFIXES)} is expected as its ending'
-        )
+        raise InputError(f'video "{path}": {" or ".join(VIDEO_SUFFIXES)} is expected as its ending')
     prepare_folder(path.parent)
     codec = cv2.VideoWriter_fourcc(*_CODECS[path.suffix.lower()])
     partial = path.with_name(f".part-{path.name}")
@@ -78,9 +77,7 @@ def write_video(
             table.writerow(["frame", "part", "kind"])
             for frame in frames:
                 writer.write(frame.image)
-                table.writerow(
-                    [frame.number, "" if frame.part is None else frame.part, frame.kind]
-                )
+                table.writerow([frame.number, "" if frame.part is None else frame.part, frame.kind])
                 counts[frame.kind] += 1
                 progress(1)
             writer.release()
@@ -89,10 +86,3 @@ def write_video(
         writer.release()
         partial.unlink(missing_ok=True)
     return counts
-
-
-def _write_png(path: Path, picture: Any) -> None:
-    cv2 = opencv("to write pictures")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with whole_file(path, "wb", sync=False) as file:
-        file.write(cv2.imencode(".png", picture)[1].tobytes())

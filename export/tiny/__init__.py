@@ -1,1 +1,1 @@
-"""Train the bundled backbone `tiny`: a small network learns to repeat a larger one's patch tokens."""
+"""Train the bundled backbone `tiny`: a small network learns a larger one's patch tokens."""

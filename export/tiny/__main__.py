@@ -52,7 +52,9 @@ def _options() -> argparse.Namespace:
         "--folder", type=Path, required=True, help="for checkpoint and log; goes on from there"
     )
     parser.add_argument("--student", choices=sorted(STUDENTS), default="conv")
-    parser.add_argument("--pictures", type=int, default=Course.pictures, help="length of the course")
+    parser.add_argument(
+        "--pictures", type=int, default=Course.pictures, help="length of the course"
+    )
     parser.add_argument("--learning-rate", type=float)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(

@@ -178,10 +178,9 @@ class Training:
         )
         self.scale = Scale(**saved["scale"]) if saved else Scale.measure(teacher, learnt)
         channels = tuple(mean.shape[1] for mean in self.scale.means)
-        self.student: nn.Module = STUDENTS[course.student](
-            (channels[0], channels[1]), CLASS_CHANNELS
-        ).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average: nn.Module = copy.deepcopy(self.student).eval()
+        student = STUDENTS[course.student]((channels[0], channels[1]), CLASS_CHANNELS)
+        self.student = student.to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.student).eval()
         self._optimiser = torch.optim.AdamW(
             self.student.parameters(), lr=course.learning_rate, weight_decay=course.weight_decay
         )
@@ -218,13 +217,11 @@ class Training:
         self.student.train()
         for group in self._optimiser.param_groups:
             group["lr"] = self.course.rate(self.step)
-        with torch.autocast(
-            "cpu", torch.bfloat16, enabled=self.course.short_numbers(self.step)
-        ):
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.course.short_numbers(self.step)):
             outputs = self.student(torch.from_numpy(lesson.images))
         errors = errors_of(tuple(o.float() for o in outputs), self.scale.targets(lesson))
         self._optimiser.zero_grad(set_to_none=True)
-        errors.loss.backward()  # type: ignore[no-untyped-call]
+        errors.loss.backward()
         nn.utils.clip_grad_norm_(self.student.parameters(), 1.0)
         self._optimiser.step()
         # the average forgets its start at once, then grows slow

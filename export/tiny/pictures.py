@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 Picture = NDArray[np.uint8]
 Field = NDArray[np.float32]
 
+_LUMA = np.array([[0.299], [0.587], [0.114]], dtype=np.float32)
+
 
 def read_photographs(folder: Path) -> list[Picture]:
     """Read the photographs of a folder, in the order of their names, as (H, W, 3) uint8 RGB."""
@@ -61,12 +63,12 @@ class Pictures:
 
     def _crop(self, rng: Generator, size: int) -> Field:
         """Cut a square from a photograph, at a random scale, turn and side."""
-        photograph = self._photographs[rng.integers(len(self._photographs))]
+        photograph = self._photographs[int(rng.integers(len(self._photographs)))]
         height, width = photograph.shape[:2]
         side = min(round(size * np.exp(rng.uniform(np.log(0.35), np.log(1.6)))), height, width)
         top, left = rng.integers(height - side + 1), rng.integers(width - side + 1)
         square = photograph[top : top + side, left : left + side]
-        square = np.rot90(square, rng.integers(4))[:, :: rng.choice((-1, 1))]
+        square = np.rot90(square, int(rng.integers(4)))[:, :: rng.choice((-1, 1))]
         shrinks = side > size
         resized = cv2.resize(
             np.ascontiguousarray(square),
@@ -142,11 +144,11 @@ def _with_shape(rng: Generator, field: Field, *, largest: float) -> Field:
         if thickness < 0:
             cv2.fillPoly(mask, polygon, 255, cv2.LINE_AA)
         else:
-            cv2.polylines(mask, polygon, True, 255, thickness, cv2.LINE_AA)  # noqa: FBT003
+            cv2.polylines(mask, polygon, True, 255, thickness, cv2.LINE_AA)
     elif kind == 2:
         steps = rng.normal(0, radius / 4 + 1, (rng.integers(2, 8), 2)).cumsum(axis=0)
         path: Any = [(centre + steps).astype(np.int32)]
-        cv2.polylines(mask, path, False, 255, abs(thickness), cv2.LINE_AA)  # noqa: FBT003
+        cv2.polylines(mask, path, False, 255, abs(thickness), cv2.LINE_AA)
     else:
         letters = "".join(chr(c) for c in rng.integers(48, 91, rng.integers(1, 6)))
         scale = max(radius / 40, 0.3)
@@ -162,7 +164,7 @@ def _with_shape(rng: Generator, field: Field, *, largest: float) -> Field:
         )
     cover = mask.astype(np.float32)
     if rng.random() < 0.4:
-        cover = cv2.GaussianBlur(cover, (0, 0), rng.uniform(0.7, 1 + radius / 6))
+        cover = _blurred(cover, rng.uniform(0.7, 1 + radius / 6))
     cover = cover[..., None] * np.float32(rng.uniform(0.15, 1) / 255)
     colour = rng.uniform(0, 255, 3 if rng.random() < 0.5 else 1).astype(np.float32)
     return np.asarray(field * (1 - cover) + colour * cover, dtype=np.float32)
@@ -179,7 +181,7 @@ def _factory_light(rng: Generator, field: Field) -> Picture:
     """Make a picture look as line cameras see it: grey, flat, dark, uneven, blurred, noisy."""
     size = field.shape[0]
     if rng.random() < 0.5:
-        field = np.repeat(field @ np.float32((0.299, 0.587, 0.114))[:, None], 3, axis=2)
+        field = np.repeat(field @ _LUMA, 3, axis=2)
     if rng.random() < 0.6:
         contrast = np.float32(np.exp(rng.uniform(np.log(0.12), np.log(1.3))))
         middle = field.mean(dtype=np.float32)
@@ -193,9 +195,13 @@ def _factory_light(rng: Generator, field: Field) -> Picture:
         a, b, c = rng.normal(0, 0.25, 3).astype(np.float32)
         field = field * (1 + a * x + b * y - abs(c) * (x * x + y * y))[..., None]
     if rng.random() < 0.15:
-        field = cv2.GaussianBlur(field, (0, 0), rng.uniform(0.4, 1.8))
+        field = _blurred(field, rng.uniform(0.4, 1.8))
     if rng.random() < 0.4:
         strength = np.float32(rng.uniform(0.5, 9))
         channels = 3 if rng.random() < 0.4 else 1
         field = field + strength * rng.standard_normal((size, size, channels), np.float32)
     return np.clip(np.rint(field), 0, 255).astype(np.uint8)
+
+
+def _blurred(field: Field, sigma: float) -> Field:
+    return np.asarray(cv2.GaussianBlur(field, (0, 0), sigma), dtype=np.float32)

@@ -6,7 +6,6 @@ in the model card can be repeated.
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -153,4 +152,4 @@ class ViTStudent(nn.Module):
         )
 
 
-STUDENTS = {"conv": ConvStudent, "vit": ViTStudent}
+STUDENTS: dict[str, type[nn.Module]] = {"conv": ConvStudent, "vit": ViTStudent}

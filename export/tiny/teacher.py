@@ -17,7 +17,7 @@ MEAN = STD = 0.5
 def as_input(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Turn (B, S, S, 3) uint8 RGB into (B, 3, S, S) float32 in [-1, 1], channels last in memory."""
     scaled = (pictures.astype(np.float32) / 255 - MEAN) / STD
-    return scaled.transpose(0, 3, 1, 2)
+    return np.asarray(scaled.transpose(0, 3, 1, 2))
 
 
 @dataclass(frozen=True)
@@ -64,4 +64,4 @@ def _as_map(tokens: NDArray[np.float32]) -> NDArray[np.float32]:
     """(B, P, C) → (B, C, g, g)."""
     batch, patches, channels = tokens.shape
     side = round(patches**0.5)
-    return tokens.transpose(0, 2, 1).reshape(batch, channels, side, side)
+    return np.asarray(tokens.transpose(0, 2, 1).reshape(batch, channels, side, side))

@@ -1,0 +1,161 @@
+"""``zeroline demo``: the whole pipeline on a simulated line, with nothing but this package."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+
+from zeroline.edge_app.cli import debug_option
+from zeroline.edge_app.images import ImageFile
+from zeroline.edge_app.options import Rate, ScoreOptions
+from zeroline.edge_app.output import write_png
+from zeroline.edge_app.results import ImageResult
+from zeroline.edge_app.sim.line import GOOD, SimulatedLine
+from zeroline.runtime.frames import Frame
+
+
+@click.command()
+@click.option("--parts", type=click.IntRange(10, 100_000), default=160, show_default=True,
+              help="Parts on the line.")  # fmt: skip
+@click.option("--defects", type=click.FloatRange(0, 1), default=0.15, show_default=True,
+              help="Share of parts with a defect.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
+              help="The same seed gives the same parts, scores and verdicts.")  # fmt: skip
+@click.option("--model", default="tiny", show_default=True, metavar="NAME|DIR",
+              help="A bundled model or the folder of a bundle.")  # fmt: skip
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False),
+              default=Path("results/demo"), show_default=True,
+              help="Folder of the results.")  # fmt: skip
+@click.option("--false-alarm-rate", type=Rate(), default=0.01,
+              show_default=True, help="Wanted share of good parts called NG.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(1, 256), metavar="N",
+              help="CPU threads.  [default: all cores]")  # fmt: skip
+@debug_option
+def demo(
+    parts: int,
+    defects: float,
+    seed: int,
+    model: str,
+    output: Path,
+    false_alarm_rate: float,
+    threads: int | None,
+) -> None:
+    """Inspect a simulated line of milled plates, with verdicts beside the truth.
+
+    The model has seen no such part and no label. Writes the frames, scores.csv, overlays/*.png
+    and report.html.
+    """
+    from zeroline.edge_app.output import prepare_folder
+    from zeroline.edge_app.progress import progress_bars
+    from zeroline.edge_app.results_folder import write_results
+    from zeroline.edge_app.rounds import Rounds, score_stream
+    from zeroline.edge_app.sim.settings import LineSettings
+
+    options = ScoreOptions(
+        model=model,
+        device="auto",
+        precision="auto",
+        degrees=None,
+        rscin=None,
+        threshold=None,
+        false_alarm_rate=false_alarm_rate,
+        subset=None,
+        seed=seed,
+        threads=threads,
+        white_level=None,
+    )
+    line = SimulatedLine(LineSettings(seed=seed, parts=parts, defects=defects))
+    rounds = Rounds(first=min(Rounds.first, parts))
+    inspected: list[Inspected] = []
+    with options.open_bundle() as bundle:
+        prepare_folder(output / "frames")
+        click.echo(
+            f'{parts} parts, model "{bundle.name}" on {bundle.session.device}; first verdicts '
+            f"after {rounds.first} parts, then every {rounds.every}"
+        )
+        click.echo(_row("part", "verdict", "score", "threshold", "truth"))
+        stream = _saved(line, output / "frames")
+        for (file, kind), scores in score_stream(stream, bundle, options, rounds):
+            part = Inspected(ImageResult.of(file, scores), kind)
+            click.echo(part.line())
+            inspected.append(part)
+        settings = {"Source": f"simulated line, seed {seed}", **options.described(bundle)}
+    with progress_bars() as bars:
+        write_results(
+            output,
+            [part.result for part in inspected],
+            title="Simulated line",
+            settings=settings,
+            bars=bars,
+            false_alarm_rate=false_alarm_rate,
+            threads=threads,
+        )
+    click.echo(_summary(inspected))
+    for name in ("report.html", "overlays", "scores.csv", "frames"):
+        click.echo(f"  {output / name}")
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """A part's result and the truth about it."""
+
+    result: ImageResult
+    kind: str
+
+    @property
+    def defective(self) -> bool:
+        """Whether it should be NG."""
+        return self.kind != GOOD
+
+    @property
+    def right(self) -> bool:
+        """Whether the verdict is true."""
+        return self.defective == (self.result.verdict == "NG")
+
+    def line(self) -> str:
+        """Return a line of the table; what is wrong stands out."""
+        result = self.result
+        note = "" if self.right else "missed" if self.defective else "false alarm"
+        text = _row(
+            result.file.path.stem,
+            result.verdict,
+            f"{result.score:.3f}",
+            f"{result.threshold:.3f}",
+            self.kind,
+            note,
+        )
+        return click.style(text, fg="yellow" if note else "red" if self.defective else None)
+
+
+def _row(*cells: str) -> str:
+    return "  ".join(f"{cell:<9}" for cell in cells).rstrip()
+
+
+def _saved(line: SimulatedLine, folder: Path) -> Iterator[tuple[tuple[ImageFile, str], Frame]]:
+    """Save each frame as it passes, for the overlays and for other commands."""
+    for frame in line:
+        path = folder / f"{frame.part:05d}.png"
+        write_png(path, frame.image)
+        yield (ImageFile(path, path.name), frame.kind), frame.image
+
+
+def _summary(inspected: Sequence[Inspected]) -> str:
+    """Return the confusion table, and how many of each kind of defect were found."""
+    counts = Counter((part.defective, part.result.verdict) for part in inspected)
+    lines = ["", _row("", "OK", "NG")]
+    lines += [
+        _row(name, *(str(counts[defective, verdict]) for verdict in ("OK", "NG")))
+        for name, defective in (("good", False), ("defective", True))
+    ]
+    found = Counter(part.kind for part in inspected if part.defective and part.right)
+    kinds = Counter(part.kind for part in inspected if part.defective)
+    if kinds:
+        parts = ", ".join(
+            f"{kind} {found[kind]} of {count}" for kind, count in sorted(kinds.items())
+        )
+        lines.append(f"found: {parts}")
+    return "\n".join([*lines, ""])
