@@ -55,6 +55,8 @@ def wrap_onnx(
     name: str | None = None,
     defaults: Defaults | None = None,
     source: Source | None = None,
+    parity: dict[str, float] | None = None,
+    tools: dict[str, str] | None = None,
 ) -> Manifest:
     """Make a bundle of an ONNX file, its external data included.
 
@@ -68,8 +70,8 @@ def wrap_onnx(
     rules : InputRules
     name : str, optional
         Of the bundle; the output folder's name when not given.
-    defaults, source : optional
-        Parts of the manifest.
+    defaults, source, parity, tools : optional
+        Parts of the manifest; the tools join those that are used here.
 
     Returns
     -------
@@ -106,6 +108,8 @@ def wrap_onnx(
                 name=name or output.resolve().name,
                 defaults=defaults or Defaults(),
                 source=source or Source(),
+                parity=parity,
+                tools=tools or {},
             )
             text = manifest.model_dump_json(indent=1)
             (staging / MANIFEST_NAME).write_text(text, encoding="utf-8")
@@ -156,6 +160,8 @@ def _describe(
     name: str,
     defaults: Defaults,
     source: Source,
+    parity: dict[str, float] | None,
+    tools: dict[str, str],
 ) -> Manifest:
     """Build the manifest from what the network really does."""
     import onnxruntime
@@ -183,7 +189,12 @@ def _describe(
             "defaults": defaults,
             "source": source,
             "files": {file: sha256_of(folder / file) for file in files},
-            "tools": {"onnxruntime": onnxruntime.__version__, "numpy": np.__version__},
+            "tools": {
+                "onnxruntime": onnxruntime.__version__,
+                "numpy": np.__version__,
+                **tools,
+            },
+            "parity": parity,
         }
     )
     check_network(session, manifest, label=label)

@@ -15,7 +15,7 @@ from zeroline.runtime.frames import Frame
 from zeroline.runtime.manifest import Manifest, read_manifest
 from zeroline.runtime.preprocess import prepare
 from zeroline.runtime.session import OnnxRuntimeSession, Session
-from zeroline.runtime.tokens import Tokens
+from zeroline.runtime.tokens import Tokens, joined
 
 #: Bundles that come with the package are folders here, found by their name.
 BUNDLED = Path(__file__).parent / "models"
@@ -92,13 +92,7 @@ class Bundle:
             outputs = self.session.run(spec.input.name, part)
             layers = tuple(outputs[token.name][:real] for token in spec.outputs.tokens)
             parts.append(Tokens(layers, outputs[spec.outputs.class_token.name][:real]))
-        if len(parts) == 1:
-            return parts[0]
-        by_layer = zip(*(part.layers for part in parts), strict=True)
-        return Tokens(
-            tuple(np.concatenate(layer) for layer in by_layer),
-            np.concatenate([part.class_tokens for part in parts]),
-        )
+        return joined(parts)
 
     def close(self) -> None:
         """Let go of the network; the bundle cannot be used afterwards."""

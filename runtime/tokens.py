@@ -46,6 +46,8 @@ class Tokens:
 def joined(parts: Iterable[Tokens]) -> Tokens:
     """Return the tokens of several sets as one set, in their order; at least one set."""
     sets = list(parts)
+    if len(sets) == 1:
+        return sets[0]
     xp = array_namespace(sets[0].class_tokens)
     layers = zip(*(part.layers for part in sets), strict=True)
     return Tokens(

@@ -1,0 +1,156 @@
+"""A trained student becomes a bundle: norms folded into convolutions, tokens in their scale."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from zeroline.export.tiny.distil import CLASS_CHANNELS, Scale
+from zeroline.export.tiny.student import STUDENTS
+from zeroline.export.wrap import InputRules, wrap_onnx
+from zeroline.runtime.manifest import Defaults, Manifest, Source
+
+SIDE = 320
+OUTPUTS = ("tokens_0", "tokens_1", "class_token")
+_OPSET = 18
+
+
+class Shipped(nn.Module):
+    """The student as the runtime wants it: token rows (B, P, C), unit class tokens.
+
+    Parameters
+    ----------
+    student : Module
+        In eval mode.
+    scale : Scale
+        The teacher's spread gives each channel the weight in distances that it has in the
+        teacher; the means matter too, since rows are brought to unit length.
+    """
+
+    def __init__(self, student: nn.Module, scale: Scale) -> None:
+        super().__init__()
+        self.student = student
+        for depth, (mean, spread) in enumerate(zip(scale.means, scale.spreads, strict=True)):
+            self.register_buffer(f"mean_{depth}", mean)
+            self.register_buffer(f"spread_{depth}", spread)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, S, S) → two of (B, P, C_l), and (B, D)."""
+        first, second, class_tokens = self.student(images)
+        return (
+            _as_rows(first * self.spread_0 + self.mean_0),
+            _as_rows(second * self.spread_1 + self.mean_1),
+            functional.normalize(class_tokens, dim=1),
+        )
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How closely the ONNX file follows the framework: of each output, over the same images."""
+
+    cosine: dict[str, float]
+    """Smallest cosine of a row."""
+    error: dict[str, float]
+    """Largest absolute difference, as a share of the output's largest value."""
+
+    def figures(self) -> dict[str, float]:
+        """Return the figures by name, as a manifest holds them."""
+        cosines = {f"{name}_cosine": value for name, value in self.cosine.items()}
+        return cosines | {f"{name}_error": value for name, value in self.error.items()}
+
+
+def trained(checkpoint: Path, *, student: str = "conv") -> Shipped:
+    """Load the averaged student of a checkpoint, its norms folded."""
+    saved = torch.load(checkpoint, weights_only=True)
+    scale = Scale(**saved["scale"])
+    channels = tuple(mean.shape[1] for mean in scale.means)
+    network = STUDENTS[student]((channels[0], channels[1]), CLASS_CHANNELS)
+    network.load_state_dict(saved["average"])
+    _fold_norms(network.eval())
+    return Shipped(network, scale).eval()
+
+
+def export_onnx(network: nn.Module, path: Path) -> None:
+    """Write one ONNX file with a free batch."""
+    example = torch.zeros(2, 3, SIDE, SIDE)
+    torch.onnx.export(
+        network,
+        (example,),
+        path,
+        dynamo=True,
+        opset_version=_OPSET,
+        external_data=False,
+        input_names=["images"],
+        output_names=list(OUTPUTS),
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        verbose=False,
+    )
+
+
+def parity(network: nn.Module, path: Path, images: NDArray[np.float32]) -> Parity:
+    """Compare the framework's network with the ONNX file on (B, 3, S, S) images."""
+    with torch.no_grad():
+        wanted = [output.numpy() for output in network(torch.from_numpy(images.copy()))]
+    session: Any = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+    made = session.run(list(OUTPUTS), {"images": np.ascontiguousarray(images)})
+    cosine, error = {}, {}
+    for name, want, got in zip(OUTPUTS, wanted, made, strict=True):
+        lengths = np.linalg.norm(want, axis=-1) * np.linalg.norm(got, axis=-1)
+        cosine[name] = float(((want * got).sum(axis=-1) / lengths).min())
+        error[name] = float(np.abs(want - got).max() / np.abs(want).max())
+    return Parity(cosine, error)
+
+
+def ship(
+    checkpoint: Path,
+    output: Path,
+    *,
+    images: NDArray[np.float32],
+    source: Source,
+    defaults: Defaults,
+) -> Manifest:
+    """Make the bundle; ``images`` (B, 3, 320, 320) are what parity is measured on.
+
+    Raises
+    ------
+    BundleError
+        If the output folder is taken.
+    """
+    network = trained(checkpoint)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "tiny.onnx"
+        export_onnx(network, path)
+        return wrap_onnx(
+            path,
+            output,
+            rules=InputRules(size=SIDE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5)),
+            name=output.resolve().name,
+            defaults=defaults,
+            source=source,
+            parity=parity(network, path, images).figures(),
+            tools={"torch": torch.__version__},
+        )
+
+
+def _as_rows(maps: Tensor) -> Tensor:
+    """(B, C, g, g) → (B, P, C)."""
+    return maps.flatten(2).transpose(1, 2)
+
+
+def _fold_norms(network: nn.Module) -> None:
+    """Fold every batch norm that follows a convolution into it."""
+    for part in network.modules():
+        if isinstance(part, nn.Sequential) and len(part) > 1:
+            if isinstance(part[0], nn.Conv2d) and isinstance(part[1], nn.BatchNorm2d):
+                part[0] = fuse_conv_bn_eval(part[0], part[1])
+                part[1] = nn.Identity()
