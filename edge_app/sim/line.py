@@ -86,12 +86,8 @@ class SimulatedLine:
         part = 0
         while settings.parts is None or part < settings.parts:
             rng = np.random.default_rng((settings.seed, 2, part))
-            while rng.random() < settings.empty and settings.empty < 1:
+            while rng.random() < settings.empty:
                 yield None, 0
-            if settings.empty == 1:
-                yield None, 0
-                part += 1
-                continue
             stops = settings.stop_every and (part + 1) % settings.stop_every == 0
             for look in range(settings.stop_frames if stops else 1):
                 yield part, look

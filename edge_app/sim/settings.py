@@ -47,7 +47,9 @@ class LineSettings(BaseModel):
     )
     tool_marks_from: int = Field(default=0, ge=0, description="First part that may be marked")
     second_lot: _Share = Field(default=0.0, description="Share of parts of another lot of metal")
-    empty: _Share = Field(default=0.0, description="Share of frames that show the belt alone")
+    empty: float = Field(
+        default=0.0, ge=0, le=0.9, description="Share of frames that show the belt alone"
+    )
     stop_every: int = Field(
         default=0, ge=0, description="Parts from one stop of the belt to the next; 0: no stop"
     )

@@ -35,6 +35,26 @@ PREFETCHED = 4
 
 
 @dataclass(frozen=True)
+class Series:
+    """The first pictures of a series, in batches."""
+
+    count: int
+    side: int
+    batch: int
+
+    def stacks(self, pictures: Pictures) -> Iterator[NDArray[np.uint8]]:
+        """Yield the batches."""
+        for start in range(0, self.count, self.batch):
+            yield _stack(pictures, range(start, start + self.batch), self.side)
+
+
+MEASURED = Series(count=1024, side=192, batch=32)
+"""What the teacher's channels are measured on."""
+HELD_OUT = Series(count=64, side=320, batch=16)
+"""What the student is measured on."""
+
+
+@dataclass(frozen=True)
 class Course:
     """What is trained, on what, for how long."""
 
@@ -77,12 +97,9 @@ class Scale:
     """(teacher's D, student's D), orthonormal columns"""
 
     @classmethod
-    def measure(cls, teacher: Teacher, pictures: Pictures, *, count: int = 1024) -> Scale:
+    def measure(cls, teacher: Teacher, pictures: Pictures) -> Scale:
         """Measure on the first pictures of a series."""
-        lessons = [
-            teacher.teach(_stack(pictures, range(start, start + 32), 192))
-            for start in range(0, count, 32)
-        ]
+        lessons = [teacher.teach(stack) for stack in MEASURED.stacks(pictures)]
         means, spreads = [], []
         for depth in range(len(lessons[0].tokens)):
             tokens = np.concatenate([lesson.tokens[depth] for lesson in lessons])
@@ -171,14 +188,14 @@ class Training:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
         self._checkpoint = folder / "checkpoint.pt"
-        self._held_out = [_stack(held_out, range(i, i + 16), 320) for i in range(0, 64, 16)]
+        self._held_out = list(HELD_OUT.stacks(held_out))
         self.step, self.seconds = 0, 0.0
         saved = (
             torch.load(self._checkpoint, weights_only=True) if self._checkpoint.exists() else None
         )
         self.scale = Scale(**saved["scale"]) if saved else Scale.measure(teacher, learnt)
-        channels = tuple(mean.shape[1] for mean in self.scale.means)
-        student = STUDENTS[course.student]((channels[0], channels[1]), CLASS_CHANNELS)
+        channels = (self.scale.means[0].shape[1], self.scale.means[1].shape[1])
+        student = STUDENTS[course.student](channels, self.scale.class_axes.shape[1])
         self.student = student.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.student).eval()
         self._optimiser = torch.optim.AdamW(

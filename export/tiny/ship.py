@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from zeroline.export.tiny.distil import CLASS_CHANNELS, Scale
+from zeroline.export.tiny.distil import Scale
 from zeroline.export.tiny.student import STUDENTS
 from zeroline.export.wrap import InputRules, wrap_onnx
 from zeroline.runtime.manifest import Defaults, Manifest, Source
@@ -73,28 +74,34 @@ def trained(checkpoint: Path, *, student: str = "conv") -> Shipped:
     """Load the averaged student of a checkpoint, its norms folded."""
     saved = torch.load(checkpoint, weights_only=True)
     scale = Scale(**saved["scale"])
-    channels = tuple(mean.shape[1] for mean in scale.means)
-    network = STUDENTS[student]((channels[0], channels[1]), CLASS_CHANNELS)
+    channels = (scale.means[0].shape[1], scale.means[1].shape[1])
+    network = STUDENTS[student](channels, scale.class_axes.shape[1])
     network.load_state_dict(saved["average"])
     _fold_norms(network.eval())
-    return Shipped(network, scale).eval()
+    shipped = Shipped(network, scale)
+    shipped.eval()
+    return shipped
 
 
 def export_onnx(network: nn.Module, path: Path) -> None:
     """Write one ONNX file with a free batch."""
     example = torch.zeros(2, 3, SIDE, SIDE)
-    torch.onnx.export(
-        network,
-        (example,),
-        path,
-        dynamo=True,
-        opset_version=_OPSET,
-        external_data=False,
-        input_names=["images"],
-        output_names=list(OUTPUTS),
-        dynamic_shapes=({0: torch.export.Dim("batch")},),
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        # the exporter calls what PyTorch itself has deprecated
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.onnx.export(
+            network,
+            (example,),
+            path,
+            dynamo=True,
+            opset_version=_OPSET,
+            external_data=False,
+            input_names=["images"],
+            output_names=list(OUTPUTS),
+            dynamic_shapes=({0: torch.export.Dim("batch")},),
+            verbose=False,
+        )
 
 
 def parity(network: nn.Module, path: Path, images: NDArray[np.float32]) -> Parity:
@@ -150,7 +157,7 @@ def _as_rows(maps: Tensor) -> Tensor:
 def _fold_norms(network: nn.Module) -> None:
     """Fold every batch norm that follows a convolution into it."""
     for part in network.modules():
-        if isinstance(part, nn.Sequential) and len(part) > 1:
-            if isinstance(part[0], nn.Conv2d) and isinstance(part[1], nn.BatchNorm2d):
-                part[0] = fuse_conv_bn_eval(part[0], part[1])
-                part[1] = nn.Identity()
+        kinds = [type(layer) for layer in part[:2]] if isinstance(part, nn.Sequential) else []
+        if kinds == [nn.Conv2d, nn.BatchNorm2d]:
+            part[0] = fuse_conv_bn_eval(part[0], part[1])
+            part[1] = nn.Identity()
