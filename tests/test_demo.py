@@ -1,0 +1,86 @@
+"""``zeroline demo``: the first thing that a new user sees."""
+
+import csv
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from zeroline.edge_app.cli import main
+from zeroline.edge_app.rounds import Rounds
+
+
+def demo(folder, *arguments):
+    return CliRunner().invoke(main, ["demo", "--output", str(folder), *map(str, arguments)])
+
+
+@pytest.fixture(scope="module")
+def two_runs(tmp_path_factory):
+    folders = [tmp_path_factory.mktemp("demo") / "out" for _ in range(2)]
+    runs = [demo(folder, "--parts", 48, "--defects", 0.25, "--seed", 1) for folder in folders]
+    for run in runs:
+        assert run.exit_code == 0, run.output
+    return folders, [run.output for run in runs]
+
+
+def table(folder):
+    with (folder / "scores.csv").open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_part_has_a_line_with_verdict_score_and_truth(two_runs):
+    (folder, _), (text, _) = two_runs
+    lines = [line.split() for line in text.splitlines() if re.match(r"\d{5} ", line)]
+    assert [line[0] for line in lines] == [f"{n:05d}" for n in range(48)]
+    rows = table(folder)
+    for line, row in zip(lines, rows, strict=True):
+        assert f"{line[0]}.png" == row["image"]
+        assert line[1] == row["verdict"]
+        assert float(line[2]) == pytest.approx(float(row["score"]), abs=6e-4)
+    assert any(line[4] != "good" for line in lines)
+
+
+def test_the_confusion_table_adds_up(two_runs):
+    _, (text, _) = two_runs
+    lines = [line.split() for line in text.splitlines() if re.match(r"\d{5} ", line)]
+    counts = {(bad, verdict): 0 for bad in (False, True) for verdict in ("OK", "NG")}
+    for line in lines:
+        counts[line[4] != "good", line[1]] += 1
+        wrong = (line[4] != "good") != (line[1] == "NG")
+        assert (len(line) > 5) == wrong, line
+    good = re.search(r"^good +(\d+) +(\d+)$", text, re.M)
+    bad = re.search(r"^defective +(\d+) +(\d+)$", text, re.M)
+    assert [int(n) for n in good.groups()] == [counts[False, "OK"], counts[False, "NG"]]
+    assert [int(n) for n in bad.groups()] == [counts[True, "OK"], counts[True, "NG"]]
+    assert counts[True, "NG"] >= 0.8 * (counts[True, "NG"] + counts[True, "OK"])
+    assert counts[False, "OK"] >= 0.8 * (counts[False, "NG"] + counts[False, "OK"])
+
+
+def test_the_same_seed_gives_the_same_frames_scores_and_verdicts(two_runs):
+    (first, again), texts = two_runs
+    for name in ["scores.csv", *(f"frames/{n:05d}.png" for n in range(48))]:
+        assert (first / name).read_bytes() == (again / name).read_bytes(), name
+    assert texts[0].replace(str(first), "") == texts[1].replace(str(again), "")
+
+
+def test_it_leaves_overlays_and_a_report(two_runs):
+    (folder, _), (text, _) = two_runs
+    overlays = sorted(path.name for path in (folder / "overlays").iterdir())
+    assert overlays == [f"{n:05d}.png" for n in range(48)]
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert "simulated line, seed 1" in report
+    assert str(folder / "report.html") in text.replace("\n", "")
+
+
+def test_a_second_run_replaces_the_first(two_runs, tmp_path):
+    first = demo(tmp_path, "--parts", 12)
+    second = demo(tmp_path, "--parts", 10)
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    for kind in ("frames", "overlays"):
+        assert len(list((tmp_path / kind).iterdir())) == 10
+
+
+def test_rounds_that_cannot_be_are_refused():
+    for wrong in ({"first": 1}, {"first": 90}, {"every": 0}, {"every": 81}):
+        with pytest.raises(ValueError, match="first ≤ window"):
+            Rounds(**wrong)
