@@ -58,7 +58,7 @@ def test_the_confusion_table_adds_up(two_runs):
 
 def test_the_same_seed_gives_the_same_frames_scores_and_verdicts(two_runs):
     (first, again), texts = two_runs
-    for name in ["scores.csv", *(f"frames/{n:05d}.png" for n in range(48))]:
+    for name in ["scores.csv", "frames/truth.csv", *(f"frames/{n:05d}.png" for n in range(48))]:
         assert (first / name).read_bytes() == (again / name).read_bytes(), name
     assert texts[0].replace(str(first), "") == texts[1].replace(str(again), "")
 
@@ -77,7 +77,10 @@ def test_a_second_run_replaces_the_first(two_runs, tmp_path):
     second = demo(tmp_path, "--parts", 10)
     assert (first.exit_code, second.exit_code) == (0, 0)
     for kind in ("frames", "overlays"):
-        assert len(list((tmp_path / kind).iterdir())) == 10
+        assert len(list((tmp_path / kind).glob("*.png"))) == 10
+    truth = (tmp_path / "frames" / "truth.csv").read_text().splitlines()
+    assert truth[0] == "image,kind"
+    assert len(truth) == 11
 
 
 def test_rounds_that_cannot_be_are_refused():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,7 +14,7 @@ import click
 from zeroline.edge_app.cli import debug_option
 from zeroline.edge_app.images import ImageFile
 from zeroline.edge_app.options import Rate, ScoreOptions
-from zeroline.edge_app.output import write_png
+from zeroline.edge_app.output import prepare_folder, remove_files, whole_file, write_png
 from zeroline.edge_app.results import ImageResult
 from zeroline.edge_app.sim.line import GOOD, SimulatedLine
 from zeroline.runtime.frames import Frame
@@ -46,10 +48,9 @@ def demo(
 ) -> None:
     """Inspect a simulated line of milled plates, with verdicts beside the truth.
 
-    The model has seen no such part and no label. Writes the frames, scores.csv, overlays/*.png
+    The model has seen no such part and no label. Writes the frames with their truth, scores.csv, overlays/*.png
     and report.html.
     """
-    from zeroline.edge_app.output import prepare_folder
     from zeroline.edge_app.progress import progress_bars
     from zeroline.edge_app.results_folder import write_results
     from zeroline.edge_app.rounds import Rounds, score_stream
@@ -72,7 +73,7 @@ def demo(
     rounds = Rounds(first=min(Rounds.first, parts))
     inspected: list[Inspected] = []
     with options.open_bundle() as bundle:
-        prepare_folder(output / "frames")
+        _prepare_frames(output / "frames", line, parts)
         click.echo(
             f'{parts} parts, model "{bundle.name}" on {bundle.session.device}; first verdicts '
             f"after {rounds.first} parts, then every {rounds.every}"
@@ -135,10 +136,28 @@ def _row(*cells: str) -> str:
     return "  ".join(f"{cell:<9}" for cell in cells).rstrip()
 
 
+def _prepare_frames(folder: Path, line: SimulatedLine, parts: int) -> None:
+    """Write the truth about the frames to come, and remove those of an earlier run's truth."""
+    prepare_folder(folder)
+    truth = folder / "truth.csv"
+    if truth.is_file():
+        with truth.open(newline="", encoding="utf-8", errors="replace") as file:
+            names = [row[0] for row in csv.reader(file) if row]
+        remove_files(folder, [name for name in names if re.fullmatch(r"\d{5}\.png", name)])
+    with whole_file(truth) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["image", "kind"])
+        writer.writerows((_name(part), line.kind_of(part)) for part in range(parts))
+
+
+def _name(part: int) -> str:
+    return f"{part:05d}.png"
+
+
 def _saved(line: SimulatedLine, folder: Path) -> Iterator[tuple[tuple[ImageFile, str], Frame]]:
     """Save each frame as it passes, for the overlays and for other commands."""
     for frame in line:
-        path = folder / f"{frame.part:05d}.png"
+        path = folder / _name(frame.number)
         write_png(path, frame.image)
         yield (ImageFile(path, path.name), frame.kind), frame.image
 
