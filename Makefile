@@ -3,7 +3,17 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin
 
-.PHONY: test lint types unit environment clean
+.PHONY: demo test lint types unit environment clean
+
+## a simulated line on the bundled model: verdicts in the terminal, overlays and a report on disk
+demo: $(VENV)/.demo
+	$(RUN)/zeroline demo $(DEMO_ARGS)
+
+$(VENV)/.demo: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN)/python -m pip install --quiet --upgrade pip
+	$(RUN)/python -m pip install --quiet --constraint constraints.txt --editable '.[app,cpu]'
+	touch $@
 
 ## environment, lint, types, tests: what CI does
 test: lint types unit

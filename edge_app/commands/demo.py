@@ -48,8 +48,8 @@ def demo(
 ) -> None:
     """Inspect a simulated line of milled plates, with verdicts beside the truth.
 
-    The model has seen no such part and no label. Writes the frames with their truth, scores.csv, overlays/*.png
-    and report.html.
+    The model has seen no such part and no label. Writes the frames with their truth, scores.csv,
+    overlays/*.png and report.html.
     """
     from zeroline.edge_app.progress import progress_bars
     from zeroline.edge_app.results_folder import write_results
