@@ -55,6 +55,7 @@ def wrap_onnx(
     name: str | None = None,
     defaults: Defaults | None = None,
     source: Source | None = None,
+    layers: tuple[int, ...] = (),
     parity: dict[str, float] | None = None,
     tools: dict[str, str] | None = None,
 ) -> Manifest:
@@ -70,7 +71,7 @@ def wrap_onnx(
     rules : InputRules
     name : str, optional
         Of the bundle; the output folder's name when not given.
-    defaults, source, parity, tools : optional
+    defaults, source, layers, parity, tools : optional
         Parts of the manifest; the tools join those that are used here.
 
     Returns
@@ -84,8 +85,7 @@ def wrap_onnx(
         If the file is no ONNX, its input or outputs are of another form, or the output folder
         is taken. Nothing is left behind then.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise BundleError(f'output "{output}" exists and is not an empty folder')
+    free_output(output)
     if not onnx_file.exists():
         raise BundleError(f'ONNX file "{onnx_file}" does not exist')
     if not onnx_file.is_file():
@@ -108,6 +108,7 @@ def wrap_onnx(
                 name=name or output.resolve().name,
                 defaults=defaults or Defaults(),
                 source=source or Source(),
+                layers=layers,
                 parity=parity,
                 tools=tools or {},
             )
@@ -123,6 +124,17 @@ def wrap_onnx(
             f'no bundle can be made of "{onnx_file}": {problems_of(error)}'
         ) from error
     return manifest
+
+
+def free_output(output: Path) -> None:
+    """Refuse an output folder that is taken.
+
+    Raises
+    ------
+    BundleError
+    """
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise BundleError(f'output "{output}" exists and is not an empty folder')
 
 
 def _external_files(onnx_file: Path) -> list[str]:
@@ -160,6 +172,7 @@ def _describe(
     name: str,
     defaults: Defaults,
     source: Source,
+    layers: tuple[int, ...],
     parity: dict[str, float] | None,
     tools: dict[str, str],
 ) -> Manifest:
@@ -186,6 +199,7 @@ def _describe(
                 }
             ),
             "outputs": _outputs(session, input_name, rules.size, label=f'"{label}"'),
+            "layers": layers,
             "defaults": defaults,
             "source": source,
             "files": {file: sha256_of(folder / file) for file in files},

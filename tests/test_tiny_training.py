@@ -12,10 +12,11 @@ from onnx import TensorProto, helper, numpy_helper
 torch = pytest.importorskip("torch", reason="PyTorch is not installed (extra train)")
 pytest.importorskip("onnxscript", reason="onnxscript is not installed (extra train)")
 
+from zeroline.export.convert import to_onnx  # noqa: E402
 from zeroline.export.tiny import distil  # noqa: E402
 from zeroline.export.tiny.distil import Course, Training, errors_of  # noqa: E402
 from zeroline.export.tiny.pictures import Pictures, read_photographs  # noqa: E402
-from zeroline.export.tiny.ship import Shipped, export_onnx, parity, ship, trained  # noqa: E402
+from zeroline.export.tiny.ship import OUTPUTS, SIDE, Shipped, parity, ship, trained  # noqa: E402
 from zeroline.export.tiny.student import STRIDE, STUDENTS  # noqa: E402
 from zeroline.export.tiny.teacher import Teacher, as_input  # noqa: E402
 from zeroline.runtime import load_bundle  # noqa: E402
@@ -225,7 +226,7 @@ def test_parity_sees_a_graph_that_differs(short, teacher, photographs, tmp_path)
     course = training(tmp_path / "course", teacher, photographs)
     course.run(report_every=6)
     network = trained(tmp_path / "course" / "checkpoint.pt")
-    export_onnx(network, tmp_path / "a.onnx")
+    to_onnx(network, tmp_path / "a.onnx", size=SIDE, outputs=OUTPUTS)
     images = as_input(np.stack([Pictures(photographs, seed=2).picture(0, size=320)]))
     with torch.no_grad():
         network.student.deep_head.bias += 0.1

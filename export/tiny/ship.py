@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from zeroline.export.convert import to_onnx
 from zeroline.export.tiny.distil import Scale
 from zeroline.export.tiny.student import STUDENTS
 from zeroline.export.wrap import InputRules, wrap_onnx
@@ -23,7 +23,6 @@ from zeroline.runtime.manifest import Defaults, Manifest, Source
 
 SIDE = 320
 OUTPUTS = ("tokens_0", "tokens_1", "class_token")
-_OPSET = 18
 
 
 class Shipped(nn.Module):
@@ -83,27 +82,6 @@ def trained(checkpoint: Path, *, student: str = "conv") -> Shipped:
     return shipped
 
 
-def export_onnx(network: nn.Module, path: Path) -> None:
-    """Write one ONNX file with a free batch."""
-    example = torch.zeros(2, 3, SIDE, SIDE)
-    with warnings.catch_warnings():
-        # the exporter calls what PyTorch itself has deprecated
-        warnings.simplefilter("ignore", FutureWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
-        torch.onnx.export(
-            network,
-            (example,),
-            path,
-            dynamo=True,
-            opset_version=_OPSET,
-            external_data=False,
-            input_names=["images"],
-            output_names=list(OUTPUTS),
-            dynamic_shapes=({0: torch.export.Dim("batch")},),
-            verbose=False,
-        )
-
-
 def parity(network: nn.Module, path: Path, images: NDArray[np.float32]) -> Parity:
     """Compare the framework's network with the ONNX file on (B, 3, S, S) images."""
     with torch.no_grad():
@@ -136,7 +114,7 @@ def ship(
     network = trained(checkpoint)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "tiny.onnx"
-        export_onnx(network, path)
+        to_onnx(network, path, size=SIDE, outputs=OUTPUTS)
         return wrap_onnx(
             path,
             output,
