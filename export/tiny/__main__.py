@@ -45,10 +45,18 @@ def _train(options: argparse.Namespace, learnt: Pictures, held_out: Pictures) ->
         pictures=options.pictures,
         seed=options.seed,
         bfloat16=options.bfloat16,
+        second=options.begin is not None,
     )
     if options.learning_rate:
         course = dataclasses.replace(course, learning_rate=options.learning_rate)
-    Training(course, Teacher(options.teacher), learnt, held_out, options.folder).run()
+    Training(
+        course,
+        Teacher(options.teacher),
+        learnt,
+        held_out,
+        options.folder,
+        begin=options.begin,
+    ).run()
 
 
 def _ship(options: argparse.Namespace, held_out: Pictures) -> None:
@@ -93,6 +101,9 @@ def _options() -> argparse.Namespace:
     train.add_argument("--student", choices=sorted(STUDENTS), default="conv")
     train.add_argument("--pictures", type=int, default=Course.pictures, help="length of the course")
     train.add_argument("--learning-rate", type=float)
+    train.add_argument(
+        "--begin", type=Path, help="checkpoint of an earlier course whose student this one takes on"
+    )
     train.add_argument(
         "--bfloat16",
         action="store_true",

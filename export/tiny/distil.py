@@ -30,7 +30,9 @@ from zeroline.export.tiny.teacher import Lesson, Teacher
 
 CLASS_CHANNELS = 256
 SIZES = ((0.0, 160), (0.3, 192), (0.92, 320))
-"""Share of the course from which pictures have a side: short first, the real side at the end."""
+"""Share of the course from which pictures have a side: small first, the real side at the end."""
+SECOND_SIZES = ((0.0, 192), (0.86, 320))
+"""The same for a course that begins with a trained student."""
 PREFETCHED = 4
 
 
@@ -67,6 +69,7 @@ class Course:
     average: float = 0.998
     seed: int = 0
     bfloat16: bool = False
+    second: bool = False
 
     @property
     def steps(self) -> int:
@@ -75,7 +78,8 @@ class Course:
 
     def side(self, step: int) -> int:
         """Side of the pictures of a step."""
-        return next(side for start, side in reversed(SIZES) if step >= start * self.steps)
+        sizes = SECOND_SIZES if self.second else SIZES
+        return next(side for start, side in reversed(sizes) if step >= start * self.steps)
 
     def short_numbers(self, step: int) -> bool:
         """Whether a step computes in bfloat16, where asked for; the end is always float32."""
@@ -139,7 +143,7 @@ class Errors:
     @property
     def loss(self) -> Tensor:
         """What training lessens."""
-        return self.smooth + self.angle + 0.5 * self.within + 0.3 * self.class_angle
+        return self.smooth + self.angle + self.within + 0.3 * self.class_angle
 
     def figures(self) -> dict[str, float]:
         """Return the errors as plain numbers."""
@@ -178,10 +182,20 @@ class Training:
         What is trained on, and what only measures.
     folder : Path
         Of ``checkpoint.pt`` and ``log.jsonl``.
+    begin : Path, optional
+        Checkpoint of an earlier course with the same teacher, whose averaged student this course
+        begins with; parts that it does not have begin as they are made.
     """
 
     def __init__(
-        self, course: Course, teacher: Teacher, learnt: Pictures, held_out: Pictures, folder: Path
+        self,
+        course: Course,
+        teacher: Teacher,
+        learnt: Pictures,
+        held_out: Pictures,
+        folder: Path,
+        *,
+        begin: Path | None = None,
     ) -> None:
         torch.manual_seed(course.seed)
         self.course, self._teacher, self._learnt = course, teacher, learnt
@@ -193,10 +207,16 @@ class Training:
         saved = (
             torch.load(self._checkpoint, weights_only=True) if self._checkpoint.exists() else None
         )
-        self.scale = Scale(**saved["scale"]) if saved else Scale.measure(teacher, learnt)
+        earlier = torch.load(begin, weights_only=True) if begin and not saved else None
+        known = saved or earlier
+        self.scale = Scale(**known["scale"]) if known else Scale.measure(teacher, learnt)
         channels = (self.scale.means[0].shape[1], self.scale.means[1].shape[1])
         student = STUDENTS[course.student](channels, self.scale.class_axes.shape[1])
         self.student = student.to(memory_format=torch.channels_last)
+        if earlier:
+            left_over = self.student.load_state_dict(earlier["average"], strict=False)
+            if left_over.unexpected_keys:
+                raise SystemExit(f'"{begin}" is of another student: {left_over.unexpected_keys[0]}')
         self.average = copy.deepcopy(self.student).eval()
         self._optimiser = torch.optim.AdamW(
             self.student.parameters(), lr=course.learning_rate, weight_decay=course.weight_decay
@@ -268,6 +288,7 @@ class Training:
     def _save(self) -> None:
         partial = self._checkpoint.with_suffix(".partial")
         state = {
+            "kind": self.course.student,
             "student": self.student.state_dict(),
             "average": self.average.state_dict(),
             "optimiser": self._optimiser.state_dict(),

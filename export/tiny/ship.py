@@ -69,9 +69,10 @@ class Parity:
         return cosines | {f"{name}_error": value for name, value in self.error.items()}
 
 
-def trained(checkpoint: Path, *, student: str = "conv") -> Shipped:
+def trained(checkpoint: Path) -> Shipped:
     """Load the averaged student of a checkpoint, its norms folded."""
     saved = torch.load(checkpoint, weights_only=True)
+    student = saved["kind"]
     scale = Scale(**saved["scale"])
     channels = (scale.means[0].shape[1], scale.means[1].shape[1])
     network = STUDENTS[student](channels, scale.class_axes.shape[1])

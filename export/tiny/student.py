@@ -6,6 +6,9 @@ in the model card can be repeated.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -35,7 +38,14 @@ class _Block(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, *, widen: float, stride: int = 1, dense: bool = False
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        widen: float,
+        stride: int = 1,
+        dense: bool = False,
+        identity: bool = False,
     ) -> None:
         super().__init__()
         hidden = int(inputs * widen)
@@ -49,6 +59,8 @@ class _Block(nn.Module):
         )
         self.layers = nn.Sequential(*around, _convolution(hidden, outputs, 1, active=False))
         self.residual = stride == 1 and inputs == outputs
+        if identity:
+            nn.init.zeros_(self.layers[-1][1].weight)
 
     def forward(self, x: Tensor) -> Tensor:
         y: Tensor = self.layers(x)
@@ -64,9 +76,12 @@ class ConvStudent(nn.Module):
         Of the two token outputs.
     class_channels : int
         Of the class token.
+    more : int
+        Blocks added to the shallow part. They begin as the identity, so that a trained student
+        can be grown and trained on.
     """
 
-    def __init__(self, channels: tuple[int, int], class_channels: int) -> None:
+    def __init__(self, channels: tuple[int, int], class_channels: int, *, more: int = 0) -> None:
         super().__init__()
         self.shallow = nn.Sequential(
             _convolution(3, 16, 3, stride=2),
@@ -78,6 +93,7 @@ class ConvStudent(nn.Module):
             _Block(64, 128, widen=4, stride=2),
             _Block(128, 128, widen=3),
             _Block(128, 128, widen=3),
+            *(_Block(128, 128, widen=3, identity=True) for _ in range(more)),
         )
         self.deep = nn.Sequential(_Block(128, 128, widen=3), _Block(128, 128, widen=3))
         self.shallow_head = nn.Conv2d(128, channels[0], 1)
@@ -152,4 +168,8 @@ class ViTStudent(nn.Module):
         )
 
 
-STUDENTS: dict[str, type[nn.Module]] = {"conv": ConvStudent, "vit": ViTStudent}
+STUDENTS: dict[str, Callable[[tuple[int, int], int], nn.Module]] = {
+    "conv": ConvStudent,
+    "grown": partial(ConvStudent, more=2),
+    "vit": ViTStudent,
+}
