@@ -106,6 +106,8 @@ def test_wheel_has_all_and_runs_on_its_own(tmp_path):
         "runtime/loops.py",
         "runtime/py.typed",
         "export/wrap.py",
+        "runtime/models/tiny/manifest.json",
+        "runtime/models/tiny/model.onnx",
         "edge_app/templates/report.html.j2",
     ):
         assert f"zeroline/{name}" in names

@@ -96,7 +96,8 @@ def photographs(tmp_path_factory):
 @pytest.fixture
 def short(monkeypatch):
     """Courses of few, small pictures; one thread, so that sums have one order."""
-    monkeypatch.setattr(distil, "SIZES", ((0.0, 64), (0.5, 96)))
+    for name in ("SIZES", "SECOND_SIZES"):
+        monkeypatch.setattr(distil, name, ((0.0, 64), (0.5, 96)))
     monkeypatch.setattr(distil, "HELD_OUT", distil.Series(count=4, side=64, batch=2))
     monkeypatch.setattr(distil, "MEASURED", distil.Series(count=24, side=64, batch=8))
     threads = torch.get_num_threads()
@@ -233,3 +234,32 @@ def test_parity_sees_a_graph_that_differs(short, teacher, photographs, tmp_path)
     found = parity(network, tmp_path / "a.onnx", images)
     assert found.error["tokens_0"] < 1e-4
     assert found.error["tokens_1"] > 1e-3
+
+
+def test_a_second_course_begins_with_the_first_ones_student(short, teacher, photographs, tmp_path):
+    """The blocks that it has more begin as the identity."""
+    first = training(tmp_path / "first", teacher, photographs)
+    first.run(report_every=6)
+    options = {"student": "grown", "second": True}
+    learnt = Pictures(photographs[:3], seed=0)
+    second = Training(
+        Course(pictures=8, batch=4, warm_up=2, **options),
+        teacher,
+        learnt,
+        Pictures(photographs[3:], seed=1),
+        tmp_path / "second",
+        begin=tmp_path / "first" / "checkpoint.pt",
+    )
+    blocks = [len(course.student.shallow) for course in (first, second)]
+    assert blocks[1] > blocks[0]
+    before, begun = first.measure(), second.measure()
+    assert begun == pytest.approx(before, rel=1e-4)
+    with pytest.raises(SystemExit, match="is of another student"):
+        Training(
+            Course(student="vit"),
+            teacher,
+            learnt,
+            learnt,
+            tmp_path / "third",
+            begin=tmp_path / "first" / "checkpoint.pt",
+        )

@@ -214,9 +214,10 @@ class Training:
         student = STUDENTS[course.student](channels, self.scale.class_axes.shape[1])
         self.student = student.to(memory_format=torch.channels_last)
         if earlier:
-            left_over = self.student.load_state_dict(earlier["average"], strict=False)
-            if left_over.unexpected_keys:
-                raise SystemExit(f'"{begin}" is of another student: {left_over.unexpected_keys[0]}')
+            foreign = sorted(set(earlier["average"]) - set(self.student.state_dict()))
+            if foreign:
+                raise SystemExit(f'"{begin}" is of another student: {foreign[0]} has no place')
+            self.student.load_state_dict(earlier["average"], strict=False)
         self.average = copy.deepcopy(self.student).eval()
         self._optimiser = torch.optim.AdamW(
             self.student.parameters(), lr=course.learning_rate, weight_decay=course.weight_decay
