@@ -56,7 +56,6 @@ class Limits:
 LIMITS: Mapping[str, Limits] = {
     "fp32": Limits(cosine=0.9999, rank=0.999, score=0.01),
     "fp16": Limits(cosine=0.999, rank=0.99, score=0.03),
-    "int8": Limits(cosine=0.98, rank=0.95, score=0.10),
 }
 
 

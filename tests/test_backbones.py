@@ -3,6 +3,7 @@
 import json
 import pickle
 import shutil
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,7 +15,7 @@ from frameworks import need_frameworks
 torch = need_frameworks()
 
 from zeroline.edge_app.cli import main  # noqa: E402
-from zeroline.export import backbone_bundle  # noqa: E402
+from zeroline.export import backbone_bundle, towers  # noqa: E402
 from zeroline.export.backbone_bundle import Request, export_backbone, gate  # noqa: E402
 from zeroline.export.backbones import backbones, find_backbone  # noqa: E402
 from zeroline.export.errors import ExportError, ParityError  # noqa: E402
@@ -92,7 +93,7 @@ def test_half_precision_halves_the_file(exported):
 def test_clip_tokens_are_raw_block_outputs_and_the_class_token_the_image_embedding(clip_tower):
     """By hooks on open_clip's own forward (ALGORITHMS §0)."""
     visual = clip_tower.network
-    seen = {}
+    seen: dict[int, Any] = {}
     hooks = [
         visual.transformer.resblocks[layer].register_forward_hook(
             lambda _, __, output, layer=layer: seen.__setitem__(layer, output)
@@ -118,7 +119,7 @@ def test_dino_tokens_and_class_token_come_after_the_final_norm(name):
     backbone = find_backbone(name)
     tower = tower_of(name, 4 * backbone.patch)
     network = tower.network
-    seen = {}
+    seen: dict[int, Any] = {}
     hooks = [
         network.blocks[layer].register_forward_hook(
             lambda _, __, output, layer=layer: seen.__setitem__(layer, output)
@@ -186,7 +187,7 @@ def test_the_gate_refuses_swapped_colours(clip_bundle, clip_tower):
 
 def test_the_gate_refuses_an_overflow_in_half_precision(tmp_path, monkeypatch):
     """Values that float32 holds and half precision does not; no island covers them."""
-    build = backbone_bundle.build_tower
+    build = towers.build_tower
 
     def overflowing(*arguments, **options):
         tower = build(*arguments, **options)

@@ -50,6 +50,8 @@ def test_the_confusion_table_adds_up(two_runs):
         assert (len(line) > 5) == wrong, line
     good = re.search(r"^good +(\d+) +(\d+)$", text, re.M)
     bad = re.search(r"^defective +(\d+) +(\d+)$", text, re.M)
+    assert good is not None
+    assert bad is not None
     assert [int(n) for n in good.groups()] == [counts[False, "OK"], counts[False, "NG"]]
     assert [int(n) for n in bad.groups()] == [counts[True, "OK"], counts[True, "NG"]]
     assert counts[True, "NG"] >= 0.8 * (counts[True, "NG"] + counts[True, "OK"])

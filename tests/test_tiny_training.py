@@ -240,10 +240,9 @@ def test_a_second_course_begins_with_the_first_ones_student(short, teacher, phot
     """The blocks that it has more begin as the identity."""
     first = training(tmp_path / "first", teacher, photographs)
     first.run(report_every=6)
-    options = {"student": "grown", "second": True}
     learnt = Pictures(photographs[:3], seed=0)
     second = Training(
-        Course(pictures=8, batch=4, warm_up=2, **options),
+        Course(student="grown", second=True, pictures=8, batch=4, warm_up=2),
         teacher,
         learnt,
         Pictures(photographs[3:], seed=1),
