@@ -72,11 +72,11 @@ class ThresholdType(click.ParamType[float | None]):
         return number
 
 
-class Rate(click.FloatRange):
-    """A share over 0 and up to a half; not a number is none."""
+class Share(click.FloatRange):
+    """A share from 0 to 1; not a number is none."""
 
-    def __init__(self) -> None:
-        super().__init__(0, 0.5, min_open=True)
+    def __init__(self, most: float = 1.0, *, min_open: bool = False) -> None:
+        super().__init__(0, most, min_open=min_open)
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -86,6 +86,13 @@ class Rate(click.FloatRange):
         if number != number:  # noqa: PLR0124 - only NaN differs from itself
             self.fail(f"{value!r} is not in the range {self._describe_range()}.", param, ctx)
         return number
+
+
+class Rate(Share):
+    """A share over 0 and up to a half."""
+
+    def __init__(self) -> None:
+        super().__init__(0.5, min_open=True)
 
 
 @dataclass(frozen=True)

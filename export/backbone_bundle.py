@@ -14,11 +14,12 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import onnx
 import torch
 
 from zeroline.export.backbones import Backbone
-from zeroline.export.convert import LARGE, to_onnx
+from zeroline.export.convert import LARGE, is_large, to_onnx
 from zeroline.export.errors import ExportError, ParityError
 from zeroline.export.gate import (
     LIMITS,
@@ -37,10 +38,8 @@ from zeroline.export.wrap import InputRules, free_output, wrap_onnx
 from zeroline.runtime.bundle import load_bundle
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.manifest import MANIFEST_NAME, Defaults, Manifest, Source
+from zeroline.runtime.scoring import embed_images
 from zeroline.runtime.session import OnnxRuntimeSession
-
-#: Frames on which the islands are chosen; the gate then uses all.
-_TRIED_FRAMES = 2
 
 Tell = Callable[[str], None]
 
@@ -99,9 +98,17 @@ def export_backbone(
     BundleError
         If the output folder is taken or cannot be written.
     """
+    if request.precision not in LIMITS:
+        raise ExportError(f'precision "{request.precision}": {" or ".join(LIMITS)} is expected')
+    output = output.resolve()
     free_output(output)
     shown = list(frames) if frames else probe_frames()
     tower = build_tower(request.backbone, request.weights, size=request.size, layers=request.layers)
+    if request.precision == "fp16" and is_large(tower):
+        raise ExportError(
+            f"{request.backbone.name} has over {LARGE / 1e9:.1f} GB of weights, too many for fp16; "
+            "fp32 can be exported"
+        )
     tell(f"built {request.backbone.name}, {tower.size}×{tower.size}, layers {tower.layers}")
     output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as temporary:
@@ -161,38 +168,46 @@ def gate(
     folder : Path
         Of the bundle.
     simulated : Path, optional
-        A float32 network that rounds as the bundle's half-precision one does; it stands in for
-        it, since the CPU would hide an overflow.
+        A float32 network that rounds as the bundle's half-precision one does. It must pass as
+        well, since a CPU hides the overflows that a GPU would meet; its figures are returned.
+
+    Raises
+    ------
+    ParityError
+        If the bundle differs too much from the framework, or images of one batch from single
+        ones.
     """
+    limits = LIMITS[precision]
     with load_bundle(folder, device="cpu") as bundle:
-        seen = bundle
-        if simulated is not None:
-            network = OnnxRuntimeSession(simulated, device="cpu")
-            seen = dataclasses.replace(bundle, session=network)
-        return check_parity(
-            tower, seen, frames, LIMITS[precision], label=f'bundle "{bundle.name}" ({precision})'
+        label = f'bundle "{bundle.name}" ({precision})'
+        wanted = tower_tokens(tower, frames)
+        parity = check_parity(tower, wanted, embed_images(frames, bundle), limits, label=label)
+        few = np.stack([bundle.prepare(frame) for frame in frames[:3]])
+        first = wanted.select(slice(0, len(few)))
+        check_parity(
+            tower, first, bundle.embed(few), limits, label=f"{label}, images in one batch,"
         )
+        if simulated is None:
+            return parity
+        network = OnnxRuntimeSession(simulated, device="cpu")
+        rounding = dataclasses.replace(bundle, session=network)
+        made = embed_images(frames, rounding)
+        return check_parity(tower, wanted, made, limits, label=f"{label}, with its roundings,")
 
 
 def _half(
     tower: Tower, plain: Path, folder: Path, frames: Sequence[Frame], tell: Tell
 ) -> tuple[Path, Path, Islands]:
     """Choose the fewest islands that keep to the limits; return network, simulation, islands."""
-    if plain.with_name(f"{plain.name}.data").exists():
-        raise ExportError(
-            f"fp16: the network has over {LARGE / 1e9:.1f} GB of weights, more than one file "
-            "holds; fp32 can be exported"
-        )
     model = onnx.load(plain)
-    few = list(frames)[:_TRIED_FRAMES]
-    wanted = tower_tokens(tower, few)
+    wanted = tower_tokens(tower, frames)
     path, simulated = folder / "half.onnx", folder / "simulated.onnx"
     failures: list[str] = []
     for islands in LEVELS:
         half = to_half(model, islands)
         onnx.save(half, path)
         onnx.save(rounded(half), simulated)
-        parity = measure_parity(wanted, network_tokens(simulated, tower, few), tower)
+        parity = measure_parity(wanted, network_tokens(simulated, tower, frames), tower)
         failures = parity.failures(LIMITS["fp16"])
         tell(
             f"fp16 with {islands.name} in float32: least cosine {min(parity.cosine.values()):.6f}, "

@@ -39,6 +39,8 @@ class Backbone:
         Depth, channels of a token, side of a patch in pixels.
     size : int
         Side of the input that it was made for, in pixels.
+    widening : float
+        Hidden channels of a block's perceptron, as a multiple of `width`.
     """
 
     name: str
@@ -48,11 +50,13 @@ class Backbone:
     width: int
     patch: int
     size: int
+    widening: float = 4.0
 
     @property
     def parameters(self) -> int:
         """Weights of the vision tower, without heads: patches, positions, blocks."""
-        block = 12 * self.width**2 + 13 * self.width
+        hidden = int(self.width * self.widening)
+        block = 4 * self.width**2 + 2 * self.width * hidden + 9 * self.width + hidden
         places = (self.size // self.patch) ** 2 + 2
         return self.blocks * block + (3 * self.patch**2 + places + 5) * self.width
 
@@ -88,6 +92,7 @@ def backbones() -> Iterator[Backbone]:
                 vision["width"],
                 vision["patch_size"],
                 vision["image_size"],
+                vision.get("mlp_ratio", 4.0),
             )
 
 

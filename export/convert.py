@@ -39,7 +39,7 @@ def to_onnx(network: nn.Module, path: Path, *, size: int, outputs: Sequence[str]
     ExportError
         If the exporter cannot, with its reason.
     """
-    weight = sum(p.numel() * p.element_size() for p in network.parameters())
+    large = is_large(network)
     # the fused attention of nn.MultiheadAttention has no ONNX form
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
@@ -57,7 +57,7 @@ def to_onnx(network: nn.Module, path: Path, *, size: int, outputs: Sequence[str]
                 path,
                 dynamo=True,
                 opset_version=OPSET,
-                external_data=weight > LARGE,
+                external_data=large,
                 input_names=["images"],
                 output_names=list(outputs),
                 dynamic_shapes=({0: torch.export.Dim("batch")},),
@@ -69,4 +69,14 @@ def to_onnx(network: nn.Module, path: Path, *, size: int, outputs: Sequence[str]
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         logging.disable(noise)
-    onnx.checker.check_model(str(path), full_check=weight <= LARGE)
+    try:
+        onnx.checker.check_model(str(path), full_check=not large)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ExportError(f"the exported graph is not valid: {reason}") from error
+
+
+def is_large(network: nn.Module) -> bool:
+    """Say whether the weights need files beside the ONNX file."""
+    size: int = sum(p.numel() * p.element_size() for p in network.parameters())
+    return size > LARGE

@@ -20,9 +20,8 @@ from PIL import Image
 
 from zeroline.export.errors import ParityError
 from zeroline.export.towers import Pixels, Tower
-from zeroline.runtime.bundle import Bundle
 from zeroline.runtime.frames import Frame
-from zeroline.runtime.scoring import embed_images, score_tokens
+from zeroline.runtime.scoring import score_tokens
 from zeroline.runtime.session import OnnxRuntimeSession
 from zeroline.runtime.tokens import Tokens, joined
 
@@ -108,17 +107,16 @@ class Parity:
 
 
 def check_parity(
-    tower: Tower, bundle: Bundle, frames: Sequence[Frame], limits: Limits, *, label: str
+    tower: Tower, wanted: Tokens, made: Tokens, limits: Limits, *, label: str
 ) -> Parity:
-    """Compare a bundle with its framework, and refuse it if they differ too much.
+    """Compare a bundle's tokens with its framework's, and refuse it if they differ too much.
 
     Parameters
     ----------
     tower : Tower
-        In float32.
-    bundle : Bundle
-    frames : sequence of arrays, shape (H, W, 3), uint8
-        BGR; two or more, better eight of one kind of part.
+    wanted, made : Tokens
+        Of the framework and of the bundle, for the same frames; two or more, better eight of one
+        kind of part.
     limits : Limits
     label : str
         Names the bundle in errors.
@@ -128,7 +126,7 @@ def check_parity(
     ParityError
         Names every limit that is not kept.
     """
-    parity = measure_parity(tower_tokens(tower, frames), embed_images(frames, bundle), tower)
+    parity = measure_parity(wanted, made, tower)
     if failures := parity.failures(limits):
         raise ParityError(f"{label} does not follow the framework: {'; '.join(failures)}")
     return parity
@@ -153,7 +151,7 @@ def measure_parity(wanted: Tokens, made: Tokens, tower: Tower) -> Parity:
     if any(np.isnan(value) for value in cosine.values()):
         return Parity(cosine, least, error, float("nan"), float("nan"))
     before, after = (score_tokens(tokens, size=tower.size, rscin=()) for tokens in (wanted, made))
-    change = np.abs(after.raw_scores - before.raw_scores) / before.raw_scores
+    change = np.abs(after.raw_scores - before.raw_scores) / np.maximum(before.raw_scores, 1e-6)
     rank = _rank_correlation(before.patch_scores.ravel(), after.patch_scores.ravel())
     return Parity(cosine, least, error, rank, float(change.max()))
 

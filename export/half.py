@@ -59,7 +59,8 @@ def to_half(model: onnx.ModelProto, islands: Islands) -> onnx.ModelProto:
     A tensor has the precision of the node that makes it; where a node of the other precision
     takes it, one cast stands between. Weights are stored in the precision of those who take
     them. The patch embedding always stays in float32: it is a five-hundredth of the work, and
-    all that follows rests on it.
+    all that follows rests on it. So does what brings the class token to unit length, whose squares
+    would overflow.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def to_half(model: onnx.ModelProto, islands: Islands) -> onnx.ModelProto:
         In float32; not changed.
     islands : Islands
     """
-    typed = onnx.shape_inference.infer_shapes(model)
+    typed = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     floats = _names_of(typed, TensorProto.FLOAT)
     weights = {
         tensor.name: tensor
@@ -76,6 +77,7 @@ def to_half(model: onnx.ModelProto, islands: Islands) -> onnx.ModelProto:
     }
     kept = {node.name for node in model.graph.node if node.op_type in ("Conv", *islands.operators)}
     kept |= set(attention_scores(model)) if islands.scores else set()
+    kept |= _unit_lengths(model)
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
@@ -163,6 +165,17 @@ def attention_scores(model: onnx.ModelProto) -> list[str]:
     return names
 
 
+def _unit_lengths(model: onnx.ModelProto) -> set[str]:
+    """Name the nodes that compute a length, and all that depends on it."""
+    names: set[str] = set()
+    values: set[str] = set()
+    for node in model.graph.node:
+        if node.op_type == "ReduceL2" or values.intersection(node.input):
+            names.add(node.name)
+            values.update(node.output)
+    return names
+
+
 def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a float32 model that rounds where a half-precision one stores.
 
@@ -179,7 +192,7 @@ def rounded(model: onnx.ModelProto) -> onnx.ModelProto:
     ExportError
         If it holds control flow.
     """
-    typed = onnx.shape_inference.infer_shapes(model, data_prop=False)
+    typed = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     half = _names_of(typed, TensorProto.FLOAT16)
     result = onnx.ModelProto()
     result.CopyFrom(model)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -140,10 +141,22 @@ def _build_clip(backbone: Backbone, weights: Weights, size: int, layers: Sequenc
                 f'{backbone.name} has no weights "{weights.tag}"; '
                 f"known: {', '.join(known) or 'none'}"
             )
+    # a tag says more than where the weights lie: how pixels are prepared, which GELU was trained
+    trained_with = (
+        open_clip.get_pretrained_cfg(backbone.model, weights.tag) if weights.tag is not None else {}
+    )
     torch.manual_seed(weights.seed)
     with _hub(backbone, weights):
         model = open_clip.create_model(
-            backbone.model, pretrained=weights.tag, force_image_size=size
+            backbone.model,
+            pretrained=weights.tag if weights.checkpoint is None else None,
+            force_image_size=size,
+            force_quick_gelu=bool(trained_with.get("quick_gelu")),
+            force_preprocess_cfg={
+                key: trained_with[key]
+                for key in ("mean", "std", "interpolation")
+                if trained_with.get(key)
+            },
         )
     visual = model.visual
     if weights.checkpoint is not None:
@@ -151,7 +164,7 @@ def _build_clip(backbone: Backbone, weights: Weights, size: int, layers: Sequenc
         own = {n.removeprefix("visual."): v for n, v in tensors.items() if n.startswith("visual.")}
         # open_clip resizes in place, under the names of a whole model
         state = {f"visual.{name}": value for name, value in (own or tensors).items()}
-        with contextlib.suppress(KeyError, RuntimeError):  # what does not fit is told below
+        with contextlib.suppress(KeyError, RuntimeError, ValueError):  # told below
             open_clip.model.resize_pos_embed(state, model)
         tensors = {name.removeprefix("visual."): value for name, value in state.items()}
         load_checked(visual, tensors, label=f'checkpoint "{weights.checkpoint}"')
@@ -167,15 +180,26 @@ def _build_dino(backbone: Backbone, weights: Weights, size: int, layers: Sequenc
     if weights.tag not in (None, known):
         raise ExportError(f'{backbone.name} has no weights "{weights.tag}"; known: {known}')
     torch.manual_seed(weights.seed)
+    download = weights.tag is not None and weights.checkpoint is None
     with _hub(backbone, weights):
         network = timm.create_model(
-            backbone.model, pretrained=weights.tag is not None, img_size=size, num_classes=0
+            backbone.model, pretrained=download, img_size=size, num_classes=0
         )
     if weights.checkpoint is not None:
-        tensors = timm.models.vision_transformer.checkpoint_filter_fn(
-            read_checkpoint(weights.checkpoint), network
-        )
-        load_checked(network, tensors, label=f'checkpoint "{weights.checkpoint}"')
+        label = f'checkpoint "{weights.checkpoint}"'
+        tensors = read_checkpoint(weights.checkpoint)
+        patches = tensors.get("patch_embed.proj.weight")
+        if patches is not None and patches.shape[-1] != backbone.patch:
+            raise ExportError(  # timm would resample them without a word
+                f"{label} has patches of {patches.shape[-1]} pixels, {backbone.name} "
+                f"{backbone.patch}"
+            )
+        try:
+            fitted = timm.models.vision_transformer.checkpoint_filter_fn(tensors, network)
+        except (RuntimeError, KeyError, ValueError, AttributeError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise ExportError(f"{label} does not fit {backbone.name}: {reason}") from error
+        load_checked(network, fitted, label=label)
     settings = network.pretrained_cfg
     pixels = Pixels(tuple(settings["mean"]), tuple(settings["std"]), settings["interpolation"])
     licence = settings.get("license") or "unknown"
@@ -187,14 +211,14 @@ def _hub(backbone: Backbone, weights: Weights) -> Iterator[None]:
     """Say how to bring the file where the hub cannot be reached."""
     try:
         yield
-    except (OSError, RuntimeError) as error:
-        if weights.tag is None:
+    except (OSError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
+        if weights.tag is None or weights.checkpoint is not None:
             raise
-        reason = str(error).strip().splitlines()[0][:160]
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0][:160]
         raise ExportError(
             f'weights "{weights.tag}" of {backbone.name} could not be had from the hub or its '
             f"cache ({reason}); on a machine with a network download them, copy the file here and "
-            "give --checkpoint FILE"
+            f"give --pretrained {weights.tag} --checkpoint FILE"
         ) from error
 
 

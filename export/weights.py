@@ -7,6 +7,7 @@ or safetensors.
 from __future__ import annotations
 
 import pickle
+import struct
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,21 +19,26 @@ from zeroline.export.frameworks import framework
 
 #: Names under which training programs keep the weights inside a checkpoint.
 _INSIDE = ("state_dict", "model", "teacher", "model_ema")
-#: Words that training programs put before every name.
+# what torch.load raises on damaged files, by trying
+_DAMAGE = (
+    RuntimeError, EOFError, OSError, ValueError, KeyError, IndexError, TypeError, AttributeError,
+    struct.error,
+)  # fmt: skip
+#: Words that training programs put before the names of the network; others are heads.
 _PREFIXES = ("module.", "backbone.")
 _SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Weights:
-    """Which weights are wanted; one of the three.
+    """Which weights are wanted.
 
     Attributes
     ----------
     tag : str or None
-        Of the weights, in the framework's list.
+        Of the weights, in the framework's list; it also says how they were trained.
     checkpoint : Path or None
-        A file.
+        A file that has them, so that nothing is downloaded.
     seed : int
         Of random weights, where neither is given.
     """
@@ -44,7 +50,7 @@ class Weights:
     def described(self) -> str:
         """Return where the weights come from, for the manifest."""
         if self.checkpoint is not None:
-            return self.checkpoint.name
+            return f"{self.tag}, {self.checkpoint.name}" if self.tag else self.checkpoint.name
         return self.tag if self.tag is not None else f"random, seed {self.seed}"
 
 
@@ -78,17 +84,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
                 f'checkpoint "{path}" holds more than tensors and is not read, since that could '
                 "run code: save its state_dict alone, best as .safetensors"
             ) from error
-        except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise ExportError(f'checkpoint "{path}" cannot be read: {reason}') from error
+        except _DAMAGE as error:
+            script = "; it is a TorchScript archive, which holds code: save its state_dict"
+            hint = script if "TorchScript" in str(error) else ""
+            raise ExportError(
+                f'checkpoint "{path}" cannot be read: damaged, or no checkpoint of PyTorch{hint}'
+            ) from error
     for name in _INSIDE:
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
-    tensors = (
-        {str(name): value for name, value in content.items() if torch.is_tensor(value)}
-        if isinstance(content, Mapping)
-        else {}
-    )
+    tensors = {
+        str(name): value.float() if value.is_floating_point() else value
+        for name, value in (content.items() if isinstance(content, Mapping) else ())
+        if torch.is_tensor(value)
+    }
     if not tensors:
         raise ExportError(f'checkpoint "{path}" holds no named tensors')
     return _without_prefixes(tensors)
@@ -120,6 +129,6 @@ def load_checked(network: Any, tensors: Mapping[str, Any], *, label: str) -> Non
 
 def _without_prefixes(tensors: dict[str, Any]) -> dict[str, Any]:
     for prefix in _PREFIXES:
-        if all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
+        own = {n.removeprefix(prefix): v for n, v in tensors.items() if n.startswith(prefix)}
+        tensors = own or tensors
     return tensors

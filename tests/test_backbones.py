@@ -138,13 +138,26 @@ def test_dino_tokens_and_class_token_come_after_the_final_norm(name):
     torch.testing.assert_close(class_token, first / first.norm(dim=1, keepdim=True))
 
 
-def test_openai_weights_get_quickgelu():
-    """A tower built without it gives other tokens."""
-    plain, quick = (tower_of(name, 64) for name in ("ViT-B-32", "ViT-B-32-quickgelu"))
-    activations = [
-        type(t.network.transformer.resblocks[0].mlp.gelu).__name__ for t in (plain, quick)
-    ]
-    assert activations == ["GELU", "QuickGELU"]
+def test_openai_weights_get_quickgelu_and_their_own_pixels(tmp_path):
+    """The tag says how weights were trained: open_clip alone only warns, and gives other tokens."""
+    plain = tower_of("ViT-B-32", 64)
+    file = tmp_path / "b.pt"
+    torch.save(plain.network.state_dict(), file)
+
+    def built(tag):
+        weights = Weights(tag=tag, checkpoint=file)
+        return build_tower(find_backbone("ViT-B-32"), weights, size=64, layers=None)
+
+    openai, laion = built("openai"), built("laion2b_s34b_b79k")
+    kinds = [type(t.network.transformer.resblocks[0].mlp.gelu).__name__ for t in (openai, laion)]
+    assert kinds == ["QuickGELU", "GELU"]
+    images = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        assert not torch.allclose(openai(images)[-1], laion(images)[-1], atol=1e-3)
+        torch.testing.assert_close(plain(images)[-1], laion(images)[-1])
+    other = Weights(tag="laion2b_s32b_b82k", checkpoint=tmp_path / "missing.pt")
+    with pytest.raises(ExportError, match="is not a file"):
+        build_tower(find_backbone("ViT-L-14"), other, size=28, layers=None)
 
 
 @pytest.fixture
@@ -269,7 +282,9 @@ def test_requests_that_cannot_be_met_are_told_in_one_line(tmp_path, options, mes
     [
         (["--output", "o"], "one of --backbone NAME, --onnx FILE and --list is expected"),
         (["--backbone", CLIP], "--output DIR is missing"),
-        (["--backbone", CLIP, "--output", "o"], "one of --pretrained TAG|none and --checkpoint"),
+        (["--backbone", CLIP, "--output", "o"], "--pretrained TAG|none or --checkpoint FILE"),
+        (["--backbone", CLIP, "--output", "o", "--mean", "0,0,0"], "--mean belongs to --onnx"),
+        (["--onnx", "f", "--output", "o", "--precision", "fp16"], "--precision belongs to"),
         (["--onnx", "f", "--output", "o"], "--size is missing: an ONNX file does not tell it"),
         (["--backbone", CLIP, "--output", "o", "--pretrained", "none", "--layers", "a"],
          "--layers a: "),
@@ -307,6 +322,26 @@ def test_a_checkpoint_is_loaded_and_its_positions_resized(tmp_path):
     )
 
 
+def test_a_checkpoint_with_other_patches_is_refused(tmp_path):
+    """timm would resample them without a word."""
+    torch.save(tower_of("DINO-ViT-S-16", 64).network.state_dict(), tmp_path / "s16.pth")
+    weights = Weights(checkpoint=tmp_path / "s16.pth")
+    with pytest.raises(ExportError, match="has patches of 16 pixels, DINO-ViT-S-8 8"):
+        build_tower(find_backbone("DINO-ViT-S-8"), weights, size=64, layers=None)
+
+
+def test_a_training_programs_teacher_is_found_among_heads_and_in_half_precision(tmp_path):
+    saved = tower_of("DINO-ViT-S-16", 64).network.state_dict()
+    teacher = {f"module.backbone.{name}": value.half() for name, value in saved.items()}
+    teacher["module.head.weight"] = torch.zeros(3)
+    torch.save({"student": {}, "teacher": teacher, "epoch": 3}, tmp_path / "dino.pth")
+    weights = Weights(checkpoint=tmp_path / "dino.pth")
+    tower = build_tower(find_backbone("DINO-ViT-S-16"), weights, size=96, layers=None)
+    weight = tower.network.blocks[0].mlp.fc1.weight
+    assert weight.dtype == torch.float32
+    torch.testing.assert_close(weight, saved["blocks.0.mlp.fc1.weight"], atol=1e-3, rtol=1e-3)
+
+
 def test_a_checkpoint_of_another_architecture_names_the_first_keys(tmp_path):
     other = tower_of("ViT-B-32", 64)
     torch.save(other.network.state_dict(), tmp_path / "b.pt")
@@ -335,12 +370,14 @@ def test_damaged_and_dangerous_checkpoints_are_refused(tmp_path):
     (tmp_path / "cut.safetensors").write_bytes(b"\x20\0\0\0\0\0\0\0{}")
     (tmp_path / "empty.pt").write_bytes(b"")
     torch.save([1, 2], tmp_path / "list.pt")
+    (tmp_path / "text.pt").write_text("hello")
     wrong = {
         "evil.pt": "holds more than tensors and is not read",
         "evil.pkl": "is not read|cannot be read",
         "cut.pt": "cannot be read",
         "cut.safetensors": "cannot be read",
         "empty.pt": "cannot be read",
+        "text.pt": "cannot be read|is not read",
         "list.pt": "holds no named tensors",
         "missing.pt": "is not a file",
     }

@@ -85,6 +85,26 @@ def test_a_second_run_replaces_the_first(two_runs, tmp_path):
     assert len(truth) == 11
 
 
+def test_pictures_that_are_not_the_demos_are_left_alone(tmp_path):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    (frames / "truth.csv").write_text("filename,label\n00003.png,x\n")
+    (frames / "00003.png").write_bytes(b"mine")
+    for name in ("truth.csv", "00003.png"):
+        done = demo(tmp_path, "--parts", 12)
+        assert done.exit_code == 1
+        assert f'{name}" is not of an earlier demo: choose another --output' in done.output
+        assert (frames / "00003.png").read_bytes() == b"mine"
+        (frames / "truth.csv").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("wrong", ["nan", "2", "-1", "x"])
+def test_a_wrong_share_is_told_in_one_line(tmp_path, wrong):
+    done = demo(tmp_path, "--defects", wrong)
+    assert done.exit_code == 2
+    assert len(done.output.splitlines()) == 1
+
+
 def test_rounds_that_cannot_be_are_refused():
     for wrong in ({"first": 1}, {"first": 90}, {"every": 0}, {"every": 81}):
         with pytest.raises(ValueError, match="first ≤ window"):

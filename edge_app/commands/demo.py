@@ -12,18 +12,21 @@ from pathlib import Path
 import click
 
 from zeroline.edge_app.cli import debug_option
+from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.images import ImageFile
-from zeroline.edge_app.options import Rate, ScoreOptions
+from zeroline.edge_app.options import Rate, ScoreOptions, Share
 from zeroline.edge_app.output import prepare_folder, remove_files, whole_file, write_png
-from zeroline.edge_app.results import ImageResult
+from zeroline.edge_app.results import ImageResult, remove_earlier
 from zeroline.edge_app.sim.line import GOOD, SimulatedLine
 from zeroline.runtime.frames import Frame
+
+_TRUTH = ["image", "kind"]
 
 
 @click.command()
 @click.option("--parts", type=click.IntRange(10, 100_000), default=160, show_default=True,
               help="Parts on the line.")  # fmt: skip
-@click.option("--defects", type=click.FloatRange(0, 1), default=0.15, show_default=True,
+@click.option("--defects", type=Share(), default=0.15, show_default=True,
               help="Share of parts with a defect.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
               help="The same seed gives the same parts, scores and verdicts.")  # fmt: skip
@@ -73,6 +76,7 @@ def demo(
     rounds = Rounds(first=min(Rounds.first, parts))
     inspected: list[Inspected] = []
     with options.open_bundle() as bundle:
+        remove_earlier(output)  # so that an interrupted run leaves nothing that does not belong
         _prepare_frames(output / "frames", line, parts)
         click.echo(
             f'{parts} parts, model "{bundle.name}" on {bundle.session.device}; first verdicts '
@@ -142,11 +146,19 @@ def _prepare_frames(folder: Path, line: SimulatedLine, parts: int) -> None:
     truth = folder / "truth.csv"
     if truth.is_file():
         with truth.open(newline="", encoding="utf-8", errors="replace") as file:
-            names = [row[0] for row in csv.reader(file) if row]
-        remove_files(folder, [name for name in names if re.fullmatch(r"\d{5}\.png", name)])
+            header, *rows = list(csv.reader(file)) or [[]]
+        if header == _TRUTH:  # else it is not ours, and nothing is removed
+            names = [row[0] for row in rows if row]
+            remove_files(folder, [name for name in names if re.fullmatch(r"\d{5,}\.png", name)])
+            truth.unlink()
+    for name in (truth.name, *map(_name, range(parts))):
+        if (folder / name).exists():
+            raise InputError(
+                f'"{folder / name}" is not of an earlier demo: choose another --output'
+            )
     with whole_file(truth) as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["image", "kind"])
+        writer.writerow(_TRUTH)
         writer.writerows((_name(part), line.kind_of(part)) for part in range(parts))
 
 

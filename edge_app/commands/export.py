@@ -6,14 +6,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from zeroline.edge_app.cli import debug_option
-from zeroline.edge_app.errors import InputError
+from zeroline.edge_app.errors import ImageError, InputError
 from zeroline.edge_app.options import NumberList
 from zeroline.runtime.frames import Frame
 
 if TYPE_CHECKING:
     from zeroline.runtime.manifest import Manifest
+
+
+_OF_ONNX = (
+    "mean", "std", "colour", "value_range", "interpolation", "architecture", "weights",
+)  # fmt: skip
+_OF_BACKBONE = (
+    "pretrained", "checkpoint", "seed", "layers", "precision", "calibration", "calibration_images",
+)  # fmt: skip
 
 
 class Triple(click.ParamType[tuple[float, float, float]]):
@@ -58,7 +67,7 @@ class Triple(click.ParamType[tuple[float, float, float]]):
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
-    help="Or weights from a file, .safetensors or a PyTorch state_dict.",
+    help="Weights from a file, .safetensors or a state_dict; a tag says how they were trained.",
 )
 @click.option(
     "--seed",
@@ -153,6 +162,7 @@ def export(
         raise click.UsageError("one of --backbone NAME, --onnx FILE and --list is expected")
     if output is None:
         raise click.UsageError("--output DIR is missing")
+    _refuse_foreign("--onnx" if backbone else "--backbone", _OF_ONNX if backbone else _OF_BACKBONE)
     if backbone is not None:
         manifest = _export(backbone, output, values)
     else:
@@ -160,6 +170,14 @@ def export(
         manifest = _wrap(onnx_file, output, values)
     tokens = ", ".join(f"{t.name} {t.patches}×{t.channels}" for t in manifest.outputs.tokens)
     click.echo(f'bundle "{manifest.name}" in {output}: {tokens}')
+
+
+def _refuse_foreign(mode: str, names: tuple[str, ...]) -> None:
+    """Refuse options that would be ignored."""
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} belongs to {mode}")
 
 
 def _export(backbone: str, output: Path, values: dict[str, Any]) -> Manifest:
@@ -172,10 +190,8 @@ def _export(backbone: str, output: Path, values: dict[str, Any]) -> Manifest:
     from zeroline.runtime.manifest import Defaults
 
     tag, checkpoint = values["pretrained"], values["checkpoint"]
-    if (tag is None) == (checkpoint is None):
-        raise click.UsageError("one of --pretrained TAG|none and --checkpoint FILE is expected")
-    if values["mean"] is not None or values["std"] is not None:
-        raise click.UsageError("--mean and --std belong to --onnx; a backbone brings its own")
+    if tag is None and checkpoint is None:
+        raise click.UsageError("--pretrained TAG|none or --checkpoint FILE is expected")
     request = Request(
         find_backbone(backbone),
         Weights(None if tag == "none" else tag, checkpoint, values["seed"]),
@@ -237,7 +253,13 @@ def _frames(folder: Path | None, most: int) -> list[Frame] | None:
     files = find_images([folder]).files[:most]
     if len(files) < 2:
         raise InputError(f'calibration folder "{folder}" holds {len(files)} image(s), 2 are needed')
-    return [read_image(file.path) for file in files]
+    frames = []
+    for file in files:
+        try:
+            frames.append(read_image(file.path))
+        except ImageError as error:  # noqa: PERF203 - its message lacks the name
+            raise InputError(f'calibration picture "{file.path}": {error}') from error
+    return frames
 
 
 def _list() -> None:

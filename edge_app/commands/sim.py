@@ -9,6 +9,7 @@ import click
 from pydantic.fields import FieldInfo
 
 from zeroline.edge_app.cli import debug_option
+from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.sim.settings import LineSettings, settings_of
 
 _PARTS = 200
@@ -18,7 +19,7 @@ def _option(name: str, field: FieldInfo) -> Any:
     """Make the option of a setting; its values are checked by the settings themselves."""
     default = _PARTS if name == "parts" else field.default
     words = ",".join(default) if isinstance(default, tuple) else default
-    told = "" if words is None else f"  [default: {words}]"
+    told = {"rate": "  [default: 10 for a video]"}.get(name, f"  [default: {words}]")
     return click.option(
         f"--{name.replace('_', '-')}", name, metavar="VALUE", help=f"{field.description}.{told}"
     )
@@ -38,10 +39,9 @@ def _settings_options(command: Any) -> Any:
 @_settings_options
 @debug_option
 def sim(output: Path | None, video: Path | None, **values: str | None) -> None:
-    """Write the simulated line: what sim://parts shows, with labels and masks.
+    """Write the simulated line, with labels and masks.
 
-    The same options as settings of the address: --tool-marks 0.25 is
-    sim://parts?tool_marks=0.25.
+    A folder has one picture of each part; a video has every frame, stops and empty belt included.
     """
     from zeroline.edge_app.progress import progress_bars
     from zeroline.edge_app.sim.line import SimulatedLine
@@ -50,7 +50,10 @@ def sim(output: Path | None, video: Path | None, **values: str | None) -> None:
     if (output is None) == (video is None):
         raise click.UsageError("one of --output DIR and --video FILE is expected")
     given = {name: value for name, value in values.items() if value is not None}
-    settings = settings_of({"parts": str(_PARTS), **given}, option=True)
+    try:
+        settings = settings_of({"parts": str(_PARTS), **given}, option=True)
+    except InputError as error:
+        raise click.UsageError(str(error)) from error
     # nobody watches a file being written
     line = SimulatedLine(settings.model_copy(update={"rate": None}))
     with progress_bars() as bars:
@@ -58,9 +61,9 @@ def sim(output: Path | None, video: Path | None, **values: str | None) -> None:
             counts = write_dataset(line, output, bars("drawing", settings.parts or 0))
         else:
             assert video is not None  # noqa: S101 - checked above
-            counts = write_video(line, video, settings, bars("drawing", settings.parts or 0))
+            counts = write_video(line, video, settings, bars("drawing", line.frame_count()))
     what = "images" if output is not None else "frames"
     click.echo(
-        f"{counts.total()} {what}: " + ", ".join(f"{n} {k}" for k, n in counts.most_common())
+        f"{sum(counts.values())} {what}: " + ", ".join(f"{n} {k}" for k, n in counts.most_common())
     )
     click.echo(f"  {output or video}")

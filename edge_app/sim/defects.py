@@ -13,7 +13,7 @@ from numpy.random import Generator
 
 from zeroline.edge_app.opencv import opencv
 from zeroline.edge_app.sim.settings import TOOL_MARK
-from zeroline.edge_app.sim.surface import BORE, HALF, HOLE, HOLES, Plane, Surface, coordinates
+from zeroline.edge_app.sim.surface import BORE, HALF, HOLE, HOLES, RIM, Plane, Surface, coordinates
 
 _FIXED_POINT = 4  # bits behind the point, in OpenCV's drawing
 
@@ -48,11 +48,11 @@ def damage(
 
 
 def missing_hole(surface: Surface, hole: int) -> Plane:
-    """Return the footprint of a hole that was left out."""
+    """Return the footprint of a hole that was left out, its rim included."""
     x, y = coordinates(surface.size)
     cx, cy = HOLES[hole]
     away = np.hypot(x - np.float32(cx), y - np.float32(cy))
-    return np.asarray(away < HOLE, dtype=np.float32)
+    return np.asarray(away < HOLE + RIM, dtype=np.float32)
 
 
 def _scratch(surface: Surface, rng: Generator, area: float) -> Plane:

@@ -1,7 +1,7 @@
 """The line: parts one after the other, empty places, stops of the belt; every frame by its number.
 
-A part depends on the seed and its number alone, and so does a frame: two runs, or two settings
-that differ in the rate only, show the same pictures.
+A part and its pictures depend on the seed and its number alone: two runs, or two settings that
+differ in the rate, in stops or in empty frames, show the same parts.
 """
 
 from __future__ import annotations
@@ -70,27 +70,36 @@ class SimulatedLine:
     def __iter__(self) -> Iterator[SimFrame]:
         """Yield the frames, at the rate of the settings if there is one."""
         began = time.monotonic()
-        for number, (part, look) in enumerate(self._schedule()):
+        for number, (part, look, empty) in enumerate(self._schedule()):
             if self.settings.rate is not None:
                 due = began + number / self.settings.rate
                 time.sleep(max(0.0, due - time.monotonic()))
-            yield self._frame(number, part, look)
+            yield self._empty(number, part, look) if empty else self._frame(number, part, look)
+
+    def frame_count(self) -> int:
+        """Count the frames of a line that ends; an endless one never returns."""
+        return sum(1 for _ in self._schedule())
 
     def kind_of(self, part: int) -> str:
         """Say what is wrong with a part, without drawing it."""
         return self._fate(part)[0]
 
-    def _schedule(self) -> Iterator[tuple[int | None, int]]:
-        """Yield for each frame its part (None: empty) and how often that was seen before."""
+    def _schedule(self) -> Iterator[tuple[int, int, bool]]:
+        """Yield for each frame its part, which look at it this is, and whether it has yet to come.
+
+        An empty frame counts the looks at the belt before the part.
+        """
         settings = self.settings
         part = 0
         while settings.parts is None or part < settings.parts:
             rng = np.random.default_rng((settings.seed, 2, part))
+            waits = 0
             while rng.random() < settings.empty:
-                yield None, 0
+                yield part, waits, True
+                waits += 1
             stops = settings.stop_every and (part + 1) % settings.stop_every == 0
             for look in range(settings.stop_frames if stops else 1):
-                yield part, look
+                yield part, look, False
             part += 1
 
     def _fate(self, part: int) -> tuple[str, Generator]:
@@ -103,16 +112,21 @@ class SimulatedLine:
             return TOOL_MARK, rng
         return (kind if struck < settings.defects else GOOD), rng
 
-    def _frame(self, number: int, part: int | None, look: int) -> SimFrame:
+    def _empty(self, number: int, part: int, look: int) -> SimFrame:
+        """Show the belt before a part, in that part's light."""
         settings = self.settings
         size, variation = settings.size, settings.variation
-        sensor = np.random.default_rng((settings.seed, 4, number))
-        if part is None:
-            light = camera.Light.at(number, seed=settings.seed, variation=variation)
-            ground = camera.belt(size, sensor, variation=variation)
-            scene = camera.lit(None, camera.Pose(0, 0, 0), ground, light)
-            image = camera.exposed(scene, sensor, variation=variation)
-            return SimFrame(number, None, EMPTY, image, np.zeros((size, size), bool), 0)
+        sensor = np.random.default_rng((settings.seed, 6, part, look))
+        light = camera.Light.at(part, seed=settings.seed, variation=variation)
+        ground = camera.belt(size, sensor, variation=variation)
+        scene = camera.lit(None, camera.Pose(0, 0, 0), ground, light)
+        image = camera.exposed(scene, sensor, variation=variation)
+        return SimFrame(number, None, EMPTY, image, np.zeros((size, size), bool), 0)
+
+    def _frame(self, number: int, part: int, look: int) -> SimFrame:
+        settings = self.settings
+        size, variation = settings.size, settings.variation
+        sensor = np.random.default_rng((settings.seed, 4, part, look))
         kind, fate = self._fate(part)
         rng = np.random.default_rng((settings.seed, 5, part))
         missing = int(fate.integers(len(HOLES))) if kind == "missing" else None
@@ -136,10 +150,9 @@ class SimulatedLine:
         image = camera.exposed(
             camera.lit(surface, pose, ground, light), sensor, variation=variation
         )
-        mask = (
-            np.zeros((size, size), bool)
-            if footprint is None
-            else camera.placed(footprint, pose) > 0.5
-        )
+        mask = np.zeros((size, size), bool)
+        if footprint is not None:  # the soft rim of a thin line is part of what is seen
+            seen = camera.placed(footprint, pose)
+            mask = seen > min(0.2, 0.5 * float(seen.max()))
         area = int((camera.placed(surface.cover, pose) > 0.5).sum())
         return SimFrame(number, part, kind, image, mask, area)

@@ -25,19 +25,18 @@ class LineSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=0, ge=0, lt=2**32, description="The same seed gives the same frames")
-    parts: int | None = Field(
-        default=None, ge=1, description="Parts until the line ends; without it endless"
-    )
+    parts: int | None = Field(default=None, ge=1, description="Parts until the line ends")
     size: int = Field(default=480, ge=64, le=2048, description="Side of the frames in pixels")
-    rate: float | None = Field(
-        default=None, gt=0, le=1000, description="Frames in a second; without it unpaced"
-    )
+    rate: float | None = Field(default=None, gt=0, le=1000, description="Frames in a second")
     defects: _Share = Field(default=0.1, description="Share of parts with a random defect")
     kinds: tuple[Kind, ...] = Field(
         default=KINDS, min_length=1, description="Kinds of random defects, with commas"
     )
     defect_area: float = Field(
-        default=0.01, gt=0.0005, le=0.1, description="Largest defect, as a share of the part's area"
+        default=0.01,
+        gt=0.0005,
+        le=0.02,
+        description="Largest defect, as a share of the part's area; a missing hole has 0.008",
     )
     strength: float = Field(
         default=1.0, gt=0, le=3, description="Depth and contrast of defects and tool marks"
@@ -63,7 +62,7 @@ class LineSettings(BaseModel):
     @field_validator("kinds", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        return tuple(value.split(",")) if isinstance(value, str) else value
+        return tuple(k.strip() for k in value.split(",")) if isinstance(value, str) else value
 
 
 def settings_from(address: str) -> LineSettings:
@@ -74,7 +73,10 @@ def settings_from(address: str) -> LineSettings:
     InputError
         If it names another product, an unknown setting, or a value that is not allowed.
     """
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError as error:
+        raise InputError(f'source "{address}" is no address: {error}') from error
     if f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}" != ADDRESS or parts.fragment:
         raise InputError(f'source "{address}" is not simulated: {ADDRESS}[?name=value&…] is')
     pairs = parse_qsl(parts.query, keep_blank_values=True)
@@ -113,5 +115,5 @@ def settings_of(values: Mapping[str, str], *, option: bool = False) -> LineSetti
         first = error.errors()[0]
         name = str(first["loc"][0])
         shown = f"--{name.replace('_', '-')} {values[name]}" if option else f"{name}={values[name]}"
-        reason = first["msg"].removeprefix("Input should be ")
+        reason = first["msg"].removeprefix("Input should be ").partition(", unable")[0]
         raise InputError(f"{shown}: {reason} is expected") from error

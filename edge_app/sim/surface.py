@@ -22,6 +22,7 @@ CORNER = 0.05
 BORE = 0.085
 RING = 0.16
 HOLE = 0.03
+RIM = 0.008
 HOLES = ((-0.27, -0.27), (0.27, -0.27), (-0.27, 0.27), (0.27, 0.27))
 NAME_AT = (0.0, 0.275)
 """Middle of the engraved name."""
@@ -114,7 +115,7 @@ def _hollow(height: Plane, tone: Plane, distance: Plane) -> None:
     """Drill: a dark bottom and a rim that catches the light."""
     size = height.shape[0]
     hole = inside(np.asarray(distance, np.float32), size=size, softness=1.5)
-    rim = inside(np.asarray(distance - np.float32(0.008), np.float32), size=size, softness=4)
+    rim = inside(np.asarray(distance - np.float32(RIM), np.float32), size=size, softness=4)
     height -= rim * np.float32(3 * size / 480)
     tone *= 1 - hole
     tone += hole * np.float32(_HOLLOW)
