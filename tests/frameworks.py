@@ -26,6 +26,7 @@ def need_frameworks() -> Any:
         for name in ("nms", "qnms"):
             library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
         _LIBRARIES.append(library)
+    torch.set_num_threads(1)  # its threads spin, which another busy program makes very slow
     pytest.importorskip("open_clip", reason="open_clip is not installed (extra backbones)")
     pytest.importorskip("timm", reason="timm is not installed (extra backbones)")
     return torch
