@@ -69,11 +69,26 @@ def to_onnx(network: nn.Module, path: Path, *, size: int, outputs: Sequence[str]
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
         logging.disable(noise)
+    drop_traces(path)
     try:
         onnx.checker.check_model(str(path), full_check=not large)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ExportError(f"the exported graph is not valid: {reason}") from error
+
+
+def drop_traces(path: Path) -> None:
+    """Take the exporter's notes for debugging, paths of the machine among them, out of a file.
+
+    Tensors beside the file are not touched.
+    """
+    model = onnx.load(path, load_external_data=False)
+    graph = model.graph
+    named = (*graph.input, *graph.output, *graph.value_info, *graph.initializer, *graph.node)
+    for part in (model, graph, *named):
+        del part.metadata_props[:]
+        part.doc_string = ""
+    path.write_bytes(model.SerializeToString())
 
 
 def is_large(network: nn.Module) -> bool:
