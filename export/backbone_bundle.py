@@ -40,6 +40,7 @@ from zeroline.runtime.frames import Frame
 from zeroline.runtime.manifest import MANIFEST_NAME, Defaults, Manifest, Source
 from zeroline.runtime.scoring import embed_images
 from zeroline.runtime.session import OnnxRuntimeSession
+from zeroline.runtime.tokens import Tokens
 
 Tell = Callable[[str], None]
 
@@ -115,10 +116,11 @@ def export_backbone(
         folder = Path(temporary)
         path = folder / "plain.onnx"
         to_onnx(tower, path, size=tower.size, outputs=tower.outputs)
+        wanted = tower_tokens(tower, shown)
         islands = None
         simulated: Path | None = None
         if request.precision == "fp16":
-            path, simulated, islands = _half(tower, path, folder, shown, tell)
+            path, simulated, islands = _half(tower, path, folder, shown, wanted, tell)
         graph = check_graph(onnx.load(path, load_external_data=False), label=request.backbone.name)
         tell(f"exported: {graph}")
         manifest = wrap_onnx(
@@ -130,7 +132,7 @@ def export_backbone(
                 std=tower.pixels.std,
                 interpolation=tower.pixels.interpolation,
             ),
-            name=name or output.resolve().name,
+            name=name or output.name,
             layers=tuple(tower.layers),
             defaults=request.defaults,
             source=Source(
@@ -141,7 +143,12 @@ def export_backbone(
             tools=_tools(request.backbone),
         )
         parity = gate(
-            folder / "bundle", tower, shown, precision=request.precision, simulated=simulated
+            folder / "bundle",
+            tower,
+            shown,
+            wanted=wanted,
+            precision=request.precision,
+            simulated=simulated,
         )
         tell(f"parity: rank correlation {parity.rank:.5f}, image scores within {parity.score:.2%}")
         manifest = manifest.model_copy(update={"parity": parity.figures()})
@@ -159,6 +166,7 @@ def gate(
     frames: Sequence[Frame],
     *,
     precision: str,
+    wanted: Tokens | None = None,
     simulated: Path | None = None,
 ) -> Parity:
     """Let a bundle through, or refuse it; see `check_parity`.
@@ -167,6 +175,8 @@ def gate(
     ----------
     folder : Path
         Of the bundle.
+    wanted : Tokens, optional
+        What the tower gives for the frames, where that is known already.
     simulated : Path, optional
         A float32 network that rounds as the bundle's half-precision one does. It must pass as
         well, since a CPU hides the overflows that a GPU would meet; its figures are returned.
@@ -180,7 +190,7 @@ def gate(
     limits = LIMITS[precision]
     with load_bundle(folder, device="cpu") as bundle:
         label = f'bundle "{bundle.name}" ({precision})'
-        wanted = tower_tokens(tower, frames)
+        wanted = wanted or tower_tokens(tower, frames)
         parity = check_parity(tower, wanted, embed_images(frames, bundle), limits, label=label)
         few = np.stack([bundle.prepare(frame) for frame in frames[:3]])
         first = wanted.select(slice(0, len(few)))
@@ -196,11 +206,15 @@ def gate(
 
 
 def _half(
-    tower: Tower, plain: Path, folder: Path, frames: Sequence[Frame], tell: Tell
+    tower: Tower,
+    plain: Path,
+    folder: Path,
+    frames: Sequence[Frame],
+    wanted: Tokens,
+    tell: Tell,
 ) -> tuple[Path, Path, Islands]:
     """Choose the fewest islands that keep to the limits; return network, simulation, islands."""
     model = onnx.load(plain)
-    wanted = tower_tokens(tower, frames)
     path, simulated = folder / "half.onnx", folder / "simulated.onnx"
     failures: list[str] = []
     for islands in LEVELS:
