@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from zeroline.runtime.bundle import Bundle, load_bundle
+from zeroline.runtime.session import DEVICES
 from zeroline.runtime.threshold import auto_threshold
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -22,12 +23,19 @@ class NumberList(click.ParamType[tuple[int, ...]]):
     name = "numbers"
 
     def __init__(
-        self, *, least: int, most: int, odd: bool = False, empty: str | None = None
+        self,
+        *,
+        least: int,
+        most: int,
+        odd: bool = False,
+        empty: str | None = None,
+        repeated: bool = False,
     ) -> None:
         self._least = least
         self._most = most
         self._odd = odd
         self._empty = empty
+        self._repeated = repeated
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -37,14 +45,16 @@ class NumberList(click.ParamType[tuple[int, ...]]):
             return value
         if self._empty is not None and value == self._empty:
             return ()
-        kind = "different odd numbers" if self._odd else "different whole numbers"
+        kind = "odd numbers" if self._odd else "whole numbers"
+        kind = kind if self._repeated else f"different {kind}"
         word = f' or "{self._empty}"' if self._empty else ""
         try:
             numbers = tuple(int(part) for part in value.split(","))
         except ValueError:
             numbers = ()
         fits = all(self._least <= n <= self._most and (n % 2 or not self._odd) for n in numbers)
-        if not numbers or not fits or len(set(numbers)) < len(numbers):
+        repeats = len(set(numbers)) < len(numbers) and not self._repeated
+        if not numbers or not fits or repeats:
             self.fail(
                 f"{value!r}: {kind} from {self._least} to {self._most}, with commas,{word} "
                 "are expected"
@@ -116,7 +126,12 @@ class ScoreOptions:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             # one thread: `embed_files` runs as many batches side by side as there are cores
-            bundle = load_bundle(self.model, device=self.device, threads=1)
+            bundle = load_bundle(
+                self.model,
+                device=self.device,
+                threads=1,
+                tell=lambda line: click.echo(line, err=True),
+            )
         for warning in caught:
             click.echo(f"warning: {warning.message}", err=True)
         return bundle
@@ -167,7 +182,7 @@ _OPTIONS = (
                  help="Neighbourhood sizes of LNAMD.  [default: the model's]"),
     click.option("--rscin", type=NumberList(least=1, most=1000, empty="off"), metavar="1,2,3|off",
                  help="Neighbourhood sizes of RsCIN.  [default: the model's]"),
-    click.option("--device", type=click.Choice(["auto", "cpu", "cuda"]), default="auto",
+    click.option("--device", type=click.Choice(DEVICES), default="auto",
                  show_default=True, help="Where the network runs."),
     click.option("--precision", type=click.Choice(["auto", "fp32"]), default="auto",
                  show_default=True, help="Arithmetic of mutual scoring."),

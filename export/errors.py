@@ -7,7 +7,3 @@ from zeroline.runtime.errors import ZerolineError
 
 class ExportError(ZerolineError):
     """A backbone, a checkpoint or an option from which no bundle can be made."""
-
-
-class ParityError(ExportError):
-    """An exported network that does not do what the framework's network does."""

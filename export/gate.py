@@ -1,197 +1,131 @@
-"""The parity gate: the same frames through the framework and through the finished bundle.
+"""The parity gate: the same frames through an original and through the finished bundle.
 
-The framework's side reads the frame, resizes and normalises it by its own rules and never sees
-the manifest; the bundle's side uses only what it will use on the line. So a wrong layer, a wrong
-mean, swapped colours and an overflow all show as a difference, in the tokens and in what users
-feel: the order of the patches and the scores of the images.
+The original is the framework's network, or the float32 bundle that another precision is made of.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image
 
-from zeroline.export.errors import ParityError
-from zeroline.export.towers import Pixels, Tower
+from zeroline.runtime.bundle import Bundle, load_bundle
 from zeroline.runtime.frames import Frame
-from zeroline.runtime.scoring import score_tokens
-from zeroline.runtime.session import OnnxRuntimeSession
+from zeroline.runtime.onnxruntime_session import OnnxRuntimeSession
+from zeroline.runtime.parity import LIMITS, Parity, check_parity
+from zeroline.runtime.scoring import embed_images
 from zeroline.runtime.tokens import Tokens, joined
 
-_METHODS = {
-    "nearest": Image.Resampling.NEAREST,
-    "bilinear": Image.Resampling.BILINEAR,
-    "bicubic": Image.Resampling.BICUBIC,
-    "lanczos": Image.Resampling.LANCZOS,
-}
 
-
-@dataclass(frozen=True)
-class Limits:
-    """What a bundle must keep to.
+class Original(Protocol):
+    """What a bundle is made of and compared with.
 
     Attributes
     ----------
-    cosine : float
-        Least mean cosine of the rows of an output; a single row may be ten times as far off.
-    rank : float
-        Least rank correlation of the patch scores.
-    score : float
-        Largest change of an image score, as a share of it.
+    names : tuple of str
+        Of the outputs, the class token's last.
+    size : int
+        Side of the input in pixels.
+    kind : str
+        What it is, in words.
     """
 
-    cosine: float
-    rank: float
-    score: float
+    names: tuple[str, ...]
+    size: int
+    kind: str
+
+    def tokens(self, frames: Sequence[Frame]) -> Tokens:
+        """Run it over frames."""
+
+    def prepare(self, frame: Frame) -> NDArray[np.float32]:
+        """Turn a frame into an input (3, S, S), as the original does."""
 
 
-LIMITS: Mapping[str, Limits] = {
-    "fp32": Limits(cosine=0.9999, rank=0.999, score=0.01),
-    "fp16": Limits(cosine=0.999, rank=0.99, score=0.03),
-}
+class BundleOriginal:
+    """A float32 bundle, as the original of one in another precision."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        outputs = bundle.manifest.outputs
+        self.bundle = bundle
+        self.names: tuple[str, ...] = (*(t.name for t in outputs.tokens), outputs.class_token.name)
+        self.size = bundle.size
+        self.kind = f'"{bundle.name}"'
+
+    def tokens(self, frames: Sequence[Frame]) -> Tokens:
+        """Run the bundle."""
+        return embed_images(frames, self.bundle)
+
+    def prepare(self, frame: Frame) -> NDArray[np.float32]:
+        """Prepare a frame by the manifest."""
+        return self.bundle.prepare(frame)
 
 
-@dataclass(frozen=True)
-class Parity:
-    """What the gate measured.
-
-    Attributes
-    ----------
-    cosine, least_cosine, error : dict
-        By output: mean and least cosine of its rows, and the largest absolute difference as a
-        share of the largest value; NaN where the bundle gave NaN or inf.
-    rank : float
-        Spearman's correlation of the patch scores of all images.
-    score : float
-        Largest change of an image score (before RsCIN), as a share of it.
-    """
-
-    cosine: dict[str, float]
-    least_cosine: dict[str, float]
-    error: dict[str, float]
-    rank: float
-    score: float
-
-    def figures(self) -> dict[str, float]:
-        """Return all figures by name, as a manifest holds them."""
-        named = {}
-        for name in self.cosine:
-            named[f"{name}_cosine"] = self.cosine[name]
-            named[f"{name}_least_cosine"] = self.least_cosine[name]
-            named[f"{name}_error"] = self.error[name]
-        return named | {"patch_rank_correlation": self.rank, "image_score_change": self.score}
-
-    def failures(self, limits: Limits) -> list[str]:
-        """Return what lies outside the limits, in words; NaN always does."""
-        found = []
-        for name, cosine in self.cosine.items():
-            least, row_limit = self.least_cosine[name], 1 - 10 * (1 - limits.cosine)
-            if not cosine >= limits.cosine:
-                found.append(f"{name}: cosine {cosine:.6f}, at least {limits.cosine} is expected")
-            elif not least >= row_limit:
-                found.append(f"{name}: a row's cosine {least:.6f}, at least {row_limit:.4f}")
-        if not self.rank >= limits.rank:
-            found.append(
-                f"rank correlation of patch scores {self.rank:.4f}, at least {limits.rank}"
-            )
-        if not self.score <= limits.score:
-            found.append(f"an image score changes by {self.score:.1%}, at most {limits.score:.0%}")
-        return found
-
-
-def check_parity(
-    tower: Tower, wanted: Tokens, made: Tokens, limits: Limits, *, label: str
+def gate(
+    folder: Path,
+    original: Original,
+    frames: Sequence[Frame],
+    *,
+    wanted: Tokens | None = None,
+    simulated: Path | None = None,
 ) -> Parity:
-    """Compare a bundle's tokens with its framework's, and refuse it if they differ too much.
+    """Let a bundle through, or refuse it.
 
     Parameters
     ----------
-    tower : Tower
-    wanted, made : Tokens
-        Of the framework and of the bundle, for the same frames; two or more, better eight of one
-        kind of part.
-    limits : Limits
-    label : str
-        Names the bundle in errors.
+    folder : Path
+        Of the bundle; its manifest tells the precision, and so the limits.
+    original : Original
+    frames : sequence of arrays, shape (H, W, 3), uint8
+        Two or more, better eight of one kind of part.
+    wanted : Tokens, optional
+        What the original gives for the frames, where that is known already.
+    simulated : Path, optional
+        A float32 network that rounds as the bundle's half-precision one does. It must pass as
+        well, since a CPU hides the overflows that a GPU would meet; its figures are returned.
 
     Raises
     ------
     ParityError
-        Names every limit that is not kept.
+        If the bundle differs too much from the original, or images of one batch from single
+        ones.
     """
-    parity = measure_parity(wanted, made, tower)
-    if failures := parity.failures(limits):
-        raise ParityError(f"{label} does not follow the framework: {'; '.join(failures)}")
-    return parity
+    wanted = wanted or original.tokens(frames)
+    with load_bundle(folder, device="cpu") as bundle:
+        precision = bundle.manifest.precision
+        limits, label = LIMITS[precision], f'bundle "{bundle.name}" ({precision})'
+
+        def checked(made: Tokens, about: str) -> Parity:
+            return check_parity(
+                wanted.select(slice(0, len(made))),
+                made,
+                limits,
+                names=original.names,
+                size=original.size,
+                label=label + about,
+                original=original.kind,
+            )
+
+        parity = checked(embed_images(frames, bundle), "")
+        few = np.stack([bundle.prepare(frame) for frame in frames[:3]])
+        checked(bundle.embed(few), ", images in one batch,")
+        if simulated is None:
+            return parity
+        network = OnnxRuntimeSession(simulated, device="cpu")
+        rounding = dataclasses.replace(bundle, session=network)
+        return checked(embed_images(frames, rounding), ", with its roundings,")
 
 
-def measure_parity(wanted: Tokens, made: Tokens, tower: Tower) -> Parity:
-    """Compare the tokens of the same frames; see `Parity`."""
-    cosine, least, error = {}, {}, {}
-    pairs = zip(
-        tower.outputs,
-        (*wanted.layers, wanted.class_tokens),
-        (*made.layers, made.class_tokens),
-        strict=True,
-    )
-    for name, want, got in pairs:
-        if want.shape != got.shape or not np.isfinite(got).all():
-            cosine[name] = least[name] = error[name] = float("nan")
-            continue
-        rows = _cosines(want, got)
-        cosine[name], least[name] = float(rows.mean()), float(rows.min())
-        error[name] = float(np.abs(want - got).max() / np.abs(want).max())
-    if any(np.isnan(value) for value in cosine.values()):
-        return Parity(cosine, least, error, float("nan"), float("nan"))
-    before, after = (score_tokens(tokens, size=tower.size, rscin=()) for tokens in (wanted, made))
-    change = np.abs(after.raw_scores - before.raw_scores) / np.maximum(before.raw_scores, 1e-6)
-    rank = _rank_correlation(before.patch_scores.ravel(), after.patch_scores.ravel())
-    return Parity(cosine, least, error, rank, float(change.max()))
-
-
-def tower_tokens(tower: Tower, frames: Sequence[Frame]) -> Tokens:
-    """Run the framework's network over frames, by its own rules, one at a time."""
-    parts = []
-    for frame in frames:
-        with torch.inference_mode():
-            images = torch.from_numpy(framework_input(frame, tower.pixels, tower.size))[None]
-            *layers, class_tokens = (output.float().numpy() for output in tower(images))
-        parts.append(Tokens(tuple(layers), class_tokens))
-    return joined(parts)
-
-
-def network_tokens(path: Path, tower: Tower, frames: Sequence[Frame]) -> Tokens:
-    """Run an ONNX file with a tower's outputs over frames prepared as the framework does."""
+def network_tokens(path: Path, original: Original, frames: Sequence[Frame]) -> Tokens:
+    """Run an ONNX file with an original's outputs over frames prepared as the original does."""
     session = OnnxRuntimeSession(path, device="cpu")
+    (name,) = session.inputs
     parts = []
     for frame in frames:
-        outputs = session.run("images", framework_input(frame, tower.pixels, tower.size)[None])
-        *layers, class_tokens = (outputs[name] for name in tower.outputs)
+        outputs = session.run(name, original.prepare(frame)[None])
+        *layers, class_tokens = (outputs[name] for name in original.names)
         parts.append(Tokens(tuple(layers), class_tokens))
     return joined(parts)
-
-
-def framework_input(frame: Frame, pixels: Pixels, size: int) -> NDArray[np.float32]:
-    """Prepare a frame as the frameworks' own transforms do: PIL's resize, then mean and std."""
-    picture = Image.fromarray(frame[:, :, ::-1].copy())
-    resized = np.asarray(picture.resize((size, size), _METHODS[pixels.interpolation]), np.float32)
-    values = (resized / 255 - np.array(pixels.mean, np.float32)) / np.array(pixels.std, np.float32)
-    return np.ascontiguousarray(values.transpose(2, 0, 1), dtype=np.float32)
-
-
-def _cosines(want: Any, got: Any) -> NDArray[np.float64]:
-    want, got = want.astype(np.float64), got.astype(np.float64)
-    lengths = np.linalg.norm(want, axis=-1) * np.linalg.norm(got, axis=-1)
-    return np.asarray((want * got).sum(axis=-1) / np.maximum(lengths, 1e-30))
-
-
-def _rank_correlation(first: Any, second: Any) -> float:
-    ranks = [values.argsort().argsort().astype(np.float64) for values in (first, second)]
-    return float(np.corrcoef(ranks)[0, 1])

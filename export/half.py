@@ -58,9 +58,9 @@ def to_half(model: onnx.ModelProto, islands: Islands) -> onnx.ModelProto:
 
     A tensor has the precision of the node that makes it; where a node of the other precision
     takes it, one cast stands between. Weights are stored in the precision of those who take
-    them. The patch embedding always stays in float32: it is a five-hundredth of the work, and
-    all that follows rests on it. So does what brings the class token to unit length, whose squares
-    would overflow.
+    them. The first convolution, a transformer's patch embedding, always stays in float32: it is a
+    small part of the work, and all that follows rests on it. So does what brings the class token
+    to unit length, whose squares would overflow.
 
     Parameters
     ----------
@@ -75,7 +75,9 @@ def to_half(model: onnx.ModelProto, islands: Islands) -> onnx.ModelProto:
         for tensor in model.graph.initializer
         if tensor.data_type == TensorProto.FLOAT
     }
-    kept = {node.name for node in model.graph.node if node.op_type in ("Conv", *islands.operators)}
+    entries = {value.name for value in model.graph.input}
+    kept = {node.name for node in model.graph.node if node.op_type in islands.operators}
+    kept |= {n.name for n in model.graph.node if n.op_type == "Conv" and n.input[0] in entries}
     kept |= set(attention_scores(model)) if islands.scores else set()
     kept |= _unit_lengths(model)
     result = onnx.ModelProto()

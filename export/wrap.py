@@ -29,7 +29,8 @@ from zeroline.runtime.manifest import (
     TokenOutput,
     problems_of,
 )
-from zeroline.runtime.session import OnnxRuntimeSession, Session
+from zeroline.runtime.onnxruntime_session import OnnxRuntimeSession
+from zeroline.runtime.session import Session
 
 CLASS_TOKEN = "class_token"  # noqa: S105 - the name of an output
 TOKENS_PREFIX = "tokens_"
@@ -58,6 +59,8 @@ def wrap_onnx(
     layers: tuple[int, ...] = (),
     parity: dict[str, float] | None = None,
     tools: dict[str, str] | None = None,
+    precision: str = "fp32",
+    kept_in_float32: tuple[str, ...] = (),
 ) -> Manifest:
     """Make a bundle of an ONNX file, its external data included.
 
@@ -71,7 +74,7 @@ def wrap_onnx(
     rules : InputRules
     name : str, optional
         Of the bundle; the output folder's name when not given.
-    defaults, source, layers, parity, tools : optional
+    defaults, source, layers, parity, tools, precision, kept_in_float32 : optional
         Parts of the manifest; the tools join those that are used here.
 
     Returns
@@ -111,6 +114,8 @@ def wrap_onnx(
                 layers=layers,
                 parity=parity,
                 tools=tools or {},
+                precision=precision,
+                kept_in_float32=kept_in_float32,
             )
             text = manifest.model_dump_json(indent=1)
             (staging / MANIFEST_NAME).write_text(text, encoding="utf-8")
@@ -175,6 +180,8 @@ def _describe(
     layers: tuple[int, ...],
     parity: dict[str, float] | None,
     tools: dict[str, str],
+    precision: str,
+    kept_in_float32: tuple[str, ...],
 ) -> Manifest:
     """Build the manifest from what the network really does."""
     import onnxruntime
@@ -200,6 +207,8 @@ def _describe(
             ),
             "outputs": _outputs(session, input_name, rules.size, label=f'"{label}"'),
             "layers": layers,
+            "precision": precision,
+            "kept_in_float32": kept_in_float32,
             "defaults": defaults,
             "source": source,
             "files": {file: sha256_of(folder / file) for file in files},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.runtime.arrays import to_host
 from zeroline.runtime.errors import BundleError
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.manifest import Manifest, read_manifest
 from zeroline.runtime.preprocess import prepare
-from zeroline.runtime.session import OnnxRuntimeSession, Session
+from zeroline.runtime.session import Session, Tell, open_session
 from zeroline.runtime.tokens import Tokens, joined
 
 #: Bundles that come with the package are folders here, found by their name.
@@ -106,7 +108,12 @@ class Bundle:
 
 
 def load_bundle(
-    name_or_path: str | Path, /, *, device: str = "auto", threads: int | None = None
+    name_or_path: str | Path,
+    /,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    tell: Tell | None = None,
 ) -> Bundle:
     """Load a model bundle and check that it is what its manifest says.
 
@@ -118,6 +125,8 @@ def load_bundle(
         Where the network shall run.
     threads : int or None
         CPU threads of the network; None takes all cores.
+    tell : callable, optional
+        Takes lines of progress, when a TensorRT engine is built; the log does when not given.
 
     Returns
     -------
@@ -133,7 +142,8 @@ def load_bundle(
     folder = find_bundle(name_or_path)
     manifest = read_manifest(folder)
     check_files(folder, manifest)
-    session = OnnxRuntimeSession(folder / manifest.model, device=device, threads=threads)
+    tell = tell or logging.getLogger(__name__).warning
+    session = open_session(folder, manifest, device=device, threads=threads, tell=tell)
     batch = check_network(session, manifest, label=str(folder))
     return Bundle(folder, manifest, session, batch)
 
@@ -245,7 +255,7 @@ def check_network(session: Session, manifest: Manifest, *, label: str) -> int | 
 
 def check_unit_rows(class_tokens: npt.NDArray[np.float32], *, label: str) -> None:
     """Refuse class tokens that are not of unit length, which RsCIN rests on."""
-    length = np.linalg.norm(class_tokens.astype(np.float64), axis=1)
+    length = np.linalg.norm(to_host(class_tokens).astype(np.float64), axis=1)
     if not np.allclose(length, 1, atol=1e-3):
         raise BundleError(
             f"{label}: the class token has length {length[0]:.4g}, 1 is expected: "

@@ -23,6 +23,10 @@ class DeviceError(ZerolineError):
     """A device or an execution provider that was asked for and cannot be had."""
 
 
+class ParityError(ZerolineError):
+    """A network that does not do what the one that it was made from does."""
+
+
 class MissingExtraError(ZerolineError, ImportError):
     """An optional package that is not installed.
 

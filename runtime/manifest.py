@@ -127,6 +127,12 @@ class Manifest(_Part):
     input: InputSpec
     outputs: Outputs
     layers: tuple[int, ...] = Field((), description="Blocks behind the token outputs, 0-based")
+    precision: Literal["fp32", "fp16", "int8"] = Field(
+        "fp32", description="Of weights and activations; input and outputs are float32"
+    )
+    kept_in_float32: tuple[str, ...] = Field(
+        (), description="What is not of that precision, by kind or by node"
+    )
     defaults: Defaults = Defaults()
     source: Source = Source()
     files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(

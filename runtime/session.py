@@ -1,33 +1,25 @@
-"""Inference sessions: one small interface, back ends behind it.
+"""Inference sessions: one small interface, and which back end stands behind it.
 
-onnxruntime serves the CPU, and CUDA and TensorRT through its execution providers. It falls back
-to another provider without an error, so what was asked for and what is in use are compared.
+onnxruntime serves the CPU, CUDA, and TensorRT through its provider; where NVIDIA's own `tensorrt`
+package is installed, engines run without onnxruntime.
 """
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.errors import BundleError, DeviceError, MissingExtraError
-from zeroline.runtime.workers import thread_count
+from zeroline.runtime.errors import DeviceError
+from zeroline.runtime.manifest import Manifest
 
-#: Execution providers in order of preference, by the name of the device.
-PROVIDERS: Mapping[str, tuple[str, ...]] = {
-    "cpu": ("CPUExecutionProvider",),
-    "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
-    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
-}
-DEVICES = ("auto", *PROVIDERS)
+DEVICES = ("auto", "cpu", "cuda", "tensorrt")
 
-
-class ProviderWarning(UserWarning):
-    """The session runs on another provider than the one that was preferred."""
+Tell = Callable[[str], None]
 
 
 class Session(Protocol):
@@ -50,88 +42,48 @@ class Session(Protocol):
         """Names of the outputs."""
 
     def run(self, name: str, images: npt.NDArray[np.float32]) -> dict[str, Any]:
-        """Feed (B, 3, S, S) images to the input called `name`; outputs by name."""
+        """Feed (B, 3, S, S) images to the input called `name`; outputs by name.
+
+        Images and outputs are NumPy's; on a CUDA device with CuPy installed the outputs are
+        CuPy's, and the images may be.
+        """
 
 
-class OnnxRuntimeSession:
-    """A session of onnxruntime on one device.
+def open_session(
+    folder: Path, manifest: Manifest, *, device: str, threads: int | None, tell: Tell
+) -> Session:
+    """Open a bundle's network on a device.
 
     Parameters
     ----------
-    model : Path
-        The ONNX file.
+    folder : Path
+        The bundle's.
+    manifest : Manifest
     device : {"auto", "cpu", "cuda", "tensorrt"}
-        "auto" takes CUDA where this onnxruntime offers it, with a warning if it then falls
-        back; a named device that is not in use in the end is an error.
+        "tensorrt" runs an engine, built now if there is none yet, where `tensorrt` and CuPy are
+        installed; onnxruntime's TensorRT provider else.
     threads : int or None
-        Threads of the CPU provider; None takes all cores.
+        CPU threads; None takes all cores.
+    tell : callable
+        Takes lines of progress.
 
     Raises
     ------
     DeviceError
-        If the device is unknown, not offered, or silently replaced.
+        If the device cannot be had.
     BundleError
-        If onnxruntime cannot load the file.
+        If the network cannot be loaded.
     """
+    if device not in DEVICES:
+        raise DeviceError(f'device is "{device}", allowed: {", ".join(DEVICES)}')
+    if device == "tensorrt" and find_spec("tensorrt") is not None:
+        from zeroline.runtime.engines import open_engine
 
-    def __init__(self, model: Path, *, device: str = "auto", threads: int | None = None) -> None:
-        try:
-            import onnxruntime
-        except ModuleNotFoundError as error:
-            raise MissingExtraError("onnxruntime", extra="cpu", purpose="to run models") from error
-        if device not in DEVICES:
-            raise DeviceError(f'device is "{device}", allowed: {", ".join(DEVICES)}')
-        offered = onnxruntime.get_available_providers()
-        wanted = device
-        if device == "auto":
-            wanted = "cuda" if PROVIDERS["cuda"][0] in offered else "cpu"
-        if PROVIDERS[wanted][0] not in offered:
-            raise DeviceError(
-                f'device "{device}" needs {PROVIDERS[wanted][0]}, this onnxruntime '
-                f"({onnxruntime.__version__}) offers {', '.join(offered)}: "
-                'pip install "zeroline[cuda12]" or "zeroline[cuda13]"'
-            )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = thread_count(threads)
-        options.inter_op_num_threads = 1
-        # idle threads that spin would take the cores that mutual scoring needs
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(model), options, providers=[p for p in PROVIDERS[wanted] if p in offered]
-            )
-        except _failures() as error:
-            first_line = str(error).strip().splitlines()[0]
-            raise BundleError(f'"{model}" cannot be loaded: {first_line}') from error
-        self.providers: tuple[str, ...] = tuple(self._session.get_providers())
-        self.device = next(name for name, p in PROVIDERS.items() if p[0] == self.providers[0])
-        if self.device != wanted:
-            told = f"{PROVIDERS[wanted][0]} was asked for, {self.providers[0]} is in use"
-            if device != "auto":
-                raise DeviceError(told)
-            warnings.warn(told, ProviderWarning, stacklevel=2)
-        self.inputs: Mapping[str, tuple[int | None, ...]] = {
-            node.name: tuple(d if isinstance(d, int) else None for d in node.shape)
-            for node in self._session.get_inputs()
-        }
-        self.outputs: tuple[str, ...] = tuple(n.name for n in self._session.get_outputs())
+        return open_engine(folder, manifest, tell=tell)
+    if device == "tensorrt":
+        from zeroline.runtime.engines import open_provider
 
-    def run(self, name: str, images: npt.NDArray[np.float32]) -> dict[str, Any]:
-        """Feed (B, 3, S, S) images to the input called `name`; outputs by name."""
-        try:
-            values = self._session.run(list(self.outputs), {name: images})
-        except _failures() as error:
-            first_line = str(error).strip().splitlines()[0]
-            raise BundleError(
-                f"the model failed on {images.shape[0]} image(s): {first_line}"
-            ) from error
-        return dict(zip(self.outputs, values, strict=True))
+        return open_provider(folder, manifest, tell=tell)
+    from zeroline.runtime.onnxruntime_session import OnnxRuntimeSession
 
-
-def _failures() -> tuple[type[Exception], ...]:
-    """Every exception class of onnxruntime; they share no base but Exception."""
-    from onnxruntime.capi import onnxruntime_pybind11_state as native
-
-    classes = [value for value in vars(native).values() if isinstance(value, type)]
-    return tuple(value for value in classes if issubclass(value, Exception))
+    return OnnxRuntimeSession(folder / manifest.model, device=device, threads=threads)

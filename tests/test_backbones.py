@@ -15,16 +15,19 @@ from frameworks import need_frameworks
 torch = need_frameworks()
 
 from zeroline.edge_app.cli import main  # noqa: E402
-from zeroline.export import backbone_bundle, towers  # noqa: E402
-from zeroline.export.backbone_bundle import Request, export_backbone, gate  # noqa: E402
+from zeroline.export import backbone_bundle, making, towers  # noqa: E402
+from zeroline.export.backbone_bundle import Request, export_backbone  # noqa: E402
 from zeroline.export.backbones import backbones, find_backbone  # noqa: E402
-from zeroline.export.errors import ExportError, ParityError  # noqa: E402
-from zeroline.export.gate import LIMITS, tower_tokens  # noqa: E402
+from zeroline.export.errors import ExportError  # noqa: E402
+from zeroline.export.framework_side import FrameworkOriginal, tower_tokens  # noqa: E402
+from zeroline.export.gate import gate  # noqa: E402
 from zeroline.export.graph_check import check_graph  # noqa: E402
-from zeroline.export.probes import probe_frames  # noqa: E402
 from zeroline.export.towers import build_tower  # noqa: E402
 from zeroline.export.weights import Weights, read_checkpoint  # noqa: E402
 from zeroline.runtime import load_bundle, score_images  # noqa: E402
+from zeroline.runtime.errors import ParityError  # noqa: E402
+from zeroline.runtime.parity import LIMITS  # noqa: E402
+from zeroline.runtime.probes import probe_frames  # noqa: E402
 
 CLIP, CLIP_SIZE = "ViT-S-32", 128
 DINO, DINO_SIZE = "DINOv2-ViT-S-14", 70
@@ -172,7 +175,7 @@ def edit_input(folder, **changes):
 
 
 def test_the_gate_lets_a_sound_bundle_through(clip_bundle, clip_tower):
-    parity = gate(clip_bundle, clip_tower, probe_frames(), precision="fp32")
+    parity = gate(clip_bundle, FrameworkOriginal(clip_tower), probe_frames())
     assert min(parity.cosine.values()) > 0.9999
     assert parity.rank > 0.999
 
@@ -180,19 +183,19 @@ def test_the_gate_lets_a_sound_bundle_through(clip_bundle, clip_tower):
 def test_the_gate_refuses_a_wrong_layer(clip_bundle):
     other = tower_of(CLIP, CLIP_SIZE, layers=(2, 5, 9, 11))
     with pytest.raises(ParityError, match=r"tokens_2: cosine 0\.\d+, at least 0\.9999"):
-        gate(clip_bundle, other, probe_frames(), precision="fp32")
+        gate(clip_bundle, FrameworkOriginal(other), probe_frames())
 
 
 def test_the_gate_refuses_a_wrong_normalisation(clip_bundle, clip_tower):
     edit_input(clip_bundle, mean=[0.5, 0.5, 0.5], std=[0.5, 0.5, 0.5])
     with pytest.raises(ParityError, match="does not follow the framework"):
-        gate(clip_bundle, clip_tower, probe_frames(), precision="fp32")
+        gate(clip_bundle, FrameworkOriginal(clip_tower), probe_frames())
 
 
 def test_the_gate_refuses_swapped_colours(clip_bundle, clip_tower):
     edit_input(clip_bundle, colour="BGR")
     with pytest.raises(ParityError, match="does not follow the framework"):
-        gate(clip_bundle, clip_tower, probe_frames(), precision="fp32")
+        gate(clip_bundle, FrameworkOriginal(clip_tower), probe_frames())
 
 
 def test_the_gate_refuses_an_overflow_in_half_precision(tmp_path, monkeypatch):
@@ -282,8 +285,8 @@ def test_requests_that_cannot_be_met_are_told_in_one_line(tmp_path, options, mes
         (["--output", "o"], "one of --backbone NAME, --onnx FILE and --list is expected"),
         (["--backbone", CLIP], "--output DIR is missing"),
         (["--backbone", CLIP, "--output", "o"], "--pretrained TAG|none or --checkpoint FILE"),
-        (["--backbone", CLIP, "--output", "o", "--mean", "0,0,0"], "--mean belongs to --onnx"),
-        (["--onnx", "f", "--output", "o", "--precision", "fp16"], "--precision belongs to"),
+        (["--backbone", CLIP, "--output", "o", "--mean", "0,0,0"], "--mean has no meaning"),
+        (["--onnx", "f", "--output", "o", "--precision", "fp16"], "--precision has no meaning"),
         (["--onnx", "f", "--output", "o"], "--size is missing: an ONNX file does not tell it"),
         (["--backbone", CLIP, "--output", "o", "--pretrained", "none", "--layers", "a"],
          "--layers a: "),
@@ -391,7 +394,7 @@ def test_an_interrupted_export_leaves_nothing(tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(backbone_bundle, "check_parity", interrupted)
+    monkeypatch.setattr(making, "gate", interrupted)
     request = Request(find_backbone(CLIP), Weights(), size=64, layers=(1,))
     with pytest.raises(KeyboardInterrupt):
         export_backbone(request, tmp_path / "bundle")

@@ -8,7 +8,7 @@ from small_network import CHANNELS, CLASS_CHANNELS, PATCHES, SIZE, build_network
 from zeroline.export.wrap import InputRules, wrap_onnx
 from zeroline.runtime import BundleError, DeviceError, load_bundle
 from zeroline.runtime.bundle import probe_images, sha256_of
-from zeroline.runtime.session import OnnxRuntimeSession
+from zeroline.runtime.onnxruntime_session import OnnxRuntimeSession
 
 RULES = InputRules(size=SIZE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 

@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
-from click.core import ParameterSource
 
+from zeroline.edge_app import exporting
 from zeroline.edge_app.cli import debug_option
-from zeroline.edge_app.errors import ImageError, InputError
 from zeroline.edge_app.options import NumberList
-from zeroline.runtime.frames import Frame
-
-if TYPE_CHECKING:
-    from zeroline.runtime.manifest import Manifest
-
-
-_OF_ONNX = (
-    "mean", "std", "colour", "value_range", "interpolation", "architecture", "weights",
-)  # fmt: skip
-_OF_BACKBONE = (
-    "pretrained", "checkpoint", "seed", "layers", "precision", "calibration", "calibration_images",
-)  # fmt: skip
 
 
 class Triple(click.ParamType[tuple[float, float, float]]):
@@ -50,6 +37,12 @@ class Triple(click.ParamType[tuple[float, float, float]]):
     "onnx_file",
     type=click.Path(path_type=Path),
     help="Or wrap an ONNX file with outputs tokens_0, tokens_1, … and class_token.",
+)
+@click.option("--bundle", metavar="NAME|DIR", help="Or make another precision of a float32 bundle.")
+@click.option(
+    "--engine",
+    metavar="NAME|DIR",
+    help="Or build a bundle's TensorRT engine, on the device that will run it.",
 )
 @click.option("--list", "listing", is_flag=True, help="Show the backbones and stop.")
 @click.option("--output", type=click.Path(path_type=Path), help="Bundle's folder.")
@@ -85,22 +78,38 @@ class Triple(click.ParamType[tuple[float, float, float]]):
 )
 @click.option(
     "--precision",
-    type=click.Choice(["fp32", "fp16"]),
+    type=click.Choice(["fp32", "fp16", "int8"]),
     default="fp32",
     show_default=True,
     help="Of weights and activations; in and out stay float32.",
 )
 @click.option(
+    "--int8-form",
+    type=click.Choice([form.lower() for form in ("CPU", "TENSORRT")]),
+    default="cpu",
+    show_default=True,
+    help="What shall run int8; TensorRT reads symmetric ranges only.",
+)
+@click.option(
     "--calibration",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of pictures for the parity gate.  [default: drawn ones]",
+    help="Folder of pictures for the parity gate and for int8.  [default: drawn ones]",
 )
 @click.option(
     "--calibration-images",
     type=click.IntRange(2, 1000),
     default=8,
     show_default=True,
-    help="How many of them, at the most.",
+    help="How many of them for the gate, at the most; int8 takes four times as many others.",
+)
+@click.option(
+    "--tensorrt", is_flag=True, help="Build the TensorRT engine of the new bundle as well."
+)
+@click.option(
+    "--batch",
+    type=NumberList(least=1, most=1024, repeated=True),
+    metavar="LEAST,BEST,MOST",
+    help="Batches of the engine: least, preferred, largest.  [default: 1,1,8]",
 )
 @click.option("--mean", type=Triple(), help="Of an ONNX file, per channel, for RGB in [0, 1].")
 @click.option("--std", type=Triple(), help="Of an ONNX file, per channel, for RGB in [0, 1].")
@@ -143,135 +152,16 @@ class Triple(click.ParamType[tuple[float, float, float]]):
 @click.option("--weights", default="unknown", help="Of an ONNX file, for the manifest.")
 @click.option("--licence", help="Of the weights, for the manifest.")
 @debug_option
-def export(
-    backbone: str | None,
-    onnx_file: Path | None,
-    listing: bool,
-    output: Path | None,
-    **values: Any,
-) -> None:
-    """Make a bundle: of a named backbone, or of an ONNX file that has the outputs of one.
+def export(listing: bool, **options: Any) -> None:
+    """Make a bundle, or a bundle's TensorRT engine.
 
-    A backbone is exported once, on a workstation. The finished bundle is compared with the
-    framework's network on the same pictures, and kept only if it follows.
+    A bundle is made of a named backbone, of an ONNX file that has the outputs of one, or of a
+    float32 bundle in another precision. The finished bundle is compared with what it was made
+    from on the same pictures, and kept only if it follows.
     """
     if listing:
-        _list()
+        exporting.list_backbones()
         return
-    if (backbone is None) == (onnx_file is None):
-        raise click.UsageError("one of --backbone NAME, --onnx FILE and --list is expected")
-    if output is None:
-        raise click.UsageError("--output DIR is missing")
-    _refuse_foreign("--onnx" if backbone else "--backbone", _OF_ONNX if backbone else _OF_BACKBONE)
-    if backbone is not None:
-        manifest = _export(backbone, output, values)
-    else:
-        assert onnx_file is not None  # noqa: S101 - checked above
-        manifest = _wrap(onnx_file, output, values)
-    tokens = ", ".join(f"{t.name} {t.patches}×{t.channels}" for t in manifest.outputs.tokens)
-    click.echo(f'bundle "{manifest.name}" in {output}: {tokens}')
-
-
-def _refuse_foreign(mode: str, names: tuple[str, ...]) -> None:
-    """Refuse options that would be ignored."""
-    context = click.get_current_context()
-    for name in names:
-        if context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"--{name.replace('_', '-')} belongs to {mode}")
-
-
-def _export(backbone: str, output: Path, values: dict[str, Any]) -> Manifest:
-    from zeroline.export.backbones import find_backbone
-    from zeroline.export.frameworks import framework
-    from zeroline.export.weights import Weights
-
-    framework("torch")
-    from zeroline.export.backbone_bundle import Request, export_backbone
-    from zeroline.runtime.manifest import Defaults
-
-    tag, checkpoint = values["pretrained"], values["checkpoint"]
-    if tag is None and checkpoint is None:
-        raise click.UsageError("--pretrained TAG|none or --checkpoint FILE is expected")
-    request = Request(
-        find_backbone(backbone),
-        Weights(None if tag == "none" else tag, checkpoint, values["seed"]),
-        size=values["size"],
-        layers=_layers(values["layers"]),
-        precision=values["precision"],
-        licence=values["licence"],
-        defaults=Defaults(degrees=values["degrees"], rscin=values["rscin"]),
-    )
-    frames = _frames(values["calibration"], values["calibration_images"])
-    return export_backbone(
-        request,
-        output,
-        name=values["name"],
-        frames=frames,
-        tell=lambda line: click.echo(line, err=True),
-    ).manifest
-
-
-def _wrap(onnx_file: Path, output: Path, values: dict[str, Any]) -> Manifest:
-    from zeroline.export.wrap import InputRules, wrap_onnx
-    from zeroline.runtime.manifest import Defaults, Source
-
-    for name in ("size", "mean", "std"):
-        if values[name] is None:
-            raise click.UsageError(f"--{name} is missing: an ONNX file does not tell it")
-    return wrap_onnx(
-        onnx_file,
-        output,
-        rules=InputRules(**{key: values[key] for key in InputRules.__dataclass_fields__}),
-        name=values["name"],
-        defaults=Defaults(degrees=values["degrees"], rscin=values["rscin"]),
-        source=Source(
-            architecture=values["architecture"],
-            weights=values["weights"],
-            licence=values["licence"] or "unknown",
-        ),
-    )
-
-
-def _layers(text: str) -> tuple[int, ...] | None:
-    """Turn "5,11,17,23" into numbers, "auto" into None."""
-    if text == "auto":
-        return None
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise click.UsageError(
-            f'--layers {text}: "auto" or whole numbers with commas are expected'
-        ) from None
-
-
-def _frames(folder: Path | None, most: int) -> list[Frame] | None:
-    """Read the pictures for the gate."""
-    if folder is None:
-        return None
-    from zeroline.edge_app.images import find_images, read_image
-
-    files = find_images([folder]).files[:most]
-    if len(files) < 2:
-        raise InputError(f'calibration folder "{folder}" holds {len(files)} image(s), 2 are needed')
-    frames = []
-    for file in files:
-        try:
-            frames.append(read_image(file.path))
-        except ImageError as error:  # noqa: PERF203 - its message lacks the name
-            raise InputError(f'calibration picture "{file.path}": {error}') from error
-    return frames
-
-
-def _list() -> None:
-    """Print the backbones as a table."""
-    from zeroline.export.backbones import backbones
-
-    click.echo(
-        f"{'name':<30} {'from':<10} {'layers':>6} {'patch':>5} {'size':>5} {'parameters':>10}"
-    )
-    for b in backbones():
-        library = "open_clip" if b.family == "CLIP" else "timm"
-        click.echo(
-            f"{b.name:<30} {library:<10} {b.blocks:>6} {b.patch:>5} {b.size:>5} "
-            f"{b.parameters / 1e6:>8.0f} M"
-        )
+    mode = exporting.mode_of(options)
+    exporting.refuse_foreign(mode, click.get_current_context())
+    exporting.MODES[mode].run(options)

@@ -1,4 +1,4 @@
-"""Pictures that the parity gate shows both networks where the user gives none."""
+"""Pictures that are shown to two networks, to see whether one does what the other does."""
 
 from __future__ import annotations
 

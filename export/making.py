@@ -1,0 +1,134 @@
+"""From a float32 ONNX file to a bundle that has passed the gate, whatever made the file.
+
+Choose what a precision leaves in float32, check the graph, wrap it, let the gate compare the
+finished bundle with its original, and only then give the bundle its name. Where anything fails
+nothing is left behind.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import onnx
+
+from zeroline.export.gate import Original, gate
+from zeroline.export.graph_check import GraphReport, check_graph
+from zeroline.export.int8 import Form
+from zeroline.export.precision import Shown, Tell, narrow
+from zeroline.export.wrap import InputRules, free_output, wrap_onnx
+from zeroline.runtime.errors import BundleError
+from zeroline.runtime.manifest import MANIFEST_NAME, Manifest
+from zeroline.runtime.parity import Parity
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A bundle that passed the gate, and what was measured on the way.
+
+    Attributes
+    ----------
+    manifest : Manifest
+    graph : GraphReport
+    parity : Parity
+    kept : tuple of str
+        What stayed in float32.
+    """
+
+    manifest: Manifest
+    graph: GraphReport
+    parity: Parity
+    kept: tuple[str, ...]
+
+
+@contextmanager
+def staged(output: Path) -> Iterator[Path]:
+    """Give a folder beside a bundle's future one; it goes away whatever happens.
+
+    Raises
+    ------
+    BundleError
+        If the output is taken, or nothing can be written there.
+    """
+    free_output(output)
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
+            yield Path(folder)
+    except OSError as error:
+        raise BundleError(
+            f'bundle "{output}" cannot be written: {error.strerror or error}'
+        ) from error
+
+
+def make_bundle(
+    plain: Path,
+    output: Path,
+    staging: Path,
+    *,
+    original: Original,
+    shown: Shown,
+    precision: str,
+    form: Form,
+    label: str,
+    rules: InputRules,
+    tell: Tell,
+    **described: Any,
+) -> Exported:
+    """Make a bundle of a float32 ONNX file.
+
+    Parameters
+    ----------
+    plain : Path
+    output : Path
+        The bundle's folder; must not exist yet, or be empty.
+    staging : Path
+        From `staged`.
+    original : Original
+        What the bundle shall do.
+    shown : Shown
+    precision : {"fp32", "fp16", "int8"}
+    form : Form
+        Of int8.
+    label : str
+        Names the network in errors.
+    rules : InputRules
+    tell : callable
+        Takes lines of progress.
+    **described
+        Further parts of the manifest, as `wrap_onnx` takes them.
+
+    Raises
+    ------
+    ExportError
+        If the graph is not fit for TensorRT.
+    ParityError
+        If the bundle differs too much from its original.
+    """
+    wanted = original.tokens(shown.frames)
+    narrowed = narrow(
+        plain, precision, original, shown, staging, wanted=wanted, form=form, tell=tell
+    )
+    graph = check_graph(onnx.load(narrowed.path, load_external_data=False), label=label)
+    tell(f"exported: {graph}")
+    folder = staging / "bundle"
+    manifest = wrap_onnx(
+        narrowed.path,
+        folder,
+        rules=rules,
+        precision=precision,
+        kept_in_float32=narrowed.kept,
+        **described,
+    )
+    parity = gate(folder, original, shown.frames, wanted=wanted, simulated=narrowed.simulated)
+    tell(f"parity: {parity}")
+    manifest = manifest.model_copy(update={"parity": parity.figures()})
+    (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    if output.exists():
+        output.rmdir()
+    folder.rename(output)
+    return Exported(manifest, graph, parity, narrowed.kept)

@@ -1,0 +1,110 @@
+"""From a float32 bundle to the same one in another precision; no framework is needed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import onnx
+
+from zeroline.export.errors import ExportError
+from zeroline.export.gate import BundleOriginal
+from zeroline.export.int8 import Form
+from zeroline.export.making import Exported, make_bundle, staged
+from zeroline.export.precision import Shown, Tell, check_request
+from zeroline.export.wrap import InputRules
+from zeroline.runtime.bundle import load_bundle
+from zeroline.runtime.manifest import InputSpec, Manifest
+from zeroline.runtime.probes import probe_frames
+
+
+def export_other_precision(
+    bundle_name: str | Path,
+    output: Path,
+    *,
+    precision: str,
+    form: Form = Form.CPU,
+    name: str | None = None,
+    shown: Shown | None = None,
+    tell: Tell = lambda _: None,
+) -> Exported:
+    """Make a bundle of another precision.
+
+    Parameters
+    ----------
+    bundle_name : str or Path
+        A bundled model's name, or the folder of a float32 bundle.
+    output : Path
+        The new bundle's folder; must not exist yet, or be empty.
+    precision : {"fp16", "int8"}
+    form : Form
+        Of int8.
+    name : str, optional
+        Of the new bundle; the output folder's name when not given.
+    shown : Shown, optional
+        BGR frames of one kind of part; drawn ones for the gate when not given.
+    tell : callable
+        Takes lines of progress.
+
+    Raises
+    ------
+    ExportError
+        For a request that cannot be met.
+    ParityError
+        If the result differs too much from the original.
+    BundleError
+        If a bundle cannot be read or written.
+    """
+    shown = shown or Shown(probe_frames())
+    check_request(precision, shown)
+    output = output.resolve()
+    with staged(output) as staging, load_bundle(bundle_name, device="cpu") as bundle:
+        manifest = bundle.manifest
+        if manifest.precision != "fp32" or precision == "fp32":
+            raise ExportError(
+                f'bundle "{bundle.name}" is {manifest.precision}; from fp32 to fp16 or int8 is '
+                "possible"
+            )
+        if len(manifest.files) > 1:
+            raise ExportError(
+                f'bundle "{bundle.name}" has tensors beside its ONNX file, too many for {precision}'
+            )
+        plain = staging / "plain.onnx"
+        shutil.copyfile(bundle.path / manifest.model, plain)
+        return make_bundle(
+            plain,
+            output,
+            staging,
+            original=BundleOriginal(bundle),
+            shown=shown,
+            precision=precision,
+            form=form,
+            label=f'bundle "{bundle.name}"',
+            rules=_rules(manifest.input),
+            tell=tell,
+            name=name or output.name,
+            layers=manifest.layers,
+            defaults=manifest.defaults,
+            source=manifest.source,
+            tools=_tools(manifest),
+        )
+
+
+def _rules(spec: InputSpec) -> InputRules:
+    """Return a manifest's input rules as `wrap_onnx` takes them: in RGB order."""
+    mean, std = spec.mean, spec.std
+    if spec.colour == "BGR":
+        mean, std = (mean[2], mean[1], mean[0]), (std[2], std[1], std[0])
+    return InputRules(
+        size=spec.size,
+        mean=mean,
+        std=std,
+        colour=spec.colour,
+        value_range=spec.value_range,
+        interpolation=spec.interpolation,
+    )
+
+
+def _tools(manifest: Manifest) -> dict[str, str]:
+    own = {"onnxruntime", "numpy"}
+    return {k: v for k, v in manifest.tools.items() if k not in own} | {"onnx": onnx.__version__}
