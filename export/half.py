@@ -18,6 +18,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from zeroline.export.errors import ExportError
+from zeroline.export.graph_names import named
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,9 @@ def to_half(model: onnx.ModelProto, islands: Islands) -> onnx.ModelProto:
         In float32; not changed.
     islands : Islands
     """
+    source = onnx.ModelProto()
+    source.CopyFrom(model)
+    model = named(source)
     typed = onnx.shape_inference.infer_shapes(model, strict_mode=True)
     floats = _names_of(typed, TensorProto.FLOAT)
     weights = {
@@ -75,9 +79,8 @@ def to_half(model: onnx.ModelProto, islands: Islands) -> onnx.ModelProto:
         for tensor in model.graph.initializer
         if tensor.data_type == TensorProto.FLOAT
     }
-    entries = {value.name for value in model.graph.input}
     kept = {node.name for node in model.graph.node if node.op_type in islands.operators}
-    kept |= {n.name for n in model.graph.node if n.op_type == "Conv" and n.input[0] in entries}
+    kept.update([node.name for node in model.graph.node if node.op_type == "Conv"][:1])
     kept |= set(attention_scores(model)) if islands.scores else set()
     kept |= _unit_lengths(model)
     result = onnx.ModelProto()

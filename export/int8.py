@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import math
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
@@ -29,6 +30,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from zeroline.export.errors import ExportError
 from zeroline.export.gate import Original, network_tokens
+from zeroline.export.graph_names import named
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.parity import row_cosines
 from zeroline.runtime.tokens import Tokens
@@ -80,7 +82,7 @@ class Quantiser:
         self._ranges = folder / "ranges.json"
         with _quiet():
             quant_pre_process(str(path), str(self._plain), skip_symbolic_shape=True)
-        model = _named(onnx.load(self._plain))
+        model = named(onnx.load(self._plain))
         onnx.save(model, self._plain)
         self._input = model.graph.input[0].name
         self._transformer = any(node.op_type == "Softmax" for node in model.graph.node)
@@ -148,6 +150,8 @@ class Quantiser:
                 )
             ]
             error = float(sum(1 - cosines.mean() for cosines in rows))
+            if math.isnan(error):
+                error = math.inf
             errors.update(dict.fromkeys(group.tolist(), error))
         return sorted(errors, key=lambda name: -errors[name])
 
@@ -160,16 +164,6 @@ class _Inputs(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has n
 
     def get_next(self) -> dict[str, Any] | None:
         return next(self._waiting, None)
-
-
-def _named(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Give every node a name of its own."""
-    seen: set[str] = set()
-    for number, node in enumerate(model.graph.node):
-        if not node.name or node.name in seen:
-            node.name = f"{node.op_type}_{number}"
-        seen.add(node.name)
-    return model
 
 
 def _layers_of(model: onnx.ModelProto, transformer: bool) -> Iterator[str]:

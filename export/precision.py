@@ -15,6 +15,7 @@ from zeroline.export.int8 import SHARES, Form, Quantiser
 from zeroline.runtime.errors import ParityError
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.parity import LIMITS, measure_parity
+from zeroline.runtime.probes import marked
 from zeroline.runtime.tokens import Tokens
 
 Tell = Callable[[str], None]
@@ -147,18 +148,21 @@ def _int8(
 ) -> Narrowed:
     """Leave the fewest layers in float32 that keep to the limits.
 
-    What is left out is decided on frames that int8 was calibrated on, so that the gate's frames
-    decide about the result alone.
+    Frames of a line show few defects, and what lies outside the calibrated ranges is cut off, so
+    each frame is shown a second time with marks on it. What is left out is decided on frames that
+    int8 was calibrated on, so that the gate's frames decide about the result alone.
     """
-    frames = shown.calibration[:8]
+    with_marks = [marked(frame, seed) for seed, frame in enumerate(shown.calibration)]
+    frames = [*shown.calibration[:6], *with_marks[:2]]
     wanted = original.tokens(frames)
-    quantiser = Quantiser(plain, [original.prepare(f) for f in shown.calibration], form, folder)
+    inputs = [original.prepare(frame) for frame in (*shown.calibration, *with_marks)]
+    quantiser = Quantiser(plain, inputs, form, folder)
     failures: list[str] = []
     order: list[str] = []
     for share in SHARES:
         if share and not order:
             tell(f"int8: measuring each of {len(quantiser.layers)} layers by itself")
-            order = quantiser.by_error(wanted, original, frames[:4])
+            order = quantiser.by_error(wanted, original, frames)
         kept = tuple(order[: round(share * len(order))])
         path = quantiser.quantised(leave=kept)
         made = network_tokens(path, original, frames)

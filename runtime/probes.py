@@ -38,3 +38,23 @@ def probe_frames(side: int = 384) -> list[Frame]:
             frame[np.hypot(u - 0.62, v - 0.4) < 0.04] = (30, 40, 30)
         frames.append(np.clip(frame, 0, 255).astype(np.uint8))
     return frames
+
+
+def marked(frame: Frame, seed: int) -> Frame:
+    """Return a copy of a frame with a few bright, dark and coloured marks, as defects may be.
+
+    Parameters
+    ----------
+    frame : array, shape (H, W, 3), uint8
+    seed : int
+    """
+    rng = np.random.default_rng(seed)
+    result: Frame = frame.copy()
+    height, width = frame.shape[:2]
+    y, x = np.mgrid[:height, :width]
+    for colour in ((255, 255, 255), (0, 0, 0), rng.integers(0, 256, 3)):
+        centre_y, centre_x = rng.uniform(0.2, 0.8, 2) * (height, width)
+        slope, thickness = rng.uniform(-1, 1), rng.uniform(0.005, 0.03) * width
+        near = np.abs(x - centre_x) < 0.1 * width
+        result[near & (np.abs(y - centre_y - slope * (x - centre_x)) < thickness)] = colour
+    return result

@@ -416,3 +416,21 @@ def test_the_users_pictures_go_through_the_gate(tmp_path, image_folder):
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     assert "tokens_0 4×384, tokens_1 4×384" in done.output
+
+
+def test_int8_of_a_transformer(tmp_path, image_folder):
+    done = zeroline(
+        "export", "--backbone", CLIP, "--pretrained", "none", "--size", 64, "--layers", "0,1",
+        "--precision", "int8", "--calibration", image_folder, "--calibration-images", 4,
+        "--output", tmp_path / "bundle",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    model = onnx.load(tmp_path / "bundle" / "model.onnx")
+    made = {output: node.op_type for node in model.graph.node for output in node.output}
+    products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
+    quantised = [n for n in products if made.get(n.input[1]) == "DequantizeLinear"]
+    assert len(quantised) == 2 * 4 + 1  # four in each block, and the projection
+    scores = [n for n in products if n not in quantised]
+    assert scores  # attention's own products have no weights
+    embedding = next(node for node in model.graph.node if node.op_type == "Conv")
+    assert made.get(embedding.input[1]) != "DequantizeLinear"
