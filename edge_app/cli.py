@@ -6,6 +6,8 @@ traceback comes with ``--debug``.
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 import warnings
 from collections.abc import Sequence
@@ -64,6 +66,8 @@ class CommandGroup(click.Group):
         **extra: Any,
     ) -> Any:
         """Run the program; a wrong usage is told in one line as well."""
+        with contextlib.suppress(ValueError):  # not in the main thread
+            signal.signal(signal.SIGTERM, _end)
         run = partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
         if not standalone_mode:
             return run()
@@ -79,6 +83,11 @@ class CommandGroup(click.Group):
             click.echo("Error: interrupted", err=True)
             code = 130
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(*_: Any) -> None:
+    """Leave by an exception, so that half-made folders are removed on the way."""
+    sys.exit(143)
 
 
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:

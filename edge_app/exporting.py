@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,7 +118,7 @@ def _backbone(options: Options) -> None:
         defaults=_defaults(options),
     )
     made = export_backbone(
-        request, options["output"], name=options["name"], shown=_shown(options), tell=_tell
+        request, options["output"], name=options["name"], shown=_shown(options), tell=_teller()
     )
     _finish(made.manifest, options)
 
@@ -133,7 +134,7 @@ def _other_precision(options: Options) -> None:
         form=Form(options["int8_form"]),
         name=options["name"],
         shown=_shown(options),
-        tell=_tell,
+        tell=_teller(),
     )
     _finish(made.manifest, options)
 
@@ -174,7 +175,7 @@ def _engine(options: Options) -> None:
         if len(options["batch"]) != 3:
             raise click.UsageError("--batch: three numbers are expected, as 1,4,8")
         batches = Batches(*options["batch"])
-    session = open_engine(folder, manifest, tell=_tell, batches=batches)
+    session = open_engine(folder, manifest, tell=_teller(), batches=batches)
     click.echo(f'bundle "{manifest.name}" runs on {session.providers[0]}')
 
 
@@ -197,8 +198,14 @@ def _finish(manifest: Manifest, options: Options) -> None:
         _engine(options)
 
 
-def _tell(line: str) -> None:
-    click.echo(line, err=True)
+def _teller() -> Callable[[str], None]:
+    """Return what prints lines of progress, each with the seconds since now."""
+    began = time.monotonic()
+
+    def tell(line: str) -> None:
+        click.echo(f"{time.monotonic() - began:6.1f} s  {line}", err=True)
+
+    return tell
 
 
 def _defaults(options: Options) -> Defaults:

@@ -83,6 +83,7 @@ def export_backbone(
         tell(f"built {request.backbone.name}, {tower.size}×{tower.size}, layers {tower.layers}")
         plain = staging / "plain.onnx"
         to_onnx(tower, plain, size=tower.size, outputs=tower.outputs)
+        tell("written as ONNX in float32")
         return make_bundle(
             plain,
             output,
