@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import click
 
 from zeroline.runtime.bundle import Bundle, load_bundle
+from zeroline.runtime.degrees import FUSED, Degrees
 from zeroline.runtime.session import DEVICES
 from zeroline.runtime.threshold import auto_threshold
 
@@ -60,6 +61,24 @@ class NumberList(click.ParamType[tuple[int, ...]]):
                 "are expected"
             )
         return numbers
+
+
+class DegreesType(NumberList):
+    """Different odd numbers, or "fused"."""
+
+    def __init__(self) -> None:
+        super().__init__(least=1, most=99, odd=True)
+
+    def convert(  # type: ignore[override]
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...] | str:
+        """Turn "1,3,5" into (1, 3, 5), and leave "fused"."""
+        return FUSED if value == FUSED else super().convert(value, param, ctx)
+
+
+def described_degrees(degrees: Degrees) -> str:
+    """Return degrees in words."""
+    return degrees if isinstance(degrees, str) else ", ".join(map(str, degrees))
 
 
 class ThresholdType(click.ParamType[float | None]):
@@ -112,7 +131,7 @@ class ScoreOptions:
     model: str
     device: str
     precision: str
-    degrees: tuple[int, ...] | None
+    degrees: tuple[int, ...] | str | None
     rscin: tuple[int, ...] | None
     threshold: float | None
     false_alarm_rate: float
@@ -164,7 +183,7 @@ class ScoreOptions:
             "Model": f"{bundle.name} ({source.architecture}, {source.weights}, {source.licence})",
             "Input": f"{bundle.size}×{bundle.size} pixels, {bundle.patches} patches",
             "Runs on": f"{bundle.session.device} ({bundle.session.providers[0]})",
-            "Degrees": ", ".join(map(str, scoring["degrees"])),
+            "Degrees": described_degrees(scoring["degrees"]),
             "RsCIN": ", ".join(map(str, scoring["rscin"])) or "off",
             "Interval": f"{low:g} to {high:g}",
             "Precision": scoring["precision"],
@@ -178,7 +197,7 @@ _OPTIONS = (
                  help="A bundled model or the folder of a bundle."),
     click.option("--output", type=click.Path(path_type=Path, file_okay=False),
                  default=Path("results"), show_default=True, help="Folder of the results."),
-    click.option("--degrees", type=NumberList(least=1, most=99, odd=True), metavar="1,3,5",
+    click.option("--degrees", type=DegreesType(), metavar="1,3,5|fused",
                  help="Neighbourhood sizes of LNAMD.  [default: the model's]"),
     click.option("--rscin", type=NumberList(least=1, most=1000, empty="off"), metavar="1,2,3|off",
                  help="Neighbourhood sizes of RsCIN.  [default: the model's]"),

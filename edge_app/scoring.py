@@ -16,6 +16,7 @@ from zeroline.edge_app.progress import Bars
 from zeroline.edge_app.results import ImageResult
 from zeroline.edge_app.verdicts import scores_of
 from zeroline.runtime.bundle import Bundle
+from zeroline.runtime.degrees import match_count
 from zeroline.runtime.scoring import score_tokens
 
 
@@ -56,7 +57,7 @@ def score_files(
     subsets = random_subsets(len(files), options.subset, seed=options.seed)
     check_memory(bundle, max(map(len, subsets)), threads=options.threads)
     scoring = options.scoring(bundle)
-    steps = len(bundle.channels) * len(scoring["degrees"])
+    steps = len(bundle.channels) * match_count(scoring["degrees"])
     read = bars("reading", len(files))
     scored = bars("scoring", steps * len(files))
     by_file: dict[ImageFile, ImageResult] = {}

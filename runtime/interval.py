@@ -49,12 +49,12 @@ def interval_average(distances: Any, /, *, low: float = 0.0, high: float = 0.3) 
     distances = as_float32(distances, name="distances", ndim=3)
     scores = xp.empty(distances.shape[:2], dtype=xp.float32)
     for image, rows in enumerate(distances):
-        scores[image] = _average_rows(rows, low=low, high=high, image=image)
+        scores[image] = average_rows(rows, low=low, high=high, image=image)
     return scores
 
 
-def _average_rows(rows: Any, *, low: float, high: float, image: int) -> Any:
-    """Interval average of one image's (P, N) distances."""
+def average_rows(rows: Any, *, low: float, high: float, image: int = 0) -> Any:
+    """Return the interval average of one image's (P, N) distances; see `interval_average`."""
     xp = array_namespace(rows)
     if bool(xp.isnan(rows).any()):
         raise ScoringError(f"the match distances of image {image} hold NaN")

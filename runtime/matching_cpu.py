@@ -60,7 +60,7 @@ def half_squared_distances(
         left: Float32, rows_of: Float32, start: int, stop: int, row_minima: Float32
     ) -> Float32:
         """Match left rows with a block of images; return the (images, P) column minima."""
-        columns = _minima(
+        columns = block_minima(
             left,
             operand[:, start * patches : stop * patches],
             rows_of,
@@ -103,7 +103,7 @@ def half_squared_distances(
     return half_squared
 
 
-def _minima(
+def block_minima(
     left: Float32,
     right: Float32,
     left_features: Float32,

@@ -58,3 +58,26 @@ def _refine_near(features: Any, half_squared: Any, penalty: Any) -> None:
             difference = features[i][some][:, None, :] - features[j][None, :, :]
             exact = xp.float32(0.5) * (difference * difference).sum(axis=2)
             half_squared[i, j, some] = (exact + penalty[j]).min(axis=1)
+
+
+def block_minima(
+    left: Any, right: Any, left_features: Any, right_features: Any, row_minima: Any
+) -> Any:
+    """Write row minima of left·right image by image, return its column minima.
+
+    As `zeroline.runtime.matching_cpu.block_minima`, in plain array operations: left (R, C + 2),
+    right (C + 2, images·P), left_features (R, C), right_features (images, P, C), row_minima
+    (images, R).
+    """
+    xp = array_namespace(left)
+    images, patches, _ = right_features.shape
+    columns = xp.empty(images * patches, dtype=xp.float32)
+    for image in range(images):
+        place = slice(image * patches, (image + 1) * patches)
+        tile = left @ right[:, place]
+        near = xp.nonzero((tile < NEAR) & (tile < IGNORED))
+        difference = left_features[near[0]] - right_features[image][near[1]]
+        tile[near] = xp.float32(0.5) * (difference * difference).sum(axis=1)
+        row_minima[image] = tile.min(axis=1)
+        columns[place] = tile.min(axis=0)
+    return columns

@@ -11,11 +11,11 @@ import numpy as np
 
 from zeroline.runtime.arrays import array_namespace
 from zeroline.runtime.bundle import Bundle
+from zeroline.runtime.degrees import Degrees, aggregated, match_count
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.grid import map_maximum
 from zeroline.runtime.interval import interval_average
-from zeroline.runtime.lnamd import lnamd
 from zeroline.runtime.matching import match_distances
 from zeroline.runtime.rscin import rscin as rescore
 from zeroline.runtime.tokens import TokenBuffer, Tokens
@@ -48,7 +48,7 @@ def score_tokens(
     /,
     *,
     size: int,
-    degrees: Sequence[int] = (1, 3, 5),
+    degrees: Degrees = (1, 3, 5),
     rscin: Sequence[int] = (1, 2, 3),
     interval: tuple[float, float] = (0.0, 0.3),
     groups: Any = None,
@@ -68,8 +68,8 @@ def score_tokens(
         Of N ≥ 2 images, all finite.
     size : int
         Side S of the maps whose maximum is the image score, in pixels.
-    degrees : sequence of odd int
-        Neighbourhood sizes of LNAMD.
+    degrees : sequence of odd int, or "fused"
+        Neighbourhood sizes of LNAMD; see `zeroline.runtime.degrees` for "fused".
     rscin : sequence of int
         Neighbourhood sizes of RsCIN; empty: off.
     interval : (float, float)
@@ -104,8 +104,7 @@ def score_tokens(
         )
     if images < 2:
         raise ScoringError(f"{images} image(s): mutual scoring needs at least 2")
-    if not degrees:
-        raise ScoringError("degrees is empty, at least one odd number is expected")
+    matches = len(tokens.layers) * match_count(degrees)
     bad = np.nonzero(~tokens.finite())[0]
     if bad.size:
         raise ScoringError(
@@ -115,9 +114,9 @@ def score_tokens(
     low, high = interval
     total = xp.zeros(tokens.layers[0].shape[:2], dtype=xp.float64)
 
-    def scores_of(layer: Any, degree: int) -> Any:  # what it takes is free before the next one
+    def scores_of(features: Any) -> Any:  # what it takes is free before the next one
         distances = match_distances(
-            lnamd(layer, degree=degree, threads=threads),
+            features,
             ignore=ignore,
             groups=groups,
             precision=precision,
@@ -127,9 +126,9 @@ def score_tokens(
         return interval_average(distances, low=low, high=high)
 
     for layer in tokens.layers:
-        for degree in degrees:
-            total += scores_of(layer, degree)
-    patch_scores = (total / (len(tokens.layers) * len(degrees))).astype(xp.float32)
+        for features in aggregated(layer, degrees, threads=threads):
+            total += scores_of(features)
+    patch_scores = (total / matches).astype(xp.float32)
     raw_scores = map_maximum(patch_scores, size=size)
     scores = raw_scores
     if rscin:
@@ -171,7 +170,7 @@ def score_images(
     *,
     groups: Any = None,
     ignore: Any = None,
-    degrees: Sequence[int] | None = None,
+    degrees: Degrees | None = None,
     rscin: Sequence[int] | None = None,
     interval: tuple[float, float] | None = None,
     precision: str = "fp32",

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -102,6 +102,63 @@ def single_threaded_blas() -> Iterator[None]:
             yield
     finally:
         _blas_hold.leave()
+
+
+class WorkerPool:
+    """Threads that stay, with BLAS held to one thread as long as the pool is open.
+
+    Setting BLAS's threads takes milliseconds, more than a frame's work on a small model.
+
+    Parameters
+    ----------
+    threads : int or None
+        None takes all cores. With one the caller's own thread works.
+    """
+
+    def __init__(self, threads: int | None = None) -> None:
+        self._count = thread_count(threads)
+        self._hold = ExitStack()
+        self._hold.enter_context(single_threaded_blas())
+        self._pool = (
+            ThreadPoolExecutor(
+                self._count, thread_name_prefix="zeroline-window", initializer=_limit_blas
+            )
+            if self._count > 1
+            else None
+        )
+
+    def block(self, patches: int) -> int:
+        """Return how many images of P patches one item of work should hold."""
+        from zeroline.runtime.matching_cpu import tile_shape
+
+        return tile_shape(patches)[1]
+
+    def run(self, work: Callable[[Item], None], items: Iterable[Item], /) -> None:
+        """Call `work` on every item; the first exception ends it all."""
+        if self._pool is None:
+            for item in items:
+                work(item)
+            return
+        futures = [self._pool.submit(work, item) for item in items]
+        try:
+            for future in futures:
+                future.result()
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+
+    def close(self) -> None:
+        """End the threads and give BLAS its own back; more than once does no harm."""
+        if self._pool is not None:
+            self._pool.shutdown()
+        self._hold.close()
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def run_in_threads(

@@ -228,7 +228,8 @@ def test_parity_sees_a_graph_that_differs(short, teacher, photographs, tmp_path)
     course.run(report_every=6)
     network = trained(tmp_path / "course" / "checkpoint.pt")
     to_onnx(network, tmp_path / "a.onnx", size=SIDE, outputs=OUTPUTS)
-    images = as_input(np.stack([Pictures(photographs, seed=2).picture(0, size=320)]))
+    pictures = Pictures(photographs, seed=2)
+    images = as_input(np.stack([pictures.picture(n, size=320) for n in range(2)]))
     with torch.no_grad():
         network.student.deep_head.bias += 0.1
     found = parity(network, tmp_path / "a.onnx", images)

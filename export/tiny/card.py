@@ -191,9 +191,10 @@ def _cost_table(cost: Mapping[str, float], bundles: Mapping[str, Path]) -> str:
 
 def _parity_table(manifest: Manifest) -> str:
     figures = manifest.parity or {}
-    outputs = [name.removesuffix("_cosine") for name in figures if name.endswith("_cosine")]
+    least = "_least_cosine"
+    outputs = [name.removesuffix(least) for name in figures if name.endswith(least)]
     rows = [
-        [name, f"{1 - figures[f'{name}_cosine']:.1e}", f"{figures[f'{name}_error']:.1e}"]
+        [name, f"{1 - figures[name + least]:.1e}", f"{figures[f'{name}_error']:.1e}"]
         for name in outputs
     ]
     return _table(["ONNX against PyTorch", "largest 1 − cosine", "largest error, relative"], *rows)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
@@ -20,6 +17,9 @@ from zeroline.export.tiny.distil import Scale
 from zeroline.export.tiny.student import STUDENTS
 from zeroline.export.wrap import InputRules, wrap_onnx
 from zeroline.runtime.manifest import Defaults, Manifest, Source
+from zeroline.runtime.onnxruntime_session import OnnxRuntimeSession
+from zeroline.runtime.parity import Parity, measure_parity
+from zeroline.runtime.tokens import Tokens
 
 SIDE = 320
 OUTPUTS = ("tokens_0", "tokens_1", "class_token")
@@ -54,21 +54,6 @@ class Shipped(nn.Module):
         )
 
 
-@dataclass(frozen=True)
-class Parity:
-    """How closely the ONNX file follows the framework: of each output, over the same images."""
-
-    cosine: dict[str, float]
-    """Smallest cosine of a row."""
-    error: dict[str, float]
-    """Largest absolute difference, as a share of the output's largest value."""
-
-    def figures(self) -> dict[str, float]:
-        """Return the figures by name, as a manifest holds them."""
-        cosines = {f"{name}_cosine": value for name, value in self.cosine.items()}
-        return cosines | {f"{name}_error": value for name, value in self.error.items()}
-
-
 def trained(checkpoint: Path) -> Shipped:
     """Load the averaged student of a checkpoint, its norms folded."""
     saved = torch.load(checkpoint, weights_only=True)
@@ -84,17 +69,14 @@ def trained(checkpoint: Path) -> Shipped:
 
 
 def parity(network: nn.Module, path: Path, images: NDArray[np.float32]) -> Parity:
-    """Compare the framework's network with the ONNX file on (B, 3, S, S) images."""
+    """Compare the framework's network with the ONNX file on (B, 3, S, S) images, two or more."""
     with torch.no_grad():
         wanted = [output.numpy() for output in network(torch.from_numpy(images.copy()))]
-    session: Any = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    made = session.run(list(OUTPUTS), {"images": np.ascontiguousarray(images)})
-    cosine, error = {}, {}
-    for name, want, got in zip(OUTPUTS, wanted, made, strict=True):
-        lengths = np.linalg.norm(want, axis=-1) * np.linalg.norm(got, axis=-1)
-        cosine[name] = float(((want * got).sum(axis=-1) / lengths).min())
-        error[name] = float(np.abs(want - got).max() / np.abs(want).max())
-    return Parity(cosine, error)
+    session = OnnxRuntimeSession(path, device="cpu")
+    found = session.run("images", np.ascontiguousarray(images))
+    made = [found[name] for name in OUTPUTS]
+    both = (Tokens(tuple(outputs[:-1]), outputs[-1]) for outputs in (wanted, made))
+    return measure_parity(*both, names=OUTPUTS, size=SIDE)
 
 
 def ship(
@@ -136,7 +118,11 @@ def _as_rows(maps: Tensor) -> Tensor:
 def _fold_norms(network: nn.Module) -> None:
     """Fold every batch norm that follows a convolution into it."""
     for part in network.modules():
-        kinds = [type(layer) for layer in part[:2]] if isinstance(part, nn.Sequential) else []
-        if kinds == [nn.Conv2d, nn.BatchNorm2d]:
+        if (
+            isinstance(part, nn.Sequential)
+            and len(part) > 1
+            and isinstance(part[0], nn.Conv2d)
+            and isinstance(part[1], nn.BatchNorm2d)
+        ):
             part[0] = fuse_conv_bn_eval(part[0], part[1])
             part[1] = nn.Identity()
