@@ -31,10 +31,18 @@ from zeroline.runtime.tokens import Tokens
 if TYPE_CHECKING:
     from zeroline.runtime.bundle import Bundle, load_bundle
     from zeroline.runtime.frames import to_bgr8
+    from zeroline.runtime.inspection import Inspection, Revision, Verdict
+    from zeroline.runtime.line_threshold import ThresholdRule
+    from zeroline.runtime.rolling import RollingInspector
     from zeroline.runtime.scoring import ScoreResult, score_images, score_tokens
 
 _LATER = {  # what needs pydantic or Pillow
     "Bundle": "bundle",
+    "Inspection": "inspection",
+    "Revision": "inspection",
+    "RollingInspector": "rolling",
+    "ThresholdRule": "line_threshold",
+    "Verdict": "inspection",
     "ScoreResult": "scoring",
     "load_bundle": "bundle",
     "score_images": "scoring",
@@ -46,6 +54,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "load_bundle", "Bundle", "to_bgr8", "Tokens",
     "lnamd", "match_distances", "interval_average", "anomaly_map", "map_maximum", "rscin",
     "score_tokens", "score_images", "ScoreResult", "scoring_memory", "auto_threshold",
+    "RollingInspector", "Inspection", "Revision", "Verdict", "ThresholdRule",
     "ZerolineError", "BundleError", "DeviceError", "FrameError", "MissingExtraError",
     "ScoringError",
 ]  # fmt: skip

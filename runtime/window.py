@@ -143,6 +143,10 @@ class Window:
             for features in aggregated(layer[None], self.shape.degrees)
         )
 
+    def features_in(self, slot: int) -> tuple[Float32, ...]:
+        """Return the features of the frame in a slot, by unit."""
+        return tuple(ring[slot] for ring in self._features)
+
     def match(
         self,
         features: Sequence[Float32],

@@ -1,0 +1,102 @@
+"""What a line gets for each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Verdict(str, Enum):
+    """What is said of a frame.
+
+    Attributes
+    ----------
+    OK, NG
+    UNCERTAIN
+        Too few frames to compare with, or a score within the band round the threshold.
+    FAULT
+        The frame could not be scored.
+    """
+
+    OK = "OK"
+    NG = "NG"
+    UNCERTAIN = "UNCERTAIN"
+    FAULT = "FAULT"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """A frame scored anew after later frames have come.
+
+    Attributes
+    ----------
+    frame_id : int
+    part_id : str or None
+    raw_score, score : float
+        Before and after RsCIN, against the window as it is now.
+    verdict : Verdict
+        NG where it was NG before; a later look may raise a verdict to NG, never clear one.
+    first : Verdict
+        What was said when the frame came.
+    """
+
+    frame_id: int
+    part_id: str | None
+    raw_score: float
+    score: float
+    verdict: Verdict
+    first: Verdict
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """A frame's verdict and what it rests on; distance units (docs/algorithms.md).
+
+    Attributes
+    ----------
+    frame_id : int
+        Number of the frame, from 0.
+    part_id : str or None
+    verdict : Verdict
+    raw_score, score : float or None
+        Before and after RsCIN; None where there was nothing to compare with.
+    threshold, pixel_threshold : float or None
+        For `score`, and for the map.
+    patch_scores : array, shape (P,), float32, or None
+        0 outside the region of interest.
+    near_duplicate : bool
+        So like a recent frame that it was scored and not admitted.
+    admitted : bool
+        Whether the frame is now in the window.
+    fill : int
+        Frames that it was compared with.
+    revisions : tuple of Revision
+        Earlier frames, settled now.
+    fault : str
+        Why it could not be scored; empty else.
+    wall_time, monotonic_time : float
+        Seconds, when the frame came.
+    latency : mapping
+        Seconds by stage.
+    """
+
+    frame_id: int
+    part_id: str | None
+    verdict: Verdict
+    raw_score: float | None = None
+    score: float | None = None
+    threshold: float | None = None
+    pixel_threshold: float | None = None
+    patch_scores: npt.NDArray[np.float32] | None = None
+    near_duplicate: bool = False
+    admitted: bool = False
+    fill: int = 0
+    revisions: tuple[Revision, ...] = ()
+    fault: str = ""
+    wall_time: float = 0.0
+    monotonic_time: float = 0.0
+    latency: Mapping[str, float] = field(default_factory=dict)
