@@ -12,6 +12,7 @@ import click
 
 from zeroline.runtime.bundle import Bundle, load_bundle
 from zeroline.runtime.degrees import FUSED, Degrees
+from zeroline.runtime.line_threshold import ThresholdRule
 from zeroline.runtime.session import DEVICES
 from zeroline.runtime.threshold import auto_threshold
 
@@ -166,6 +167,13 @@ class ScoreOptions:
             "precision": "fp32" if self.precision == "auto" else self.precision,
             "threads": self.threads,
         }
+
+    def rolling(self, bundle: Bundle) -> dict[str, Any]:
+        """Return the keyword arguments of `RollingInspector`, the bundle's defaults filled in."""
+        scoring = self.scoring(bundle)
+        rule = ThresholdRule(self.threshold, self.false_alarm_rate)
+        kept = ("degrees", "rscin", "interval", "threads")
+        return {name: scoring[name] for name in kept} | {"threshold": rule}
 
     def threshold_for(self, scores: Any) -> float:
         """Return the threshold for a set of scores."""

@@ -159,6 +159,11 @@ class RollingInspector:
         return self._shape.memory
 
     @property
+    def capacity(self) -> int:
+        """W, the slots of the window."""
+        return self._shape.capacity
+
+    @property
     def frame_ids(self) -> list[int]:
         """The frames in the window, the oldest first."""
         return [held.frame_id for _, held in self._in_order()]

@@ -7,7 +7,6 @@ import pytest
 from click.testing import CliRunner
 
 from zeroline.edge_app.cli import main
-from zeroline.edge_app.rounds import Rounds
 
 
 def demo(folder, *arguments):
@@ -103,9 +102,3 @@ def test_a_wrong_share_is_told_in_one_line(tmp_path, wrong):
     done = demo(tmp_path, "--defects", wrong)
     assert done.exit_code == 2
     assert len(done.output.splitlines()) == 1
-
-
-def test_rounds_that_cannot_be_are_refused():
-    for wrong in ({"first": 1}, {"first": 90}, {"every": 0}, {"every": 81}):
-        with pytest.raises(ValueError, match="first ≤ window"):
-            Rounds(**wrong)

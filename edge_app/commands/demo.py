@@ -21,6 +21,7 @@ from zeroline.edge_app.sim.line import GOOD, SimulatedLine
 from zeroline.runtime.frames import Frame
 
 _TRUTH = ["image", "kind"]
+_FIRST = 16  # parts before the first verdict
 
 
 @click.command()
@@ -56,8 +57,9 @@ def demo(
     """
     from zeroline.edge_app.progress import progress_bars
     from zeroline.edge_app.results_folder import write_results
-    from zeroline.edge_app.rounds import Rounds, score_stream
     from zeroline.edge_app.sim.settings import LineSettings
+    from zeroline.edge_app.streaming import score_stream
+    from zeroline.runtime.rolling import RollingInspector
 
     options = ScoreOptions(
         model=model,
@@ -73,21 +75,24 @@ def demo(
         white_level=None,
     )
     line = SimulatedLine(LineSettings(seed=seed, parts=parts, defects=defects))
-    rounds = Rounds(first=min(Rounds.first, parts))
+    first = min(_FIRST, parts)
     inspected: list[Inspected] = []
     with options.open_bundle() as bundle:
         remove_earlier(output)  # so that an interrupted run leaves nothing that does not belong
         _prepare_frames(output / "frames", line, parts)
         click.echo(
             f'{parts} parts, model "{bundle.name}" on {bundle.session.device}; first verdicts '
-            f"after {rounds.first} parts, then every {rounds.every}"
+            f"after {first} parts, then with each"
         )
         click.echo(_row("part", "verdict", "score", "threshold", "truth"))
         stream = _saved(line, output / "frames")
-        for (file, kind), scores in score_stream(stream, bundle, options, rounds):
-            part = Inspected(ImageResult.of(file, scores), kind)
-            click.echo(part.line())
-            inspected.append(part)
+        with RollingInspector(
+            bundle, min_window=first, admit_copies=True, **options.rolling(bundle)
+        ) as inspector:
+            for (file, kind), scores in score_stream(stream, inspector):
+                part = Inspected(ImageResult.of(file, scores), kind)
+                click.echo(part.line())
+                inspected.append(part)
         settings = {"Source": f"simulated line, seed {seed}", **options.described(bundle)}
     with progress_bars() as bars:
         write_results(
