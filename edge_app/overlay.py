@@ -17,7 +17,7 @@ from zeroline.runtime.threshold import auto_threshold
 LEAST_SIDE, MOST_SIDE = 480, 1280
 _STRONGEST = 0.6  # the defect must still be seen below the heat
 _BAR = 34
-_COLOURS = {"OK": (74, 120, 40), "NG": (38, 38, 190)}
+_COLOURS = {"OK": (74, 120, 40), "NG": (38, 38, 190), "UNCERTAIN": (30, 130, 190)}
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def draw_overlay(
     scale : HeatScale
     contour_at : float
         Patch score, in distance units, that the contour encloses.
-    verdict : {"OK", "NG"}
+    verdict : {"OK", "NG", "UNCERTAIN"}
     score, threshold : float
         Of the image, for the caption.
 

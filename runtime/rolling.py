@@ -204,7 +204,7 @@ class RollingInspector:
             with clock.stage("network"):
                 tokens = _on_host(self._bundle.embed(image))
         except ZerolineError as error:
-            return self._fault(part_id, str(error), clock)
+            return self.fault(str(error), part_id=part_id, _clock=clock)
         return self.push_tokens(tokens, part_id=part_id, ignore=ignore, _clock=clock)
 
     def push_tokens(
@@ -226,7 +226,9 @@ class RollingInspector:
         """
         clock = _clock or _Clock()
         if not tokens.finite().all():
-            return self._fault(part_id, "the model gives NaN or inf for this frame", clock)
+            return self.fault(
+                "the model gives NaN or inf for this frame", part_id=part_id, _clock=clock
+            )
         arrived = time.time(), time.monotonic()
         number = self._count
         self._count += 1
@@ -258,6 +260,29 @@ class RollingInspector:
             wall_time=arrived[0],
             monotonic_time=arrived[1],
             latency=clock.seconds,
+        )
+
+    def fault(
+        self, reason: str, *, part_id: str | None = None, _clock: _Clock | None = None
+    ) -> Inspection:
+        """Give a frame that never came, or cannot be scored, its number and its verdict.
+
+        Parameters
+        ----------
+        reason : str
+            Why there is no score.
+        part_id : str, optional
+        """
+        number = self._count
+        self._count += 1
+        return Inspection(
+            number,
+            part_id,
+            Verdict.FAULT,
+            fault=reason,
+            wall_time=time.time(),
+            monotonic_time=time.monotonic(),
+            latency=(_clock or _Clock()).seconds,
         )
 
     def scores(self) -> tuple[list[int], ScoreResult]:
@@ -504,19 +529,6 @@ class RollingInspector:
                 Revision(held.frame_id, held.part_id, held.raw_score, score, held.verdict, first)
             )
         return tuple(revisions)
-
-    def _fault(self, part_id: str | None, reason: str, clock: _Clock) -> Inspection:
-        number = self._count
-        self._count += 1
-        return Inspection(
-            number,
-            part_id,
-            Verdict.FAULT,
-            fault=reason,
-            wall_time=time.time(),
-            monotonic_time=time.monotonic(),
-            latency=clock.seconds,
-        )
 
 
 def _checked_roi(roi: Bools | None, patches: int) -> Bools:

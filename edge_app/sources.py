@@ -1,0 +1,281 @@
+"""Where frames come from: files, which lose nothing, and live cameras, of which the latest counts.
+
+Two disciplines, never mixed. A file or a simulated line waits for its reader. A live source runs
+on; a thread takes its frames as they come and keeps the latest one, and what nobody took in time is
+counted.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from zeroline.edge_app.errors import ImageError, InputError
+from zeroline.edge_app.images import find_images, read_image
+from zeroline.edge_app.opencv import opencv
+from zeroline.runtime.frames import Frame
+
+_VIDEOS = (".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+#: Seconds before a lost camera is tried again: doubled each time, up to the last.
+BACK_OFF = (0.5, 10.0)
+#: Seconds without a frame after which a live source is opened anew.
+SILENCE = 5.0
+
+_SLICE = 0.2  # seconds after which a wait looks whether it shall end
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Captured:
+    """A frame, or the reason why there is none.
+
+    Attributes
+    ----------
+    frame : array, shape (H, W, 3), uint8, or None
+        BGR.
+    name : str
+        File name or number of the frame in its source.
+    fault : str
+        Why there is no frame; empty else.
+    dropped : int
+        Frames of a live source that were not taken since the last one.
+    """
+
+    frame: Frame | None
+    name: str
+    fault: str = ""
+    dropped: int = 0
+
+
+class FrameSource(Protocol):
+    """Frames to iterate over, once."""
+
+    live: bool
+
+    def __iter__(self) -> Iterator[Captured]:
+        """Yield frames until the source ends or `close` is called."""
+
+    def close(self) -> None:
+        """Let go of the device; iteration ends soon after."""
+
+
+def open_source(address: str, *, tell: Tell, stop: threading.Event | None = None) -> FrameSource:
+    """Open a source by its address.
+
+    Parameters
+    ----------
+    address : str
+        A device number, an RTSP or HTTP URL, a GStreamer pipeline ("… ! appsink"), a video file,
+        an image or a folder of images, or ``sim://parts?…``.
+    tell : callable
+        Takes lines about a camera that is lost and found.
+    stop : Event, optional
+        Ends a live source's wait for a frame.
+
+    Raises
+    ------
+    InputError
+        If it is none of these, or a file cannot be opened.
+    """
+    if address.startswith("sim://"):
+        return SimulatedSource(address)
+    if address.isdigit() or re.match(r"(rtsps?|https?|udp|tcp)://", address) or "!" in address:
+        return LiveSource(address, tell=tell, stop=stop or threading.Event())
+    path = Path(address)
+    if not path.exists():
+        raise InputError(
+            f'source "{address}" is no file, folder, device number, URL, GStreamer pipeline '
+            "or sim://parts"
+        )
+    if path.suffix.lower() in _VIDEOS:
+        return VideoSource(path)
+    return PictureSource(path)
+
+
+class SimulatedSource:
+    """The simulated line; the query of its address has the settings."""
+
+    live = False
+
+    def __init__(self, address: str) -> None:
+        from zeroline.edge_app.sim.line import SimulatedLine
+        from zeroline.edge_app.sim.settings import settings_from
+
+        self._line = SimulatedLine(settings_from(address))
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Captured]:
+        for frame in self._line:
+            if self._closed:
+                return
+            yield Captured(frame.image, str(frame.number))
+
+    def close(self) -> None:
+        """End the iteration."""
+        self._closed = True
+
+
+class PictureSource:
+    """A picture, or a folder of pictures, in the order of their names."""
+
+    live = False
+
+    def __init__(self, path: Path) -> None:
+        self._files = find_images([path]).files
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Captured]:
+        for file in self._files:
+            if self._closed:
+                return
+            try:
+                yield Captured(read_image(file.path), file.name)
+            except ImageError as error:
+                yield Captured(None, file.name, fault=str(error))
+
+    def close(self) -> None:
+        """End the iteration."""
+        self._closed = True
+
+
+class VideoSource:
+    """A video file, every frame of it."""
+
+    live = False
+
+    def __init__(self, path: Path) -> None:
+        cv2 = opencv("to read videos")
+        self._capture = cv2.VideoCapture(str(path))
+        if not self._capture.isOpened():
+            raise InputError(f'source "{path}" cannot be opened as a video')
+        self._closed = False
+
+    def __iter__(self) -> Iterator[Captured]:
+        number = 0
+        try:
+            while not self._closed:
+                there, frame = self._capture.read()
+                if not there:
+                    return
+                yield Captured(frame, str(number))
+                number += 1
+        finally:
+            self._capture.release()
+
+    def close(self) -> None:
+        """End the iteration."""
+        self._closed = True
+
+
+class LiveSource:
+    """A camera or a stream; a thread reads it, and the latest frame counts.
+
+    A source that is lost is opened again, with growing pauses, until `close`.
+
+    Parameters
+    ----------
+    address : str
+        Device number, URL or GStreamer pipeline.
+    tell : callable
+        Takes lines about losses.
+    stop : Event
+        Ends it; `close` sets it.
+    """
+
+    live = True
+
+    def __init__(self, address: str, *, tell: Tell, stop: threading.Event) -> None:
+        self._address, self._tell = address, tell
+        self._cv2 = opencv("to read cameras")
+        self._ended = stop
+        self._changed = threading.Condition()
+        self._latest: Frame | None = None
+        self._arrived = self._taken = 0
+        self._trouble: BaseException | None = None
+        self._thread = threading.Thread(target=self._read, name="zeroline-capture", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Captured]:
+        while not self._ended.is_set():
+            patience = time.monotonic() + SILENCE
+            with self._changed:
+                there = False
+                while not there and time.monotonic() < patience:
+                    there = self._changed.wait_for(self._ready, timeout=_SLICE)
+                if self._trouble is not None:
+                    raise self._trouble
+                if self._ended.is_set():
+                    return
+                frame, number = self._latest, self._arrived
+                dropped = max(0, number - self._taken - 1)
+                self._latest, self._taken = None, number
+            if there and frame is not None:
+                yield Captured(frame, str(number - 1), dropped=dropped)
+            else:
+                yield Captured(None, "", fault=f"no frame for {SILENCE:g} s")
+
+    def close(self) -> None:
+        """End the thread; waits for it for a moment."""
+        self._ended.set()
+        with self._changed:
+            self._changed.notify_all()
+        self._thread.join(timeout=3)
+
+    def _ready(self) -> bool:
+        return self._latest is not None or self._ended.is_set() or self._trouble is not None
+
+    def _read(self) -> None:
+        pause = BACK_OFF[0]
+        lost = False
+        try:
+            while not self._ended.is_set():
+                capture = self._open()
+                began = self._arrived
+                while capture.isOpened() and not self._ended.is_set():
+                    there, frame = capture.read()
+                    if not there:
+                        break
+                    if lost:
+                        self._tell(f"source {self._address}: frames again")
+                        lost, pause = False, BACK_OFF[0]
+                    with self._changed:
+                        self._latest = frame
+                        self._arrived += 1
+                        self._changed.notify_all()
+                capture.release()
+                if self._ended.is_set():
+                    return
+                if not lost or self._arrived > began:
+                    self._tell(f"source {self._address}: no frames, tried again until they come")
+                    lost = True
+                self._ended.wait(pause)
+                pause = min(2 * pause, BACK_OFF[1])
+        except BaseException as error:  # noqa: BLE001 - raised where the frames are taken
+            self._trouble = error
+            with self._changed:
+                self._changed.notify_all()
+
+    def _open(self) -> Any:
+        cv2 = self._cv2
+        if self._address.isdigit():
+            capture = cv2.VideoCapture(int(self._address))
+        elif "!" in self._address:
+            capture = cv2.VideoCapture(self._address, cv2.CAP_GSTREAMER)
+        else:
+            # a stream that stops sending must not block the thread for FFmpeg's half minute
+            limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1000 * SILENCE),
+                      cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1000 * SILENCE)]  # fmt: skip
+            capture = cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, limits)
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        return capture
+
+
+def frames_per_second(count: int, began: float) -> float:
+    """Return the rate of `count` frames since the monotonic time `began`."""
+    return count / max(time.monotonic() - began, 1e-9)
