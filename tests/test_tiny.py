@@ -95,6 +95,6 @@ def test_measured_on_real_tiles(shared, tmp_path):
     done = CliRunner().invoke(main, ["evaluate", str(shared / "data" / "tiles"), *options])
     assert done.exit_code == 0, done.output
     figures = json.loads((tmp_path / "metrics.json").read_text())["tiles"]
-    least = {"image_auroc": 0.85, "pixel_auroc": 0.977, "aupro": 0.865, "pixel_ap": 0.53}
+    least = {"image_auroc": 0.85, "pixel_auroc": 0.977, "aupro": 0.87, "pixel_ap": 0.53}
     for name, value in least.items():
         assert figures[name] >= value, name
