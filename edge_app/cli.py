@@ -21,6 +21,7 @@ import click
 from zeroline.runtime.errors import ZerolineError
 
 _COMMANDS = {
+    "bench": "zeroline.edge_app.commands.bench:bench",
     "demo": "zeroline.edge_app.commands.demo:demo",
     "evaluate": "zeroline.edge_app.commands.evaluate:evaluate",
     "export": "zeroline.edge_app.commands.export:export",

@@ -101,6 +101,13 @@ class RollingInspector:
     ScoringError
         For options out of range.
 
+    Attributes
+    ----------
+    shape : Shape
+        Sizes of the window.
+    window : Window
+        The slots, to be looked at.
+
     Notes
     -----
     A context manager; one inspector for each line. It may be used by one thread at a time.
@@ -134,7 +141,7 @@ class RollingInspector:
             )
         defaults = bundle.manifest.defaults
         chosen = defaults.degrees if degrees is None else degrees
-        self._shape = Shape(
+        self.shape = Shape(
             window, bundle.patches, bundle.channels, chosen if isinstance(chosen, str)
             else tuple(chosen),
         )  # fmt: skip
@@ -145,8 +152,8 @@ class RollingInspector:
         self._band, self._exclusion, self._settle = band, exclusion, settle
         self._least, self._admit_copies = min_window, admit_copies
         self._pool = WorkerPool(threads)
-        self._window = Window(
-            self._shape, self._pool, interval=defaults.interval if interval is None else interval
+        self.window = Window(
+            self.shape, self._pool, interval=defaults.interval if interval is None else interval
         )
         self._held: list[_Held | None] = [None] * window
         self._order: list[int] = []  # slots, the one filled first in front
@@ -156,12 +163,12 @@ class RollingInspector:
     @property
     def memory(self) -> int:
         """Bytes of the window."""
-        return self._shape.memory
+        return self.shape.memory
 
     @property
     def capacity(self) -> int:
         """W, the slots of the window."""
-        return self._shape.capacity
+        return self.shape.capacity
 
     @property
     def frame_ids(self) -> list[int]:
@@ -234,15 +241,13 @@ class RollingInspector:
         self._count += 1
         hidden = ~self._roi if ignore is None else ~self._roi | np.asarray(ignore, bool)
         with clock.stage("match"):
-            features = self._window.features_of([layer[0] for layer in tokens.layers])
-            matches = self._window.match(
-                features, ignore=hidden, apart=self._apart(number, part_id)
-            )
+            features = self.window.features_of([layer[0] for layer in tokens.layers])
+            matches = self.window.match(features, ignore=hidden, apart=self._apart(number, part_id))
         with clock.stage("score"):
             slot = self._next_slot()
             original = None if self._admit_copies else self._original(matches)
             left_out = slot if original is None else original
-            patch_scores = self._window.score(matches, without=left_out)
+            patch_scores = self.window.score(matches, without=left_out)
         admitted = original is None
         if admitted:
             with clock.stage("admit"):
@@ -302,7 +307,7 @@ class RollingInspector:
             If the window holds fewer than two frames that match.
         """
         held = self._in_order()
-        rows = [self._window.patch_scores(slot) for slot, _ in held]
+        rows = [self.window.patch_scores(slot) for slot, _ in held]
         if len(rows) < 2 or any(row is None for row in rows):
             raise ScoringError(f"{len(rows)} frame(s) in the window: mutual scoring needs 2")
         patch_scores = np.where(self._roi, np.stack([row for row in rows if row is not None]), 0)
@@ -357,18 +362,18 @@ class RollingInspector:
         """
         reference = read_reference(path, network=self._network())
         count = len(reference.tokens)
-        room = self._shape.capacity - sum(h.pinned for _, h in self._in_order())
+        room = self.shape.capacity - sum(h.pinned for _, h in self._in_order())
         if pinned and count >= room:
             raise ScoringError(
                 f'reference "{path}" holds {count} frames, {room - 1} can be pinned in a window '
-                f"of {self._shape.capacity}"
+                f"of {self.shape.capacity}"
             )
-        for number in range(max(0, count - self._shape.capacity), count):
+        for number in range(max(0, count - self.shape.capacity), count):
             tokens = reference.tokens.select(slice(number, number + 1))
-            features = self._window.features_of([layer[0] for layer in tokens.layers])
-            matches = self._window.match(features, ignore=~self._roi)
+            features = self.window.features_of([layer[0] for layer in tokens.layers])
+            matches = self.window.match(features, ignore=~self._roi)
             self._take(self._next_slot(), matches, _Held(-1, None, tokens, pinned, settled=True))
-        return min(count, self._shape.capacity)
+        return min(count, self.shape.capacity)
 
     def close(self) -> None:
         """End the threads; more than once does no harm."""
@@ -389,7 +394,7 @@ class RollingInspector:
 
     def _apart(self, number: int, part_id: str | None) -> Bools:
         """Tell which slots hold the same part."""
-        apart = np.zeros(self._shape.capacity, bool)
+        apart = np.zeros(self.shape.capacity, bool)
         for slot, held in self._in_order():
             near = held.frame_id >= 0 and number - held.frame_id <= self._exclusion
             apart[slot] = near or (part_id is not None and held.part_id == part_id)
@@ -397,27 +402,27 @@ class RollingInspector:
 
     def _next_slot(self) -> int:
         """Return the slot that the next frame takes: an empty one, or that of the oldest."""
-        if len(self._order) < self._shape.capacity:
+        if len(self._order) < self.shape.capacity:
             return next(slot for slot, held in enumerate(self._held) if held is None)
         return next(slot for slot, held in self._in_order() if not held.pinned)
 
     def _take(self, slot: int, matches: Matches, held: _Held) -> None:
         if slot in self._order:
             self._order.remove(slot)
-        self._window.admit(slot, matches)
+        self.window.admit(slot, matches)
         self._held[slot] = held
         self._order.append(slot)
 
     def _original(self, matches: Matches) -> int | None:
         """Return the slot of the recent frame that this one is a copy of."""
-        recent = [slot for slot in self._order[::-1] if self._window.filled[slot]][:RECENT]
+        recent = [slot for slot in self._order[::-1] if self.window.filled[slot]][:RECENT]
         if not recent:
             return None
         distances = [
-            place_distance(matches.features, self._window.features_in(slot)) for slot in recent
+            place_distance(matches.features, self.window.features_in(slot)) for slot in recent
         ]
         nearest = int(np.argmin(distances))
-        others = self._window.score(matches, without=recent[nearest])
+        others = self.window.score(matches, without=recent[nearest])
         typical = None if others is None else float(np.median(others[self._roi]))
         return recent[nearest] if is_copy(distances[nearest], typical) else None
 
@@ -450,7 +455,7 @@ class RollingInspector:
             made = Inspection(0, None, Verdict.UNCERTAIN, raw, score, fill=fill)
             return replace(made, patch_scores=patch_scores)
         raws = np.array([held.raw_score for held in frames], np.float32)
-        sizes = {"fill": len(self._order), "capacity": self._shape.capacity}
+        sizes = {"fill": len(self._order), "capacity": self.shape.capacity}
         pixel = self._rule.value(raws.tolist(), **sizes)
         threshold = self._rule.value(self._rescored(raws, frames).tolist(), **sizes)
         verdict = Verdict.NG if score > threshold else Verdict.OK
@@ -470,7 +475,7 @@ class RollingInspector:
 
     def _score_held(self, slot: int) -> Float32 | None:
         """Score a frame of the window anew."""
-        held, row = self._held[slot], self._window.patch_scores(slot)
+        held, row = self._held[slot], self.window.patch_scores(slot)
         if held is None or row is None:
             return None
         row = np.where(self._roi, row, np.float32(0)).astype(np.float32)
@@ -521,7 +526,7 @@ class RollingInspector:
             scores = self._rescored(raws, frames)
             score = float(scores[next(i for i, f in enumerate(frames) if f is held)])
             threshold = self._rule.value(
-                scores.tolist(), fill=len(self._order), capacity=self._shape.capacity
+                scores.tolist(), fill=len(self._order), capacity=self.shape.capacity
             )
             first = held.verdict
             held.verdict = Verdict.NG if score > threshold else first

@@ -1,0 +1,128 @@
+"""``zeroline bench``: what a frame takes on this machine."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from zeroline.edge_app.cli import debug_option
+from zeroline.edge_app.errors import MemoryLimitError
+from zeroline.edge_app.options import DegreesType
+
+
+@click.command()
+@click.option("--model", default="tiny", show_default=True, metavar="NAME|DIR",
+              help="A bundled model or the folder of a bundle.")  # fmt: skip
+@click.option("--window", type=click.IntRange(2, 4096), default=64, show_default=True,
+              help="Frames that each frame is compared with.")  # fmt: skip
+@click.option("--degrees", type=DegreesType(), metavar="1,3,5|fused",
+              help="Neighbourhood sizes of LNAMD.  [default: the model's]")  # fmt: skip
+@click.option("--frames", type=click.IntRange(2, 100_000), default=64, show_default=True,
+              help="Frames to measure with the model, after the window is full.")  # fmt: skip
+@click.option("--tokens", multiple=True, metavar="NAME",
+              help="Random tokens of a backbone, or all of them; may be given several times: "
+                   "ViT-B/16@224, DINOv2-S@448, ViT-L@518.")  # fmt: skip
+@click.option("--threads", type=click.IntRange(1, 256), metavar="N",
+              help="CPU threads.  [default: all cores]")  # fmt: skip
+@click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
+@debug_option
+def bench(
+    model: str,
+    window: int,
+    degrees: tuple[int, ...] | str | None,
+    frames: int,
+    tokens: tuple[str, ...],
+    threads: int | None,
+    as_json: bool,
+) -> None:
+    """Measure frames through the rolling window, by stage.
+
+    Beside them stand the machine's own matrix rate and the time that the authors' way would take
+    to recompute the window.
+    """
+    from zeroline.edge_app import bench as measuring
+    from zeroline.edge_app.sim.line import SimulatedLine
+    from zeroline.edge_app.sim.settings import LineSettings
+    from zeroline.runtime.bundle import load_bundle
+    from zeroline.runtime.workers import thread_count
+
+    known = {case.name: case for case in measuring.CASES}
+    wanted = list(known) if tokens == ("all",) else list(tokens)
+    for name in wanted:
+        if name not in known:
+            raise click.UsageError(f"--tokens {name}: all, {', '.join(known)} are expected")
+    count = thread_count(threads)
+    rate = measuring.matrix_rate(threads=count)
+    line = SimulatedLine(LineSettings(parts=window + frames, defects=0.05))
+    measured = []
+    with load_bundle(model, threads=count) as bundle:
+        pictures = [frame.image for frame in line]
+        measured.append(
+            measuring.measure_bundle(
+                bundle, pictures, window=window, degrees=degrees, threads=count
+            )
+        )
+        device = bundle.session.device
+    for name in wanted:
+        _check_memory(known[name], window, degrees or (1, 3, 5))
+        measured.append(
+            measuring.measure_tokens(
+                known[name],
+                window=window,
+                degrees=degrees or (1, 3, 5),
+                frames=8,
+                threads=count,
+            )
+        )
+    if as_json:
+        content: dict[str, Any] = {
+            "machine": measuring.machine(),
+            "device": device,
+            "threads": count,
+            "matrix_gigaflops": rate,
+            "cases": [case.as_dict() for case in measured],
+        }
+        click.echo(json.dumps(content, indent=1))
+        return
+    about = measuring.machine()
+    click.echo(f"{about.pop('processor')}, {count} thread(s), network on {device}")
+    click.echo(", ".join(f"{name} {version}" for name, version in about.items()))
+    click.echo(f"matrix rate (2048³, float32): {rate:.0f} GFLOP/s\n")
+    click.echo(_row("", "W", "degrees", "p50", "p95", "p99", "frames/s", "matching",
+                    "window", "× recomputing"))  # fmt: skip
+    for case in measured:
+        click.echo(
+            _row(
+                case.name,
+                str(case.window),
+                case.degrees,
+                *(f"{1e3 * seconds:.1f} ms" for seconds in (case.p50, case.p95, case.p99)),
+                f"{1 / case.p50:.1f}",
+                f"{case.gigaflops / rate:.0%}",
+                f"{case.memory / 2**20:.0f} MiB",
+                f"{case.literal / case.p50:.0f}",
+            )
+        )
+        stages = ", ".join(f"{stage} {1e3 * s:.1f}" for stage, s in case.stages.items())
+        click.echo(f"    ms by stage: {stages}")
+    click.echo("\nmatching: share of the matrix rate; × recomputing: the authors' way, all of "
+               "the window for each frame")  # fmt: skip
+
+
+def _check_memory(case: Any, window: int, degrees: tuple[int, ...] | str) -> None:
+    from zeroline.edge_app.memory import available_memory
+    from zeroline.runtime.window import Shape
+
+    needed, there = Shape(window, case.patches, case.channels, degrees).memory, available_memory()
+    if there is not None and needed > 0.9 * there:
+        raise MemoryLimitError(
+            f"{case.name} with a window of {window} takes {needed / 2**30:.1f} GiB, "
+            f"{there / 2**30:.1f} GiB are free: --degrees fused or a smaller --window takes less"
+        )
+
+
+def _row(*cells: str) -> str:
+    widths = (14, 5, 8, 10, 10, 10, 9, 9, 10, 10)
+    return "".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()
