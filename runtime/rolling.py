@@ -237,9 +237,15 @@ class RollingInspector:
                 "the model gives NaN or inf for this frame", part_id=part_id, _clock=clock
             )
         arrived = time.time(), time.monotonic()
+        hidden = ~self._roi
+        if ignore is not None:
+            if np.shape(ignore) != hidden.shape:
+                raise ScoringError(
+                    f"ignore has shape {np.shape(ignore)}, {hidden.shape} is expected"
+                )
+            hidden = hidden | np.asarray(ignore, bool)
         number = self._count
         self._count += 1
-        hidden = ~self._roi if ignore is None else ~self._roi | np.asarray(ignore, bool)
         with clock.stage("match"):
             features = self.window.features_of([layer[0] for layer in tokens.layers])
             matches = self.window.match(features, ignore=hidden, apart=self._apart(number, part_id))

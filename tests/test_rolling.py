@@ -227,6 +227,11 @@ def test_references_that_cannot_be_used(inspector, paint, tmp_path, monkeypatch)
     refused("is damaged, or no reference")
 
 
+def test_an_ignore_mask_of_another_size_is_refused(inspector, paint):
+    with pytest.raises(ScoringError, match=r"ignore has shape \(3,\)"):
+        inspector.push(paint(0), ignore=np.zeros(3, bool))
+
+
 def test_options_out_of_range(bundle):
     for options, message in (
         ({"window": 1}, "min_window is 16, 2 to 1"),
