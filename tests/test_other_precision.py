@@ -109,7 +109,7 @@ def uneven_bundle(folder):
 
 def test_a_layer_that_int8_spoils_stays_in_float32(tmp_path, shown, monkeypatch):
     monkeypatch.setattr(precision_module, "SHARES", (0.0, 0.34))
-    told = []
+    told: list[str] = []
     made = export_other_precision(
         uneven_bundle(tmp_path), tmp_path / "int8", precision="int8", shown=shown, tell=told.append
     )

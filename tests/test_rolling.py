@@ -99,6 +99,8 @@ def test_frames_of_one_part_do_not_match_each_other(bundle, paint):
         first = apart.push(frames[-1], part_id="a")
         second = apart.push(frames[-1], part_id="a")
         third = apart.push(frames[-1], part_id="b")
+    assert first.raw_score is not None
+    assert third.raw_score is not None
     assert second.raw_score == pytest.approx(first.raw_score, rel=1e-6)
     assert third.raw_score < 0.9 * first.raw_score
     with RollingInspector(

@@ -175,6 +175,7 @@ def test_of_a_live_stream_a_slow_reader_gets_the_latest_frame(camera):
     assert source.live
     behind, dropped, numbers = [], 0, []
     for captured in source:
+        assert captured.frame is not None
         behind.append(camera.sent % 200 + 20 - int(captured.frame.mean()))
         dropped += captured.dropped
         numbers.append(int(captured.name))
@@ -189,7 +190,7 @@ def test_of_a_live_stream_a_slow_reader_gets_the_latest_frame(camera):
 
 def test_a_stream_that_is_lost_comes_back(camera, monkeypatch):
     monkeypatch.setattr(sources, "SILENCE", 1.0)
-    told = []
+    told: list[str] = []
     source = open_source(camera.address, tell=told.append)
     frames = iter(source)
     assert next(frames).frame is not None

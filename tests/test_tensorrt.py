@@ -44,7 +44,7 @@ def engines(folder):
 
 
 def open_tensorrt(folder):
-    told = []
+    told: list[str] = []
     return load_bundle(folder, device="tensorrt", tell=told.append), told
 
 
