@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from zeroline.runtime.bundle import Bundle, load_bundle
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.onnxruntime_session import OnnxRuntimeSession
-from zeroline.runtime.parity import LIMITS, Parity, check_parity
+from zeroline.runtime.parity import LIMITS, Limits, Parity, check_parity
 from zeroline.runtime.scoring import embed_images
 from zeroline.runtime.tokens import Tokens, joined
 
@@ -98,25 +98,33 @@ def gate(
         precision = bundle.manifest.precision
         limits, label = LIMITS[precision], f'bundle "{bundle.name}" ({precision})'
 
-        def checked(made: Tokens, about: str) -> Parity:
+        def checked(wanted: Tokens, made: Tokens, about: str, limits: Limits, of: str) -> Parity:
             return check_parity(
-                wanted.select(slice(0, len(made))),
+                wanted,
                 made,
                 limits,
                 names=original.names,
                 size=original.size,
                 label=label + about,
-                original=original.kind,
+                original=of,
             )
 
-        parity = checked(embed_images(frames, bundle), "")
+        single = embed_images(frames, bundle)
+        parity = checked(wanted, single, "", limits, original.kind)
         few = np.stack([bundle.prepare(frame) for frame in frames[:3]])
-        checked(bundle.embed(few), ", images in one batch,")
+        checked(
+            single.select(slice(0, len(few))),
+            bundle.embed(few),
+            ", images in one batch,",
+            LIMITS["fp16"],
+            "single images",
+        )
         if simulated is None:
             return parity
         network = OnnxRuntimeSession(simulated, device="cpu")
         rounding = dataclasses.replace(bundle, session=network)
-        return checked(embed_images(frames, rounding), ", with its roundings,")
+        made = embed_images(frames, rounding)
+        return checked(wanted, made, ", with its roundings,", limits, original.kind)
 
 
 def network_tokens(path: Path, original: Original, frames: Sequence[Frame]) -> Tokens:

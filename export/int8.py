@@ -104,7 +104,15 @@ class Quantiser:
         chosen = set(only or self.layers) - set(leave)
         between = _BETWEEN if not (self._transformer or only) else ()
         model = onnx.load(self._plain)
-        nodes = [n.name for n in model.graph.node if n.name in chosen or n.op_type in between]
+        nodes = []
+        plain: set[str] = set()  # values of float32 on their way from one layer to the next
+        for node in model.graph.node:
+            if node.name in chosen or (
+                node.op_type in between and not plain.intersection(node.input)
+            ):
+                nodes.append(node.name)
+            elif node.name in leave or node.op_type in between:
+                plain.update(node.output)
         options: dict[str, Any] = {}
         if "calibration_cache_path" in inspect.signature(quantize_static).parameters:
             options["calibration_cache_path"] = self._ranges

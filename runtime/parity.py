@@ -44,7 +44,8 @@ class Limits:
 LIMITS: Mapping[str, Limits] = {
     "fp32": Limits(cosine=0.9999, row=0.999, rank=0.999, score=0.01),
     "fp16": Limits(cosine=0.999, row=0.99, rank=0.99, score=0.03),
-    "int8": Limits(cosine=0.99, row=0.9, rank=0.95, score=0.15),
+    # tokens of 8 bits are coarse where they are small; what users feel must stand all the more
+    "int8": Limits(cosine=0.98, row=0.0, rank=0.98, score=0.15),
 }
 
 

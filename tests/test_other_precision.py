@@ -160,3 +160,26 @@ def test_bad_requests_are_refused_in_one_line(bundle_folder, image_folder, tmp_p
     )
     with pytest.raises(ExportError, match='precision "fp8": fp32 or fp16 or int8 is expected'):
         export_other_precision(bundle_folder, tmp_path / "o", precision="fp8", shown=shown)
+
+
+def test_between_two_layers_in_float32_nothing_is_rounded(tmp_path, shown):
+    """What stands between a layer in float32 and the next one stays in float32 with it."""
+    model = build_network()
+    nodes = list(model.graph.node)
+    place = next(i for i, node in enumerate(nodes) if "w1" in node.input)
+    nodes[place].input[0] = "cut"
+    nodes.insert(place, helper.make_node("Relu", ["a0"], ["positive"]))
+    nodes.insert(place + 1, helper.make_node("MaxPool", ["positive"], ["cut"], kernel_shape=[1, 1]))
+    del model.graph.node[:]
+    model.graph.node.extend(nodes)
+    onnx.save(model, tmp_path / "chain.onnx")
+    images = [np.random.default_rng(0).standard_normal((3, SIZE, SIZE)).astype(np.float32)] * 2
+    quantiser = Quantiser(tmp_path / "chain.onnx", images, Form.CPU, tmp_path)
+
+    def rounded_values(leave):
+        made = onnx.load(quantiser.quantised(leave=leave))
+        return {n.input[0] for n in made.graph.node if n.op_type == "QuantizeLinear"}
+
+    first, second, _ = quantiser.layers
+    assert {"positive", "cut"} & rounded_values(())
+    assert not {"c0", "positive", "cut"} & rounded_values((first, second))
