@@ -282,7 +282,7 @@ def test_requests_that_cannot_be_met_are_told_in_one_line(tmp_path, options, mes
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--output", "o"], "one of --backbone NAME, --onnx FILE and --list is expected"),
+        (["--output", "o"], "--bundle DIR, --engine DIR and --list is expected"),
         (["--backbone", CLIP], "--output DIR is missing"),
         (["--backbone", CLIP, "--output", "o"], "--pretrained TAG|none or --checkpoint FILE"),
         (["--backbone", CLIP, "--output", "o", "--mean", "0,0,0"], "--mean has no meaning"),
