@@ -225,8 +225,10 @@ def test_the_graph_is_fit_for_tensorrt(exported):
     for folder in exported.iterdir():
         report = check_graph(onnx.load(folder / "model.onnx"), label=folder.name)
         assert report.opset == 18
-        content = (folder / "model.onnx").read_bytes()
-        assert b".py" not in content  # the exporter notes paths of the machine
+        model = onnx.load(folder / "model.onnx")
+        for tensor in model.graph.initializer:
+            tensor.ClearField("raw_data")  # numbers may spell anything
+        assert b".py" not in model.SerializeToString()  # the exporter notes paths of the machine
         kind = "FLOAT16" if folder.name.endswith("fp16") else "FLOAT"
         assert next(iter(report.weights)) == kind
 
@@ -429,7 +431,7 @@ def test_int8_of_a_transformer(tmp_path, image_folder):
     made = {output: node.op_type for node in model.graph.node for output in node.output}
     products = [node for node in model.graph.node if node.op_type in ("MatMul", "Gemm")]
     quantised = [n for n in products if made.get(n.input[1]) == "DequantizeLinear"]
-    assert len(quantised) == 2 * 4 + 1  # four in each block, and the projection
+    assert len(quantised) == 12 * 4 + 1  # four in each block, and the projection
     scores = [n for n in products if n not in quantised]
     assert scores  # attention's own products have no weights
     embedding = next(node for node in model.graph.node if node.op_type == "Conv")

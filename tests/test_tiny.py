@@ -4,6 +4,7 @@ import re
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 from sklearn.metrics import roc_auc_score
 
@@ -29,7 +30,10 @@ def test_it_is_bundled_small_and_of_the_stated_shape(tiny):
     assert "tiny" in bundled_names()
     network = (find_bundle("tiny") / "model.onnx").read_bytes()
     assert len(network) <= 4 * 2**20
-    assert b".py" not in network  # no paths of the machine that made it
+    model = onnx.load_from_string(network)
+    for tensor in model.graph.initializer:
+        tensor.ClearField("raw_data")  # numbers may spell anything
+    assert b".py" not in model.SerializeToString()  # no paths of the machine that made it
     assert (tiny.size, tiny.patches, tiny.batch) == (320, 400, None)
     assert len(tiny.channels) >= 2
     tokens = tiny.embed(probe_images(320, batch=2))
