@@ -175,13 +175,14 @@ class Window:
         runs = _runs(reachable, self._pool.block(patches))
         work = [(unit, start, stop) for unit in range(self.shape.units) for start, stop in runs]
 
+        sides = [_Left.of(part, hidden) for part in features]
+
         def match_run(item: tuple[int, int, int]) -> None:
             unit, start, stop = item
-            part = features[unit]
             right = self._operands[unit][:, start * patches : stop * patches]
             ring = self._features[unit][start:stop]
             rows = to_slots[unit, start:stop]
-            from_slots[unit, start:stop] = _minima(part, right, ring, rows, hidden)
+            from_slots[unit, start:stop] = sides[unit].minima(right, ring, rows)
 
         self._pool.run(match_run, work)
         own = self._ignored & reachable[:, None]
@@ -259,19 +260,41 @@ class Window:
         return (total / self.shape.units).astype(np.float32)
 
 
-def _minima(
-    features: Float32, right: Float32, ring: Float32, rows: Float32, ignore: Bools
-) -> Float32:
-    """Write a new frame's row minima to `rows` (slots, P), return the column minima likewise."""
-    slots, patches, channels = ring.shape
-    left = left_rows(features)
-    left[ignore, channels] = IGNORED
-    columns = product_minima(left, right, features, ring, rows)
-    if ignore.any():  # nobody matches them, but they match others
-        own = np.empty((slots, int(ignore.sum())), np.float32)
-        product_minima(left_rows(features[ignore]), right, features[ignore], ring, own)
-        rows[:, ignore] = own
-    return columns.reshape(slots, patches)
+@dataclass(frozen=True)
+class _Left:
+    """The left side of a new frame's products.
+
+    Attributes
+    ----------
+    features : array, shape (P, C), float32
+    operand : array, shape (P, C + 2), float32
+        Ignored patches are out of everybody's reach.
+    ignore : array, shape (P,), bool
+    own : array, shape (ignored patches, C + 2), float32
+        Nobody matches them, but they match others.
+    """
+
+    features: Float32
+    operand: Float32
+    ignore: Bools
+    own: Float32
+
+    @classmethod
+    def of(cls, features: Float32, ignore: Bools) -> _Left:
+        operand = left_rows(features)
+        own = operand[ignore]
+        operand[ignore, features.shape[1]] = IGNORED
+        return cls(features, operand, ignore, own)
+
+    def minima(self, right: Float32, ring: Float32, rows: Float32) -> Float32:
+        """Write row minima to `rows` (slots, P); return the column minima likewise."""
+        slots, patches, _ = ring.shape
+        columns = product_minima(self.operand, right, self.features, ring, rows)
+        if len(self.own):
+            least = np.empty((slots, len(self.own)), np.float32)
+            product_minima(self.own, right, self.features[self.ignore], ring, least)
+            rows[:, self.ignore] = least
+        return columns.reshape(slots, patches)
 
 
 def product_minima(
