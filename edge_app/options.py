@@ -130,16 +130,16 @@ class ScoreOptions:
     """Options of a scoring run, as given on the command line; None: the bundle's default."""
 
     model: str
-    device: str
-    precision: str
-    degrees: tuple[int, ...] | str | None
-    rscin: tuple[int, ...] | None
-    threshold: float | None
-    false_alarm_rate: float
-    subset: int | None
-    seed: int
-    threads: int | None
-    white_level: int | None
+    device: str = "auto"
+    precision: str = "auto"
+    degrees: tuple[int, ...] | str | None = None
+    rscin: tuple[int, ...] | None = None
+    threshold: float | None = None
+    false_alarm_rate: float = 0.01
+    subset: int | None = None
+    seed: int = 0
+    threads: int | None = None
+    white_level: int | None = None
 
     def open_bundle(self) -> Bundle:
         """Load the bundle on the device; tell where it runs if that is not what was wanted."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
-import threading
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +13,7 @@ import numpy.typing as npt
 
 from zeroline.edge_app.errors import OutputError
 from zeroline.edge_app.opencv import opencv
+from zeroline.runtime.files import replacing
 
 
 def prepare_folder(folder: Path) -> None:
@@ -54,19 +53,9 @@ def whole_file(path: Path, mode: str = "w", *, sync: bool = True) -> Iterator[IO
     OutputError
         Names the file and the reason, for example a full disk.
     """
-    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
-    # short, since the name itself may be as long as the file system allows
-    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
     try:
-        try:
-            with temporary.open(mode, **text) as file:  # type: ignore[call-overload]
-                yield file
-                file.flush()
-                if sync:
-                    os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path, mode, sync=sync) as file:
+            yield file
     except OSError as error:
         raise OutputError(f'"{path}" could not be written: {error.strerror or error}') from error
 

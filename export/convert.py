@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ import torch
 from torch import nn
 
 from zeroline.export.errors import ExportError
+from zeroline.export.quiet import quiet
 
 #: The lowest that PyTorch's exporter writes, and one that TensorRT 10.3 reads.
 OPSET = 18
@@ -43,10 +43,8 @@ def to_onnx(network: nn.Module, path: Path, *, size: int, outputs: Sequence[str]
     # the fused attention of nn.MultiheadAttention has no ONNX form
     fast = torch.backends.mha.get_fastpath_enabled()
     torch.backends.mha.set_fastpath_enabled(False)
-    noise = logging.root.manager.disable
-    logging.disable(logging.ERROR)
     try:
-        with warnings.catch_warnings():
+        with quiet(), warnings.catch_warnings():
             # the exporter calls what PyTorch itself has deprecated
             warnings.simplefilter("ignore", FutureWarning)
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -68,7 +66,6 @@ def to_onnx(network: nn.Module, path: Path, *, size: int, outputs: Sequence[str]
         raise ExportError(f"PyTorch could not export the network: {reason}") from error
     finally:
         torch.backends.mha.set_fastpath_enabled(fast)
-        logging.disable(noise)
     drop_traces(path)
     try:
         onnx.checker.check_model(str(path), full_check=not large)

@@ -11,7 +11,6 @@ import inspect
 import logging
 import math
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 from zeroline.export.errors import ExportError
 from zeroline.export.gate import Original, network_tokens
 from zeroline.export.graph_names import named
+from zeroline.export.quiet import quiet
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.parity import row_cosines
 from zeroline.runtime.tokens import Tokens
@@ -80,7 +80,7 @@ class Quantiser:
         self._folder, self._form, self._inputs = folder, form, inputs
         self._plain = folder / "prepared.onnx"
         self._ranges = folder / "ranges.json"
-        with _quiet():
+        with quiet(logging.WARNING):  # its advice
             quant_pre_process(str(path), str(self._plain), skip_symbolic_shape=True)
         model = named(onnx.load(self._plain))
         onnx.save(model, self._plain)
@@ -117,7 +117,7 @@ class Quantiser:
         if "calibration_cache_path" in inspect.signature(quantize_static).parameters:
             options["calibration_cache_path"] = self._ranges
         symmetric = self._form is Form.TENSORRT
-        with _quiet():
+        with quiet(logging.WARNING):  # its advice
             quantize_static(
                 str(self._plain),
                 str(path),
@@ -192,14 +192,3 @@ def _plain_opsets(path: Path) -> Path:
     model.opset_import.extend(kept)
     onnx.save(model, path)
     return path
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep onnxruntime's advice from the log."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
-    try:
-        yield
-    finally:
-        logging.disable(disabled)

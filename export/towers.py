@@ -11,7 +11,6 @@ PyTorch must be there before this module is imported; `build_tower` is reached b
 from __future__ import annotations
 
 import contextlib
-import logging
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -24,6 +23,7 @@ from torch.nn import functional
 from zeroline.export.backbones import Backbone
 from zeroline.export.errors import ExportError
 from zeroline.export.frameworks import framework
+from zeroline.export.quiet import quiet
 from zeroline.export.weights import Weights, load_checked, read_checkpoint
 
 
@@ -125,7 +125,7 @@ def build_tower(
             f"layers {','.join(map(str, chosen))}: rising numbers from 0 to {backbone.blocks - 1} "
             f"are expected, the blocks of {backbone.name}"
         )
-    with _quiet():
+    with quiet():
         build = _build_clip if backbone.family == "CLIP" else _build_dino
         tower = build(backbone, weights, side, chosen)
     tower.eval()
@@ -220,14 +220,3 @@ def _hub(backbone: Backbone, weights: Weights) -> Iterator[None]:
             f"cache ({reason}); on a machine with a network download them, copy the file here and "
             f"give --pretrained {weights.tag} --checkpoint FILE"
         ) from error
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the frameworks' log lines from the user: what goes wrong is an error of its own."""
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.disable(before)

@@ -20,6 +20,7 @@ from typing import Any
 from zeroline.runtime.bundle import Bundle
 from zeroline.runtime.cuda import Gpu, current_gpu, installed_cupy, working_cupy
 from zeroline.runtime.errors import DeviceError, MissingExtraError, ParityError, ZerolineError
+from zeroline.runtime.files import replacing
 from zeroline.runtime.manifest import Manifest
 from zeroline.runtime.parity import LIMITS, Parity, check_parity
 from zeroline.runtime.probes import probe_frames
@@ -360,11 +361,5 @@ def compare(session: Session, folder: Path, manifest: Manifest, *, tell: Tell) -
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file that is there whole or not at all."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    with replacing(path) as file:
+        file.write(content)

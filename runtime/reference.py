@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from zeroline.runtime.errors import ZerolineError
+from zeroline.runtime.files import replacing
 from zeroline.runtime.tokens import Tokens
 
 VERSION = 1
@@ -65,14 +64,8 @@ def write_reference(path: Path, reference: Reference) -> None:
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, partial = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez(file, header=text, **arrays)
-            Path(partial).replace(path)
-        except BaseException:
-            Path(partial).unlink(missing_ok=True)
-            raise
+        with replacing(path) as file:
+            np.savez(file, header=text, **arrays)
     except OSError as error:
         raise ReferenceFileError(
             f'reference "{path}" cannot be written: {error.strerror}'

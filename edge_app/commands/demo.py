@@ -62,17 +62,7 @@ def demo(
     from zeroline.runtime.rolling import RollingInspector
 
     options = ScoreOptions(
-        model=model,
-        device="auto",
-        precision="auto",
-        degrees=None,
-        rscin=None,
-        threshold=None,
-        false_alarm_rate=false_alarm_rate,
-        subset=None,
-        seed=seed,
-        threads=threads,
-        white_level=None,
+        model=model, false_alarm_rate=false_alarm_rate, seed=seed, threads=threads
     )
     line = SimulatedLine(LineSettings(seed=seed, parts=parts, defects=defects))
     first = min(_FIRST, parts)

@@ -101,15 +101,11 @@ def run(
     options = ScoreOptions(
         model=model,
         device=device,
-        precision="auto",
         degrees=degrees,
         rscin=rscin,
         threshold=threshold,
         false_alarm_rate=false_alarm_rate,
-        subset=None,
-        seed=0,
         threads=threads,
-        white_level=None,
     )
 
     def tell(line: str) -> None:

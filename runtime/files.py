@@ -1,0 +1,43 @@
+"""Files that are there whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+
+@contextmanager
+def replacing(path: Path, mode: str = "wb", *, sync: bool = True) -> Iterator[IO[Any]]:
+    """Open a file beside `path` and give it that name when all is written.
+
+    Where anything fails the temporary file is removed and `path` stays as it was.
+
+    Parameters
+    ----------
+    path : Path
+    mode : {"w", "wb"}
+        Text is UTF-8 with the line ends that are written.
+    sync : bool
+        Wait until the disk has it.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    text = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
+    # short, since the name itself may be as long as the file system allows
+    temporary = path.with_name(f".{os.getpid()}-{threading.get_ident()}.part")
+    try:
+        with temporary.open(mode, **text) as file:  # type: ignore[call-overload]
+            yield file
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
