@@ -179,3 +179,92 @@ def refine_near(  # type: ignore[no-untyped-def]
     for j in range(width):
         if column_minima[j] < near:
             column_minima[j] = exact_columns[j]
+
+
+@nb.njit(
+    types.void(
+        types.int32[:, :, ::1],
+        types.int64,
+        types.int64,
+        types.int32[::1],
+        _bits,
+        types.int64,
+        _bits,
+        _bits,
+    ),
+    nogil=True,
+    cache=True,
+)
+def least_keys(  # type: ignore[no-untyped-def]
+    tile, shift, bits, row_codes, column_codes, row_start, row_keys, column_keys
+):
+    """Least order keys of a screened tile, by row and by column, in one pass.
+
+    Keys are ``(value << shift & -2**bits) + code``, in int32 (`zeroline.runtime.screening`).
+
+    tile : (images, R, P); row_codes : (·,), used from `row_start` on; column_codes : (images, P);
+    row_keys : (images, ·), written from column `row_start` on, over the P columns with *their*
+    codes; column_keys : (images, P), lowered, over the rows with *theirs*.
+    """
+    images, rows, patches = tile.shape
+    by = np.int32(shift & 31)
+    mask = np.int32(-(1 << (bits & 31)))
+    for image in range(images):
+        codes = column_codes[image]
+        least = column_keys[image]
+        r = 0
+        # four rows at once, as in tile_minima
+        while r + 4 <= rows:
+            row_0, row_1 = tile[image, r], tile[image, r + 1]
+            row_2, row_3 = tile[image, r + 2], tile[image, r + 3]
+            at = row_start + r
+            code_0, code_1 = row_codes[at], row_codes[at + 1]
+            code_2, code_3 = row_codes[at + 2], row_codes[at + 3]
+            least_0, least_1, least_2, least_3 = _LARGEST, _LARGEST, _LARGEST, _LARGEST
+            for j in range(patches):
+                v_0 = np.int32((row_0[j] << by) & mask)
+                v_1 = np.int32((row_1[j] << by) & mask)
+                v_2 = np.int32((row_2[j] << by) & mask)
+                v_3 = np.int32((row_3[j] << by) & mask)
+                code = codes[j]
+                least_0 = min(least_0, np.int32(v_0 + code))
+                least_1 = min(least_1, np.int32(v_1 + code))
+                least_2 = min(least_2, np.int32(v_2 + code))
+                least_3 = min(least_3, np.int32(v_3 + code))
+                upper = min(np.int32(v_0 + code_0), np.int32(v_1 + code_1))
+                lower = min(np.int32(v_2 + code_2), np.int32(v_3 + code_3))
+                least[j] = min(least[j], min(upper, lower))
+            row_keys[image, at] = least_0
+            row_keys[image, at + 1] = least_1
+            row_keys[image, at + 2] = least_2
+            row_keys[image, at + 3] = least_3
+            r += 4
+        while r < rows:
+            row = tile[image, r]
+            own = row_codes[row_start + r]
+            least_0 = _LARGEST
+            for j in range(patches):
+                value = np.int32((row[j] << by) & mask)
+                least_0 = min(least_0, np.int32(value + codes[j]))
+                least[j] = min(least[j], np.int32(value + own))
+            row_keys[image, row_start + r] = least_0
+            r += 1
+
+
+@nb.njit(
+    types.void(_float_in, _float_in, types.int32[::1], types.int64, types.float32[::1]),
+    nogil=True,
+    cache=True,
+    fastmath=_REORDER,
+)
+def distances_to_named(rows, others, keys, bits, out):  # type: ignore[no-untyped-def]
+    """Exact ½‖x - y‖² of each row x (P, C) to the row y of `others` that its key names."""
+    number = (1 << (bits & 31)) - 1
+    patches, channels = rows.shape
+    for p in range(patches):
+        named = keys[p] & number
+        square = np.float32(0)
+        for c in range(channels):
+            difference = rows[p, c] - others[named, c]
+            square += difference * difference
+        out[p] = np.float32(0.5) * square

@@ -9,9 +9,8 @@ from zeroline.runtime.arrays import array_namespace, as_float32, is_cupy
 from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.matching_plain import match_distances_plain
-
-PRECISIONS = ("fp32",)
-
+from zeroline.runtime.precision_choice import chosen_precision
+from zeroline.runtime.ring import checked_precision
 
 def match_distances(
     features: Any,
@@ -35,8 +34,10 @@ def match_distances(
         Patches that nobody may match. Their own distances are still found.
     groups : array, shape (N,), optional
         Images that carry the same value do not match each other.
-    precision : {"fp32"}
-        Arithmetic of the product.
+    precision : {"fp32", "screened", "screened-pca", "screened-int8"}
+        How neighbours are found: by the exact product, or by a cheap one that names a patch whose
+        distance is then computed exactly (`zeroline.runtime.screening`). "screened" takes the
+        quicker one of both screens, measured once in a process.
     threads : int or None
         Worker threads of the compiled form; None takes all cores.
     progress : callable, optional
@@ -66,11 +67,12 @@ def match_distances(
     for each thread 4·P·(C + 2) and a tile of about 1.25 MB (more only where 128·P·4 is more).
     The plain form (CuPy, or no numba) holds three tiles of up to max(2²⁴, P²)·4 bytes instead.
     """
-    if precision not in PRECISIONS:
-        raise ScoringError(f'precision is "{precision}", allowed: {", ".join(PRECISIONS)}')
     features = as_float32(features, name="features", ndim=3)
     xp = array_namespace(features)
     images, patches, channels = features.shape
+    checked_precision(precision, patches=patches)
+    if is_cupy(features) and precision != "fp32":
+        raise ScoringError(f'precision "{precision}" is for the CPU, on CUDA: fp32')
     if patches == 0 or channels == 0:
         raise ScoringError(
             f"features have {patches} patches and {channels} channels, "
@@ -83,14 +85,18 @@ def match_distances(
         ignore = ignore.astype(bool)
     groups = _checked(groups, name="groups", shape=(images,), xp=xp)
 
-    loops = None if is_cupy(features) else compiled_loops()
-    if loops is None:
+    if is_cupy(features) or compiled_loops() is None:
         half_squared = match_distances_plain(features, ignore, groups, progress=progress)
     else:
         from zeroline.runtime.matching_cpu import half_squared_distances
 
         half_squared = half_squared_distances(
-            features, ignore, groups, loops=loops, threads=threads, progress=progress
+            features,
+            ignore,
+            groups,
+            precision=chosen_precision(precision, patches=patches, channels=(channels,)),
+            threads=threads,
+            progress=progress,
         )
     distances = xp.sqrt(xp.maximum(half_squared, 0, out=half_squared), out=half_squared)
     distances *= xp.float32(2**0.5)

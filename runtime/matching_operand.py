@@ -42,13 +42,24 @@ def right_operand(features: Any, ignore: Any) -> Any:
     for image in range(images):
         place = slice(image * patches, (image + 1) * patches)
         half_norm = xp.float32(0.5) * (features[image] * features[image]).sum(axis=1)
-        if not bool(xp.isfinite(half_norm).all()):
-            raise ScoringError(f"the features of image {image} hold NaN or inf")
+        check_finite(half_norm, image=image)
         operand[:channels, place] = -features[image].T
         operand[channels + 1, place] = half_norm
     if ignore is not None:
         operand[channels + 1][ignore.reshape(-1)] = IGNORED
     return operand
+
+
+def check_finite(values: Any, *, image: int) -> None:
+    """Refuse NaN and inf, which an integer minimum would pass over in silence.
+
+    Raises
+    ------
+    ScoringError
+        Names the image.
+    """
+    if not bool(array_namespace(values).isfinite(values).all()):
+        raise ScoringError(f"the features of image {image} hold NaN or inf")
 
 
 def left_rows(features: Any, rows: Any = slice(None)) -> Any:

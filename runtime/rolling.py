@@ -24,6 +24,7 @@ from zeroline.runtime.frames import Frame
 from zeroline.runtime.grid import map_maximum
 from zeroline.runtime.inspection import Inspection, Revision, Verdict
 from zeroline.runtime.line_threshold import ThresholdRule
+from zeroline.runtime.precision_choice import chosen_precision
 from zeroline.runtime.reference import Reference, read_reference, write_reference
 from zeroline.runtime.rscin import rscin as rescore
 from zeroline.runtime.scoring import ScoreResult
@@ -90,9 +91,13 @@ class RollingInspector:
     settle : int or None
         After so many later frames a frame is scored once more; None: never.
     roi : array, shape (P,), bool, optional
-        Patches that count. The others neither score nor match.
+        Patches that count. The others neither score nor match, and cost nothing.
     admit_copies : bool
         Let near-duplicates of recent frames into the window as well.
+    precision : str
+        "fp32"; "screened", or one of its forms (`match_distances`); or "auto": the quickest by a
+        short measurement, so that two machines, or two runs, may differ. `shape.precision` says
+        which it is.
     threads : int or None
         Worker threads; None takes all cores.
 
@@ -130,6 +135,7 @@ class RollingInspector:
         settle: int | None = None,
         roi: Bools | None = None,
         admit_copies: bool = False,
+        precision: str = "fp32",
         threads: int | None = None,
     ) -> None:
         if not 2 <= min_window <= window:
@@ -141,11 +147,16 @@ class RollingInspector:
             )
         defaults = bundle.manifest.defaults
         chosen = defaults.degrees if degrees is None else degrees
-        self.shape = Shape(
-            window, bundle.patches, bundle.channels, chosen if isinstance(chosen, str)
-            else tuple(chosen),
-        )  # fmt: skip
         self._roi = _checked_roi(roi, bundle.patches)
+        counted = int(self._roi.sum())
+        self.shape = Shape(
+            window,
+            bundle.patches,
+            bundle.channels,
+            chosen if isinstance(chosen, str) else tuple(chosen),
+            chosen_precision(precision, patches=counted, channels=bundle.channels),
+            counted,
+        )
         self._bundle = bundle
         self._neighbours = tuple(defaults.rscin if rscin is None else rscin)
         self._rule = threshold or ThresholdRule()
@@ -153,7 +164,10 @@ class RollingInspector:
         self._least, self._admit_copies = min_window, admit_copies
         self._pool = WorkerPool(threads)
         self.window = Window(
-            self.shape, self._pool, interval=defaults.interval if interval is None else interval
+            self.shape,
+            self._pool,
+            interval=defaults.interval if interval is None else interval,
+            roi=self._roi,
         )
         self._held: list[_Held | None] = [None] * window
         self._order: list[int] = []  # slots, the one filled first in front
@@ -237,18 +251,15 @@ class RollingInspector:
                 "the model gives NaN or inf for this frame", part_id=part_id, _clock=clock
             )
         arrived = time.time(), time.monotonic()
-        hidden = ~self._roi
-        if ignore is not None:
-            if np.shape(ignore) != hidden.shape:
-                raise ScoringError(
-                    f"ignore has shape {np.shape(ignore)}, {hidden.shape} is expected"
-                )
-            hidden = hidden | np.asarray(ignore, bool)
+        if ignore is not None and np.shape(ignore) != self._roi.shape:
+            raise ScoringError(
+                f"ignore has shape {np.shape(ignore)}, {self._roi.shape} is expected"
+            )
         number = self._count
         self._count += 1
         with clock.stage("match"):
             features = self.window.features_of([layer[0] for layer in tokens.layers])
-            matches = self.window.match(features, ignore=hidden, apart=self._apart(number, part_id))
+            matches = self.window.match(features, ignore=ignore, apart=self._apart(number, part_id))
         with clock.stage("score"):
             slot = self._next_slot()
             original = None if self._admit_copies else self._original(matches)
@@ -377,7 +388,7 @@ class RollingInspector:
         for number in range(max(0, count - self.shape.capacity), count):
             tokens = reference.tokens.select(slice(number, number + 1))
             features = self.window.features_of([layer[0] for layer in tokens.layers])
-            matches = self.window.match(features, ignore=~self._roi)
+            matches = self.window.match(features)
             self._take(self._next_slot(), matches, _Held(-1, None, tokens, pinned, settled=True))
         return min(count, self.shape.capacity)
 

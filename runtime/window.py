@@ -15,12 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.degrees import aggregated, match_count
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.grid import grid_side
 from zeroline.runtime.interval import average_rows
-from zeroline.runtime.matching_operand import IGNORED, left_rows, right_operand
+from zeroline.runtime.matching_operand import IGNORED
+from zeroline.runtime.ring import checked_precision, make_ring, ring_bytes
 from zeroline.runtime.workers import WorkerPool
 
 Float32 = npt.NDArray[np.float32]
@@ -41,18 +41,27 @@ class Shape:
         C_l of each layer.
     degrees : tuple of int, or "fused"
         Neighbourhood sizes of LNAMD; see `zeroline.runtime.degrees`.
+    precision : {"fp32", "screened-pca", "screened-int8"}
+        How neighbours are found; see `zeroline.runtime.ring`.
+    counted : int, optional
+        Patches that are compared, where a region of interest leaves some out; else P.
     """
 
     capacity: int
     patches: int
     channels: tuple[int, ...]
     degrees: tuple[int, ...] | str
+    precision: str = "fp32"
+    counted: int | None = None
 
     def __post_init__(self) -> None:
         if self.capacity < 2:
             raise ScoringError(f"window is {self.capacity}, at least 2 frames are expected")
         match_count(self.degrees)
         grid_side(self.patches)
+        if not 1 <= self.compared <= self.patches:
+            raise ScoringError(f"{self.compared} of {self.patches} patches counted: from 1 on")
+        checked_precision(self.precision, patches=self.compared)
 
     @property
     def units(self) -> int:
@@ -60,17 +69,27 @@ class Shape:
         return len(self.channels) * match_count(self.degrees)
 
     @property
+    def compared(self) -> int:
+        """P', the patches that are compared."""
+        return self.patches if self.counted is None else self.counted
+
+    @property
     def memory(self) -> int:
         """Bytes that the window holds, all taken at its start.
 
-        With W slots, P patches, R degrees, C_l channels of L layers::
+        With W slots, P' patches compared, R degrees, C_l channels of L layers::
 
-            R·Σ_l 4·W·P·(2·C_l + 2)     features, and the operand that they are multiplied by
-            + L·R·4·W²·P                distances
+            R·Σ_l 4·W·P'·(2·C_l + 2)     features, and the operand that they are multiplied by
+            + L·R·4·W²·P'                distances
+
+        A screened window's operand is smaller: 4·66 bytes for each patch with PCA (less where
+        C_l < 64), 128 + 4 in 8 bits, instead of 4·(C_l + 2).
         """
-        features = sum(4 * self.capacity * self.patches * (2 * c + 2) for c in self.channels)
-        distances = 4 * self.units * self.capacity**2 * self.patches
-        return match_count(self.degrees) * features + distances
+        rings = sum(
+            ring_bytes(self.precision, self.capacity, self.compared, c) for c in self.channels
+        )
+        distances = 4 * self.units * self.capacity**2 * self.compared
+        return match_count(self.degrees) * rings + distances
 
 
 @dataclass(frozen=True)
@@ -79,13 +98,13 @@ class Matches:
 
     Attributes
     ----------
-    features : tuple of arrays, shape (P, C_l), float32
+    features : tuple of arrays, shape (P', C_l), float32
         Unit rows, by unit.
-    to_slots : array, shape (units, W, P), float32
+    to_slots : array, shape (units, W, P'), float32
         ½‖x − y‖² from each patch of the new frame to each slot; inf where it does not match.
-    from_slots : array, shape (units, W, P), float32
+    from_slots : array, shape (units, W, P'), float32
         The same from each patch of each slot to the new frame.
-    ignore : array, shape (P,), bool
+    ignore : array, shape (P',), bool
         Patches of the new frame that nobody may match.
     """
 
@@ -105,6 +124,8 @@ class Window:
         Threads for the products.
     interval : (float, float)
         Part of the sorted distances that is averaged.
+    roi : array, shape (P,), bool, optional
+        Patches that count; the others neither score nor match, and cost nothing.
 
     Notes
     -----
@@ -112,40 +133,49 @@ class Window:
     """
 
     def __init__(
-        self, shape: Shape, pool: WorkerPool, *, interval: tuple[float, float] = (0.0, 0.3)
+        self,
+        shape: Shape,
+        pool: WorkerPool,
+        *,
+        interval: tuple[float, float] = (0.0, 0.3),
+        roi: Bools | None = None,
     ) -> None:
         self.shape = shape
         self._pool = pool
         self._interval = interval
-        slots, patches = shape.capacity, shape.patches
-        self._channels = [c for c in shape.channels for _ in range(match_count(shape.degrees))]
-        self._features = [np.zeros((slots, patches, c), np.float32) for c in self._channels]
-        self._operands = [np.zeros((c + 2, slots * patches), np.float32) for c in self._channels]
+        self._roi = None if roi is None or roi.all() else np.flatnonzero(roi)
+        slots, patches = shape.capacity, shape.compared
+        if patches != (shape.patches if self._roi is None else len(self._roi)):
+            raise ScoringError(f"{patches} patches counted, the region of interest has others")
+        channels = [c for c in shape.channels for _ in range(match_count(shape.degrees))]
+        self._rings = [
+            make_ring(shape.precision, slots, patches, c, turn=unit * slots // shape.units)
+            for unit, c in enumerate(channels)
+        ]
         # [unit, image, other image, patch]; an empty slot is out of reach
         self._half_squared = np.full((shape.units, slots, slots, patches), np.inf, np.float32)
-        self._ignored: Bools = np.zeros((slots, patches), bool)
         self.filled: Bools = np.zeros(slots, bool)
 
     def features_of(self, layers: Sequence[Any]) -> tuple[Float32, ...]:
-        """Return LNAMD features of one frame's tokens, by unit.
+        """Return LNAMD features of one frame's tokens, by unit, of the patches that count.
 
         Parameters
         ----------
-        layers : sequence of arrays, shape (P, C_l), float
+        layers : sequence of arrays, shape (P, C_l), float32
         """
         expected = [(self.shape.patches, c) for c in self.shape.channels]
         found = [tuple(layer.shape) for layer in layers]
         if found != expected:
             raise ScoringError(f"tokens have the shapes {found}, {expected} is expected")
         return tuple(
-            np.asarray(features[0])
+            np.asarray(features[0] if self._roi is None else features[0][self._roi])
             for layer in layers
             for features in aggregated(layer[None], self.shape.degrees)
         )
 
     def features_in(self, slot: int) -> tuple[Float32, ...]:
         """Return the features of the frame in a slot, by unit."""
-        return tuple(ring[slot] for ring in self._features)
+        return tuple(ring.features[slot] for ring in self._rings)
 
     def match(
         self,
@@ -158,70 +188,53 @@ class Window:
 
         Parameters
         ----------
-        features : sequence of arrays, shape (P, C_l), float32
+        features : sequence of arrays, shape (P', C_l), float32
             From `features_of`.
         ignore : array, shape (P,), bool, optional
             Patches of the new frame that nobody may match.
         apart : array, shape (W,), bool, optional
             Slots that the new frame does not match, nor they it: those of the same part.
         """
-        slots, patches = self.shape.capacity, self.shape.patches
-        hidden = np.zeros(patches, bool) if ignore is None else np.asarray(ignore, bool)
-        if hidden.shape != (patches,):
-            raise ScoringError(f"ignore has shape {hidden.shape}, ({patches},) is expected")
-        to_slots = np.full((self.shape.units, slots, patches), np.inf, np.float32)
+        shape = self.shape
+        hidden = np.zeros(shape.patches, bool) if ignore is None else np.asarray(ignore, bool)
+        if hidden.shape != (shape.patches,):
+            raise ScoringError(f"ignore has shape {hidden.shape}, ({shape.patches},) is expected")
+        if self._roi is not None:
+            hidden = hidden[self._roi]
+        to_slots = np.full((shape.units, shape.capacity, shape.compared), np.inf, np.float32)
         from_slots = np.full_like(to_slots, np.inf)
         reachable = self.filled if apart is None else self.filled & ~apart
-        runs = _runs(reachable, self._pool.block(patches))
-        work = [(unit, start, stop) for unit in range(self.shape.units) for start, stop in runs]
-
-        sides = [_Left.of(part, hidden) for part in features]
+        sides = [
+            ring.side(part, hidden) for ring, part in zip(self._rings, features, strict=True)
+        ]
 
         def match_run(item: tuple[int, int, int]) -> None:
             unit, start, stop = item
-            right = self._operands[unit][:, start * patches : stop * patches]
-            ring = self._features[unit][start:stop]
-            rows = to_slots[unit, start:stop]
-            from_slots[unit, start:stop] = sides[unit].minima(right, ring, rows)
+            rows, columns = to_slots[unit, start:stop], from_slots[unit, start:stop]
+            self._rings[unit].minima(sides[unit], start, stop, rows, columns)
 
-        self._pool.run(match_run, work)
-        own = self._ignored & reachable[:, None]
-        if own.any():
-
-            def match_ignored(unit: int) -> None:
-                from_slots[unit][own] = self._ignored_minima(unit, features[unit], hidden, own)
-
-            self._pool.run(match_ignored, range(self.shape.units))
+        runs = _runs(reachable, self._rings[0].block)
+        self._pool.run(match_run, [(u, *run) for u in range(shape.units) for run in runs])
         to_slots[to_slots >= IGNORED / 2] = np.inf
         from_slots[from_slots >= IGNORED / 2] = np.inf
         return Matches(tuple(features), to_slots, from_slots, hidden)
 
-    def _ignored_minima(self, unit: int, features: Float32, hidden: Bools, own: Bools) -> Float32:
-        """Match the slots' patches that nobody may match, `own` (W, P), with a new frame."""
-        chosen = self._features[unit][own]
-        minima: Float32 = np.empty((1, len(chosen)), np.float32)
-        right = right_operand(features[None], hidden[None])
-        product_minima(left_rows(chosen), right, chosen, features[None], minima)
-        return minima.reshape(-1)
-
     def admit(self, slot: int, matches: Matches) -> None:
         """Put a matched frame into a slot, in place of what is there."""
-        patches = self.shape.patches
         self.evict(slot)
-        for unit, features in enumerate(matches.features):
-            self._features[unit][slot] = features
-            place = slice(slot * patches, (slot + 1) * patches)
-            self._operands[unit][:, place] = right_operand(features[None], matches.ignore[None])
+
+        def put(unit: int) -> None:
+            self._rings[unit].put(slot, matches.features[unit], matches.ignore)
             self._half_squared[unit, slot] = matches.to_slots[unit]
             self._half_squared[unit, :, slot] = matches.from_slots[unit]
             self._half_squared[unit, slot, slot] = np.inf
-        self._ignored[slot] = matches.ignore
+
+        self._pool.run(put, range(self.shape.units))
         self.filled[slot] = True
 
     def evict(self, slot: int) -> None:
         """Empty a slot."""
         self.filled[slot] = False
-        self._ignored[slot] = False
         self._half_squared[:, slot] = np.inf
         self._half_squared[:, :, slot] = np.inf
 
@@ -248,72 +261,21 @@ class Window:
         return self._average(self._half_squared[:, slot])
 
     def _average(self, half_squared: Float32) -> Float32 | None:
-        """Average (units, W, P) half squared distances to patch scores."""
+        """Average (units, W, P') half squared distances to patch scores (P,); 0 outside the roi."""
         low, high = self._interval
         there = np.isfinite(half_squared).any(axis=(0, 2))
-        total = np.zeros(self.shape.patches, np.float64)
+        total = np.zeros(self.shape.compared, np.float64)
         for unit in half_squared:
             distances = np.sqrt(2 * np.maximum(unit[there], 0)).T
             if not distances.size or not np.isfinite(distances).any(axis=1).all():
                 return None
             total += average_rows(distances, low=low, high=high)
-        return (total / self.shape.units).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class _Left:
-    """The left side of a new frame's products.
-
-    Attributes
-    ----------
-    features : array, shape (P, C), float32
-    operand : array, shape (P, C + 2), float32
-        Ignored patches are out of everybody's reach.
-    ignore : array, shape (P,), bool
-    own : array, shape (ignored patches, C + 2), float32
-        Nobody matches them, but they match others.
-    """
-
-    features: Float32
-    operand: Float32
-    ignore: Bools
-    own: Float32
-
-    @classmethod
-    def of(cls, features: Float32, ignore: Bools) -> _Left:
-        operand = left_rows(features)
-        own = operand[ignore]
-        operand[ignore, features.shape[1]] = IGNORED
-        return cls(features, operand, ignore, own)
-
-    def minima(self, right: Float32, ring: Float32, rows: Float32) -> Float32:
-        """Write row minima to `rows` (slots, P); return the column minima likewise."""
-        slots, patches, _ = ring.shape
-        columns = product_minima(self.operand, right, self.features, ring, rows)
-        if len(self.own):
-            least = np.empty((slots, len(self.own)), np.float32)
-            product_minima(self.own, right, self.features[self.ignore], ring, least)
-            rows[:, self.ignore] = least
-        return columns.reshape(slots, patches)
-
-
-def product_minima(
-    left: Float32, right: Float32, left_features: Float32, right_features: Float32, rows: Float32
-) -> Float32:
-    """Write row minima by slot, return column minima; compiled where that can be."""
-    loops = compiled_loops()
-    if loops is None:
-        from zeroline.runtime.matching_plain import block_minima
-
-        plain: Float32 = block_minima(left, right, left_features, right_features, rows)
-        return plain
-    from zeroline.runtime.matching_cpu import block_minima as compiled_minima
-    from zeroline.runtime.matching_cpu import tile_shape
-
-    height, _ = tile_shape(right_features.shape[1])
-    return compiled_minima(
-        left, right, left_features, right_features, rows, rows=height, loops=loops
-    )
+        mean = (total / self.shape.units).astype(np.float32)
+        if self._roi is None:
+            return mean
+        scores = np.zeros(self.shape.patches, np.float32)
+        scores[self._roi] = mean
+        return scores
 
 
 def _runs(reachable: Bools, block: int) -> list[tuple[int, int]]:

@@ -127,11 +127,6 @@ class WorkerPool:
             else None
         )
 
-    def block(self, patches: int) -> int:
-        """Return how many images of P patches one item of work should hold."""
-        from zeroline.runtime.matching_cpu import tile_shape
-
-        return tile_shape(patches)[1]
 
     def run(self, work: Callable[[Item], None], items: Iterable[Item], /) -> None:
         """Call `work` on every item; the first exception ends it all."""

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from literal import literal_distances
-from zeroline.runtime import ScoringError, match_distances, matching_cpu
+from zeroline.runtime import ScoringError, match_distances, tiles
 from zeroline.runtime import matching as matching_module
 from zeroline.runtime.compiled import compiled_loops
 
@@ -38,9 +38,9 @@ def test_equals_the_literal_form(xp, form, shape):
 
 def test_tiles_that_do_not_divide_the_image(monkeypatch):
     """Rows left over by the blocks of four, and by tiles of fewer rows than the image has."""
-    monkeypatch.setattr(matching_cpu, "TILE_BYTES", 4 * 49 * 10)
-    monkeypatch.setattr(matching_cpu, "LEAST_ROWS", 7)
-    assert matching_cpu.tile_shape(49) == (10, 1)
+    monkeypatch.setattr(tiles, "TILE_BYTES", 4 * 49 * 10)
+    monkeypatch.setattr(tiles, "LEAST_ROWS", 7)
+    assert tiles.tile_shape(49) == (10, 1)
     features = unit_rows(np.random.default_rng(1), (6, 49, 5))
     np.testing.assert_allclose(match_distances(features), literal_distances(features), atol=1e-6)
 

@@ -44,7 +44,7 @@ def pool(request):
 @pytest.fixture(params=["compiled", "plain"])
 def arithmetic(request, monkeypatch):
     if request.param == "plain":
-        monkeypatch.setattr("zeroline.runtime.window.compiled_loops", lambda: None)
+        monkeypatch.setattr("zeroline.runtime.ring_exact.compiled_loops", lambda: None)
     return request.param
 
 
@@ -155,11 +155,33 @@ def test_a_frame_alone_has_no_score(pool):
     assert window.score(apart) is None
 
 
-def test_the_memory_that_is_told_is_the_memory_that_is_taken(pool):
-    shape = Shape(6, PATCHES, CHANNELS, DEGREES)
+@pytest.mark.parametrize("precision", ["fp32", "screened-pca", "screened-int8"])
+def test_the_memory_that_is_told_is_the_memory_that_is_taken(pool, precision):
+    shape = Shape(6, PATCHES, CHANNELS, DEGREES, precision)
     window = Window(shape, pool)
-    arrays = [*window._features, *window._operands, window._half_squared]
-    assert shape.memory == sum(array.nbytes for array in arrays)
+    frame = window.features_of(as_float32(frame_tokens(np.random.default_rng(0))))
+    window.admit(0, window.match(frame))
+    rings = sum(ring.nbytes for ring in window._rings)
+    assert shape.memory == rings + window._half_squared.nbytes
+
+
+def test_patches_outside_the_region_cost_nothing_and_change_nothing(pool):
+    """The window of a region against a whole window where everything else is ignored."""
+    rng = np.random.default_rng(3)
+    roi = rng.random(PATCHES) < 0.5
+    shape = Shape(4, PATCHES, CHANNELS, DEGREES, counted=int(roi.sum()))
+    some, whole = Window(shape, pool, roi=roi), Window(Shape(4, PATCHES, CHANNELS, DEGREES), pool)
+    assert shape.memory < whole.shape.memory
+    for slot in range(4):
+        tokens, hidden = as_float32(frame_tokens(rng)), rng.random(PATCHES) < 0.2
+        some.admit(slot, some.match(some.features_of(tokens), ignore=hidden))
+        whole.admit(slot, whole.match(whole.features_of(tokens), ignore=hidden | ~roi))
+    for slot in range(4):
+        scores = there(some.patch_scores(slot))
+        np.testing.assert_allclose(scores[roi], there(whole.patch_scores(slot))[roi], atol=1e-6)
+        assert not scores[~roi].any()
+    with pytest.raises(ScoringError, match="16 patches counted, the region of interest"):
+        Window(Shape(4, PATCHES, CHANNELS, DEGREES), pool, roi=roi)
 
 
 def test_sizes_that_do_not_fit_are_refused(pool):

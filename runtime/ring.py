@@ -1,0 +1,114 @@
+"""Rings: the features of W frames, kept so that a new frame is matched with all of them at once.
+
+One ring serves one layer and degree. The window (`zeroline.runtime.window`) and the set
+(`zeroline.runtime.matching`) stand on the same rings; each precision has its own:
+
+- "fp32", `zeroline.runtime.ring_exact`: the whole product, exact;
+- "screened-pca" and "screened-int8", `zeroline.runtime.ring_screened`: a cheap product names a
+  neighbour, whose distance is then computed exactly.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.compiled import compiled_loops
+from zeroline.runtime.errors import ScoringError
+
+Float32 = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+SCREENED = ("screened-pca", "screened-int8")
+#: What `precision` may be; "screened" measures which of both screens is quicker here.
+PRECISIONS = ("fp32", "screened", *SCREENED)
+
+
+class Ring(Protocol):
+    """W slots of P patches with C channels.
+
+    Attributes
+    ----------
+    features : array, shape (W, P, C), float32
+        Unit rows; zeros in a slot that was never filled.
+    block : int
+        Slots that one call of `minima` should take, for its tile to stay in the cache.
+    """
+
+    features: Float32
+    block: int
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the large arrays; `ring_bytes` tells them in advance."""
+
+    def put(self, slot: int, features: Float32, ignore: Bools) -> None:
+        """Write a frame's features (P, C) to a slot; `ignore` (P,): patches nobody may match."""
+
+    def side(self, features: Float32, ignore: Bools) -> Any:
+        """Prepare a new frame's features (P, C) for `minima`."""
+
+    def minima(self, side: Any, start: int, stop: int, rows: Float32, columns: Float32) -> None:
+        """Match a new frame with the slots from `start` to `stop`.
+
+        Writes to `rows` (slots, P) ½‖x - y‖² from each patch x of the frame to its best match y
+        in each slot, and to `columns` (slots, P) the same from each patch of each slot to the
+        frame. `IGNORED` or more stands where all patches of the other side are ignored.
+        """
+
+
+def make_ring(precision: str, slots: int, patches: int, channels: int, *, turn: int = 0) -> Ring:
+    """Return an empty ring.
+
+    Parameters
+    ----------
+    precision : {"fp32", "screened-pca", "screened-int8"}
+    slots, patches, channels : int
+        W, P, C.
+    turn : int
+        Where among W admissions a screened ring renews its basis, so that rings take turns.
+    """
+    if precision in SCREENED:
+        from zeroline.runtime.ring_screened import ScreenedRing
+
+        return ScreenedRing(
+            np.zeros((slots, patches, channels), np.float32), form=precision, turn=turn
+        )
+    from zeroline.runtime.ring_exact import ExactRing
+
+    return ExactRing(np.zeros((slots, patches, channels), np.float32))
+
+
+def ring_bytes(precision: str, slots: int, patches: int, channels: int) -> int:
+    """Return the bytes that a ring holds: features, and what the product takes."""
+    features = 4 * slots * patches * channels
+    if precision in SCREENED:
+        from zeroline.runtime.screening import reduced_bytes
+
+        return features + slots * patches * reduced_bytes(precision, channels)
+    return features + 4 * slots * patches * (channels + 2)
+
+
+def checked_precision(precision: str, *, patches: int) -> None:
+    """Refuse a precision that there is not, or not here.
+
+    Raises
+    ------
+    ScoringError
+    """
+    if precision not in PRECISIONS:
+        raise ScoringError(f'precision is "{precision}", allowed: {", ".join(PRECISIONS)}')
+    if precision.startswith("screened"):
+        from zeroline.runtime.screening import MOST_PATCHES
+
+        if compiled_loops() is None:
+            raise ScoringError(
+                f'precision "{precision}" needs numba, which is not installed; fp32 does not'
+            )
+        if patches > MOST_PATCHES:
+            raise ScoringError(
+                f'precision "{precision}" takes {MOST_PATCHES} patches at most, '
+                f"{patches} are given; fp32 takes any number"
+            )
