@@ -14,6 +14,7 @@ import numpy.typing as npt
 from zeroline.runtime.bundle import Bundle
 from zeroline.runtime.degrees import match_count
 from zeroline.runtime.interval import interval_bounds
+from zeroline.runtime.precision_choice import chosen_precision
 from zeroline.runtime.rolling import RollingInspector
 from zeroline.runtime.window import Shape, Window
 from zeroline.runtime.workers import WorkerPool, single_threaded_blas
@@ -56,6 +57,8 @@ class Measured:
     name : str
     window : int
     degrees : str
+    precision : str
+        How neighbours were found.
     frames : int
         Frames that were measured, the window full.
     p50, p95, p99 : float
@@ -65,7 +68,8 @@ class Measured:
     memory : int
         Of the window.
     gigaflops : float
-        Rate of the matching products, 2·P·W·P·(C + 2) operations each, for the median match.
+        Operations of the exact products, 2·P·W·P·(C + 2) each, for the median match's time; a
+        screened match does fewer, and so may lie over the machine's own rate.
     literal : float
         One frame of the window the authors' way, times W: what recomputing the window would take.
     """
@@ -73,6 +77,7 @@ class Measured:
     name: str
     window: int
     degrees: str
+    precision: str
     frames: int
     p50: float
     p95: float
@@ -109,11 +114,18 @@ def matrix_rate(*, threads: int) -> float:
 
 
 def measure_tokens(
-    case: Case, *, window: int, degrees: Sequence[int] | str, frames: int, threads: int
+    case: Case,
+    *,
+    window: int,
+    degrees: Sequence[int] | str,
+    frames: int,
+    threads: int,
+    precision: str = "fp32",
 ) -> Measured:
     """Measure a window of random tokens: LNAMD, match, score, admission."""
     chosen = degrees if isinstance(degrees, str) else tuple(degrees)
-    shape = Shape(window, case.patches, case.channels, chosen)
+    found = chosen_precision(precision, patches=case.patches, channels=case.channels)
+    shape = Shape(window, case.patches, case.channels, chosen, found)
     rng = np.random.default_rng(0)
     shared = [rng.standard_normal((case.patches, c), dtype=np.float32) for c in case.channels]
 
@@ -144,7 +156,13 @@ def measure_tokens(
 
 
 def measure_bundle(
-    bundle: Bundle, frames: Sequence[Any], *, window: int, degrees: Any, threads: int
+    bundle: Bundle,
+    frames: Sequence[Any],
+    *,
+    window: int,
+    degrees: Any,
+    threads: int,
+    precision: str = "fp32",
 ) -> Measured:
     """Measure the whole way of frames through an inspector; the first `window` only fill it."""
     with RollingInspector(
@@ -153,6 +171,7 @@ def measure_bundle(
         min_window=min(16, window),
         degrees=degrees,
         admit_copies=True,
+        precision=precision,
         threads=threads,
     ) as inspector:
         laps = [dict(inspector.push(frame).latency) for frame in frames]
@@ -194,6 +213,7 @@ def _summary(name: str, shape: Shape, laps: Sequence[dict[str, float]], literal:
         name=name,
         window=shape.capacity,
         degrees=degrees,
+        precision=shape.precision,
         frames=len(laps),
         p50=p50,
         p95=p95,

@@ -125,6 +125,12 @@ class Rate(Share):
         super().__init__(0.5, min_open=True)
 
 
+#: A set takes the exact way unless it is told otherwise: its results are kept and compared.
+SET_PRECISIONS = ("auto", "fp32", "screened")
+#: On a line auto measures what is quickest here.
+LINE_PRECISIONS = ("auto", "fp32", "screened")
+
+
 @dataclass(frozen=True)
 class ScoreOptions:
     """Options of a scoring run, as given on the command line; None: the bundle's default."""
@@ -173,7 +179,10 @@ class ScoreOptions:
         scoring = self.scoring(bundle)
         rule = ThresholdRule(self.threshold, self.false_alarm_rate)
         kept = ("degrees", "rscin", "interval", "threads")
-        return {name: scoring[name] for name in kept} | {"threshold": rule}
+        return {name: scoring[name] for name in kept} | {
+            "threshold": rule,
+            "precision": self.precision,
+        }
 
     def threshold_for(self, scores: Any) -> float:
         """Return the threshold for a set of scores."""
@@ -211,8 +220,10 @@ _OPTIONS = (
                  help="Neighbourhood sizes of RsCIN.  [default: the model's]"),
     click.option("--device", type=click.Choice(DEVICES), default="auto",
                  show_default=True, help="Where the network runs."),
-    click.option("--precision", type=click.Choice(["auto", "fp32"]), default="auto",
-                 show_default=True, help="Arithmetic of mutual scoring."),
+    click.option("--precision", type=click.Choice(SET_PRECISIONS), default="auto",
+                 show_default=True,
+                 help="How neighbours are found: exactly (fp32, also auto), or by a cheap product "
+                      "first."),
     click.option("--threshold", type=ThresholdType(), default="auto", show_default=True,
                  help="Score over which an image is NG, in distance units."),
     click.option("--false-alarm-rate", type=Rate(), default=0.01,

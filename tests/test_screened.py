@@ -158,7 +158,6 @@ def test_the_screen_follows_the_line(precision):
     before = error()
     for number in range(12, 24):
         ring.put(number % 8, others[number - 8], NOTHING)
-    print(before, error())
     assert error() < before / 3
 
 

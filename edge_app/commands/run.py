@@ -10,7 +10,14 @@ from pathlib import Path
 import click
 
 from zeroline.edge_app.cli import debug_option
-from zeroline.edge_app.options import DegreesType, NumberList, Rate, ScoreOptions, ThresholdType
+from zeroline.edge_app.options import (
+    LINE_PRECISIONS,
+    DegreesType,
+    NumberList,
+    Rate,
+    ScoreOptions,
+    ThresholdType,
+)
 from zeroline.runtime.session import DEVICES
 
 
@@ -45,6 +52,10 @@ from zeroline.runtime.session import DEVICES
               help="Write the window to this file at the end.")  # fmt: skip
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True,
               help="Where the network runs.")  # fmt: skip
+@click.option("--precision", type=click.Choice(LINE_PRECISIONS), default="auto",
+              show_default=True,
+              help="How neighbours are found: exactly (fp32), or by a cheap product first; auto "
+                   "takes the quickest, by a short measurement.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1, 256), metavar="N",
               help="CPU threads.  [default: all cores]")  # fmt: skip
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
@@ -72,6 +83,7 @@ def run(
     reference: Path | None,
     save_reference: Path | None,
     device: str,
+    precision: str,
     threads: int | None,
     frames: int | None,
     verdicts: Path | None,
@@ -101,6 +113,7 @@ def run(
     options = ScoreOptions(
         model=model,
         device=device,
+        precision=precision,
         degrees=degrees,
         rscin=rscin,
         threshold=threshold,
@@ -124,7 +137,10 @@ def run(
                 **options.rolling(bundle),
             )
         )
-        tell(f"window of {window} frames, {inspector.memory / 2**20:.0f} MiB")
+        tell(
+            f"window of {window} frames, {inspector.memory / 2**20:.0f} MiB, "
+            f"matched in {inspector.shape.precision}"
+        )
         if reference is not None:
             tell(f'{inspector.load_reference(reference)} frames from "{reference}"')
         if verdicts is None:
