@@ -125,10 +125,9 @@ class Rate(Share):
         super().__init__(0.5, min_open=True)
 
 
-#: A set takes the exact way unless it is told otherwise: its results are kept and compared.
-SET_PRECISIONS = ("auto", "fp32", "screened")
-#: On a line auto measures what is quickest here.
-LINE_PRECISIONS = ("auto", "fp32", "screened")
+#: How neighbours are found. For "auto" a set takes the exact way, since its results are kept and
+#: compared; a line measures what is quickest here.
+PRECISIONS = ("auto", "fp32", "screened", "fp16")
 
 
 @dataclass(frozen=True)
@@ -220,10 +219,10 @@ _OPTIONS = (
                  help="Neighbourhood sizes of RsCIN.  [default: the model's]"),
     click.option("--device", type=click.Choice(DEVICES), default="auto",
                  show_default=True, help="Where the network runs."),
-    click.option("--precision", type=click.Choice(SET_PRECISIONS), default="auto",
+    click.option("--precision", type=click.Choice(PRECISIONS), default="auto",
                  show_default=True,
-                 help="How neighbours are found: exactly (fp32, also auto), or by a cheap product "
-                      "first."),
+                 help="How neighbours are found: exactly (fp32, also auto), by a cheap product "
+                      "first (screened, on the CPU), or in float16 (on CUDA)."),
     click.option("--threshold", type=ThresholdType(), default="auto", show_default=True,
                  help="Score over which an image is NG, in distance units."),
     click.option("--false-alarm-rate", type=Rate(), default=0.01,

@@ -8,11 +8,12 @@ its patches lie to their best matches anywhere, which even parts from one mould 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Float32 = npt.NDArray[np.float32]
+from zeroline.runtime.arrays import array_namespace, to_host
 
 #: A frame is a copy when its patches lie, in the median, nearer than this share of a typical
 #: match to the same places of a recent frame.
@@ -21,18 +22,32 @@ COPY_SHARE = 0.5
 COPY_DISTANCE = 0.02
 
 
-def place_distance(features: Sequence[Float32], others: Sequence[Float32]) -> float:
-    """Return the median distance of patches at the same place of two frames.
+def place_distances(
+    features: Sequence[Any], others: Sequence[Sequence[Any]]
+) -> npt.NDArray[np.float32]:
+    """Return the median distance of patches at the same place, to each of some other frames.
 
     Parameters
     ----------
-    features, others : sequences of arrays, shape (P, C), float32
-        Unit rows, by unit; the median is over patches, the mean over units.
+    features : sequence of arrays, shape (P, C), float32
+        Unit rows, by unit.
+    others : sequence of such sequences
+        On the same device; float16 will do.
+
+    Returns
+    -------
+    array, shape (frames,), float32
+        On the host. The median is over patches, of the mean over units.
     """
-    distances = [
-        np.linalg.norm(mine - theirs, axis=1) for mine, theirs in zip(features, others, strict=True)
-    ]
-    return float(np.median(np.mean(distances, axis=0)))
+    xp = array_namespace(features[0])
+    medians = []
+    for theirs in others:
+        total = sum(
+            xp.sqrt(xp.square(mine - other.astype(xp.float32, copy=False)).sum(axis=1))
+            for mine, other in zip(features, theirs, strict=True)
+        )
+        medians.append(xp.median(total) / len(features))
+    return to_host(xp.stack(medians)).astype(np.float32)
 
 
 def is_copy(distance: float, typical: float | None) -> bool:
@@ -41,7 +56,7 @@ def is_copy(distance: float, typical: float | None) -> bool:
     Parameters
     ----------
     distance : float
-        From `place_distance`.
+        From `place_distances`.
     typical : float or None
         Median patch score of the frame against the window without its likely original; None
         where there is none yet.

@@ -79,3 +79,32 @@ def average_rows(rows: Any, *, low: float, high: float, image: int = 0) -> Any:
     rank = xp.arange(last)
     inside = (rank >= bounds[:, :1]) & (rank < bounds[:, 1:])
     return xp.where(inside, smallest, xp.float32(0)).sum(axis=1) / inside.sum(axis=1)
+
+
+def average_on_device(half_squared: Any, /, *, low: float, high: float) -> Any:
+    """Average one frame's matches over images, layers and degrees, without waiting for results.
+
+    Parameters
+    ----------
+    half_squared : array, shape (U, W, P), float32
+        ½d² by unit, other image and patch; inf where there is no match.
+    low, high : float
+        See `interval_average`.
+
+    Returns
+    -------
+    array, shape (P,), float32
+        Mean over the units of each patch's interval average; NaN where a patch has no match.
+        The same as `average_rows` for each unit, to rounding.
+    """
+    xp = array_namespace(half_squared)
+    images = half_squared.shape[1]
+    distances = xp.sort(xp.sqrt(2 * xp.maximum(half_squared, 0)), axis=1)
+    counts = xp.isfinite(distances).sum(axis=1)
+    bounds = [interval_bounds(n, low=low, high=high) for n in range(images + 1)]
+    first, last = xp.asarray(bounds, dtype=xp.int32)[counts].transpose(2, 0, 1)
+    rank = xp.arange(images, dtype=xp.int32)[None, :, None]
+    inside = (rank >= first[:, None]) & (rank < last[:, None])
+    total = xp.where(inside, distances, xp.float32(0)).sum(axis=1)
+    mean = xp.where(counts > 0, total / (last - first), xp.float32(xp.nan))
+    return mean.mean(axis=0).astype(xp.float32)

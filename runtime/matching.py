@@ -12,6 +12,7 @@ from zeroline.runtime.matching_plain import match_distances_plain
 from zeroline.runtime.precision_choice import chosen_precision
 from zeroline.runtime.ring import checked_precision
 
+
 def match_distances(
     features: Any,
     /,
@@ -34,10 +35,12 @@ def match_distances(
         Patches that nobody may match. Their own distances are still found.
     groups : array, shape (N,), optional
         Images that carry the same value do not match each other.
-    precision : {"fp32", "screened", "screened-pca", "screened-int8"}
-        How neighbours are found: by the exact product, or by a cheap one that names a patch whose
-        distance is then computed exactly (`zeroline.runtime.screening`). "screened" takes the
-        quicker one of both screens, measured once in a process.
+    precision : str
+        How neighbours are found (`zeroline.runtime.ring`): "fp32", by the exact product. On the
+        CPU also "screened", "screened-pca", "screened-int8": by a cheap product that names a patch
+        whose distance is then computed exactly. On CUDA also "fp16", "fp16-fused", "fp16-tiled":
+        by a product of float16 with float32 sums. "screened" and "fp16" take the quicker one of
+        both their forms, measured once in a process.
     threads : int or None
         Worker threads of the compiled form; None takes all cores.
     progress : callable, optional
@@ -70,9 +73,7 @@ def match_distances(
     features = as_float32(features, name="features", ndim=3)
     xp = array_namespace(features)
     images, patches, channels = features.shape
-    checked_precision(precision, patches=patches)
-    if is_cupy(features) and precision != "fp32":
-        raise ScoringError(f'precision "{precision}" is for the CPU, on CUDA: fp32')
+    checked_precision(precision, patches=patches, cuda=is_cupy(features))
     if patches == 0 or channels == 0:
         raise ScoringError(
             f"features have {patches} patches and {channels} channels, "
@@ -85,16 +86,16 @@ def match_distances(
         ignore = ignore.astype(bool)
     groups = _checked(groups, name="groups", shape=(images,), xp=xp)
 
-    if is_cupy(features) or compiled_loops() is None:
+    if precision == "fp32" and (is_cupy(features) or compiled_loops() is None):
         half_squared = match_distances_plain(features, ignore, groups, progress=progress)
     else:
-        from zeroline.runtime.matching_cpu import half_squared_distances
+        from zeroline.runtime.matching_rings import half_squared_distances
 
         half_squared = half_squared_distances(
             features,
             ignore,
             groups,
-            precision=chosen_precision(precision, patches=patches, channels=(channels,)),
+            precision=chosen_precision(precision, patches=patches, channels=(channels,), xp=xp),
             threads=threads,
             progress=progress,
         )

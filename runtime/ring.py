@@ -5,7 +5,8 @@ One ring serves one layer and degree. The window (`zeroline.runtime.window`) and
 
 - "fp32", `zeroline.runtime.ring_exact`: the whole product, exact;
 - "screened-pca" and "screened-int8", `zeroline.runtime.ring_screened`: a cheap product names a
-  neighbour, whose distance is then computed exactly.
+  neighbour, whose distance is then computed exactly;
+- "fp16-fused" and "fp16-tiled", `zeroline.runtime.ring_cuda`: on a CUDA device.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ Float32 = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 
 SCREENED = ("screened-pca", "screened-int8")
-#: What `precision` may be; "screened" measures which of both screens is quicker here.
+ON_CUDA = ("fp16-fused", "fp16-tiled")
+#: What `precision` may be on the CPU and on a CUDA device. A name without its second part
+#: measures which of both forms is quicker here.
 PRECISIONS = ("fp32", "screened", *SCREENED)
+CUDA_PRECISIONS = ("fp32", "fp16", *ON_CUDA)
 
 
 class Ring(Protocol):
@@ -31,26 +35,29 @@ class Ring(Protocol):
 
     Attributes
     ----------
-    features : array, shape (W, P, C), float32
+    features : array, shape (W, P, C), float32 or float16
         Unit rows; zeros in a slot that was never filled.
     block : int
         Slots that one call of `minima` should take, for its tile to stay in the cache.
     """
 
-    features: Float32
     block: int
+
+    @property
+    def features(self) -> Any:
+        """Unit rows (W, P, C), as described above."""
 
     @property
     def nbytes(self) -> int:
         """Bytes of the large arrays; `ring_bytes` tells them in advance."""
 
-    def put(self, slot: int, features: Float32, ignore: Bools) -> None:
+    def put(self, slot: int, features: Any, ignore: Bools) -> None:
         """Write a frame's features (P, C) to a slot; `ignore` (P,): patches nobody may match."""
 
-    def side(self, features: Float32, ignore: Bools) -> Any:
+    def side(self, features: Any, ignore: Bools) -> Any:
         """Prepare a new frame's features (P, C) for `minima`."""
 
-    def minima(self, side: Any, start: int, stop: int, rows: Float32, columns: Float32) -> None:
+    def minima(self, side: Any, start: int, stop: int, rows: Any, columns: Any) -> None:
         """Match a new frame with the slots from `start` to `stop`.
 
         Writes to `rows` (slots, P) ½‖x - y‖² from each patch x of the frame to its best match y
@@ -59,17 +66,25 @@ class Ring(Protocol):
         """
 
 
-def make_ring(precision: str, slots: int, patches: int, channels: int, *, turn: int = 0) -> Ring:
+def make_ring(
+    precision: str, slots: int, patches: int, channels: int, *, turn: int = 0, xp: Any = np
+) -> Ring:
     """Return an empty ring.
 
     Parameters
     ----------
-    precision : {"fp32", "screened-pca", "screened-int8"}
+    precision : {"fp32", "screened-pca", "screened-int8", "fp16-fused", "fp16-tiled"}
     slots, patches, channels : int
         W, P, C.
     turn : int
         Where among W admissions a screened ring renews its basis, so that rings take turns.
+    xp : module
+        CuPy for "fp16-…".
     """
+    if precision in ON_CUDA:
+        from zeroline.runtime.ring_cuda import CudaRing
+
+        return CudaRing(slots, patches, channels, form=precision, cupy=xp)
     if precision in SCREENED:
         from zeroline.runtime.ring_screened import ScreenedRing
 
@@ -83,6 +98,10 @@ def make_ring(precision: str, slots: int, patches: int, channels: int, *, turn: 
 
 def ring_bytes(precision: str, slots: int, patches: int, channels: int) -> int:
     """Return the bytes that a ring holds: features, and what the product takes."""
+    if precision in ON_CUDA:
+        from zeroline.runtime.ring_cuda import cuda_ring_bytes
+
+        return cuda_ring_bytes(slots, patches, channels)
     features = 4 * slots * patches * channels
     if precision in SCREENED:
         from zeroline.runtime.screening import reduced_bytes
@@ -91,22 +110,25 @@ def ring_bytes(precision: str, slots: int, patches: int, channels: int) -> int:
     return features + 4 * slots * patches * (channels + 2)
 
 
-def checked_precision(precision: str, *, patches: int) -> None:
+def checked_precision(precision: str, *, patches: int, cuda: bool = False) -> None:
     """Refuse a precision that there is not, or not here.
 
     Raises
     ------
     ScoringError
     """
-    if precision not in PRECISIONS:
-        raise ScoringError(f'precision is "{precision}", allowed: {", ".join(PRECISIONS)}')
-    if precision.startswith("screened"):
+    allowed, elsewhere = (CUDA_PRECISIONS, PRECISIONS) if cuda else (PRECISIONS, CUDA_PRECISIONS)
+    if precision not in allowed:
+        here = "on CUDA" if cuda else "on the CPU"
+        there = f" {here}" if precision in elsewhere else ""
+        raise ScoringError(f'precision is "{precision}", allowed{there}: {", ".join(allowed)}')
+    if precision.startswith("screened") and compiled_loops() is None:
+        raise ScoringError(
+            f'precision "{precision}" needs numba, which is not installed; fp32 does not'
+        )
+    if precision != "fp32":
         from zeroline.runtime.screening import MOST_PATCHES
 
-        if compiled_loops() is None:
-            raise ScoringError(
-                f'precision "{precision}" needs numba, which is not installed; fp32 does not'
-            )
         if patches > MOST_PATCHES:
             raise ScoringError(
                 f'precision "{precision}" takes {MOST_PATCHES} patches at most, '

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.admission import is_copy, place_distance
+from zeroline.runtime.admission import is_copy, place_distances
 from zeroline.runtime.arrays import to_host
 from zeroline.runtime.bundle import Bundle
 from zeroline.runtime.degrees import Degrees
@@ -24,7 +24,7 @@ from zeroline.runtime.frames import Frame
 from zeroline.runtime.grid import map_maximum
 from zeroline.runtime.inspection import Inspection, Revision, Verdict
 from zeroline.runtime.line_threshold import ThresholdRule
-from zeroline.runtime.precision_choice import chosen_precision
+from zeroline.runtime.precision_choice import chosen_precision, scoring_arrays
 from zeroline.runtime.reference import Reference, read_reference, write_reference
 from zeroline.runtime.rscin import rscin as rescore
 from zeroline.runtime.scoring import ScoreResult
@@ -95,9 +95,10 @@ class RollingInspector:
     admit_copies : bool
         Let near-duplicates of recent frames into the window as well.
     precision : str
-        "fp32"; "screened", or one of its forms (`match_distances`); or "auto": the quickest by a
-        short measurement, so that two machines, or two runs, may differ. `shape.precision` says
-        which it is.
+        "fp32"; "screened", "fp16", or one of their forms (`zeroline.runtime.ring`); or "auto":
+        the quickest by a short measurement, so that two machines, or two runs, may differ.
+        `shape.precision` says which it is. With "fp16" the window lies on the CUDA device, as
+        with "auto" where the network runs on one and CuPy is there.
     threads : int or None
         Worker threads; None takes all cores.
 
@@ -149,12 +150,14 @@ class RollingInspector:
         chosen = defaults.degrees if degrees is None else degrees
         self._roi = _checked_roi(roi, bundle.patches)
         counted = int(self._roi.sum())
+        self._xp = scoring_arrays(precision, bundle.session.device)
+        found = chosen_precision(precision, patches=counted, channels=bundle.channels, xp=self._xp)
         self.shape = Shape(
             window,
             bundle.patches,
             bundle.channels,
             chosen if isinstance(chosen, str) else tuple(chosen),
-            chosen_precision(precision, patches=counted, channels=bundle.channels),
+            found,
             counted,
         )
         self._bundle = bundle
@@ -162,12 +165,13 @@ class RollingInspector:
         self._rule = threshold or ThresholdRule()
         self._band, self._exclusion, self._settle = band, exclusion, settle
         self._least, self._admit_copies = min_window, admit_copies
-        self._pool = WorkerPool(threads)
+        self._pool = WorkerPool(1 if self.shape.cuda else threads)
         self.window = Window(
             self.shape,
             self._pool,
             interval=defaults.interval if interval is None else interval,
             roi=self._roi,
+            xp=self._xp,
         )
         self._held: list[_Held | None] = [None] * window
         self._order: list[int] = []  # slots, the one filled first in front
@@ -223,7 +227,7 @@ class RollingInspector:
             with clock.stage("prepare"):
                 image = self._bundle.prepare(frame)[None]
             with clock.stage("network"):
-                tokens = _on_host(self._bundle.embed(image))
+                tokens = self._bundle.embed(image)
         except ZerolineError as error:
             return self.fault(str(error), part_id=part_id, _clock=clock)
         return self.push_tokens(tokens, part_id=part_id, ignore=ignore, _clock=clock)
@@ -241,7 +245,7 @@ class RollingInspector:
         Parameters
         ----------
         tokens : Tokens
-            Of one frame, on the host.
+            Of one frame.
         part_id, ignore
             See `push`.
         """
@@ -250,6 +254,7 @@ class RollingInspector:
             return self.fault(
                 "the model gives NaN or inf for this frame", part_id=part_id, _clock=clock
             )
+        tokens = self._placed(tokens)
         arrived = time.time(), time.monotonic()
         if ignore is not None and np.shape(ignore) != self._roi.shape:
             raise ScoringError(
@@ -352,7 +357,7 @@ class RollingInspector:
         held = [frame for _, frame in self._in_order()]
         if not held:
             raise ScoringError("the window is empty, there is nothing to save")
-        tokens = joined(frame.tokens for frame in held)
+        tokens = joined(_on_host(frame.tokens) for frame in held)
         write_reference(path, Reference(tokens, self._bundle.manifest.name, self._network()))
         return len(held)
 
@@ -386,7 +391,7 @@ class RollingInspector:
                 f"of {self.shape.capacity}"
             )
         for number in range(max(0, count - self.shape.capacity), count):
-            tokens = reference.tokens.select(slice(number, number + 1))
+            tokens = self._placed(reference.tokens.select(slice(number, number + 1)))
             features = self.window.features_of([layer[0] for layer in tokens.layers])
             matches = self.window.match(features)
             self._take(self._next_slot(), matches, _Held(-1, None, tokens, pinned, settled=True))
@@ -401,6 +406,13 @@ class RollingInspector:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def _placed(self, tokens: Tokens) -> Tokens:
+        """Return tokens where they are needed: layers beside the window, class tokens here."""
+        if self._xp is np:
+            return _on_host(tokens)
+        layers = tuple(self._xp.asarray(layer, dtype=np.float32) for layer in tokens.layers)
+        return Tokens(layers, to_host(tokens.class_tokens))
 
     def _network(self) -> str:
         manifest = self._bundle.manifest
@@ -435,13 +447,12 @@ class RollingInspector:
         recent = [slot for slot in self._order[::-1] if self.window.filled[slot]][:RECENT]
         if not recent:
             return None
-        distances = [
-            place_distance(matches.features, self.window.features_in(slot)) for slot in recent
-        ]
+        theirs = [self.window.features_in(slot) for slot in recent]
+        distances = place_distances(matches.features, theirs)
         nearest = int(np.argmin(distances))
         others = self.window.score(matches, without=recent[nearest])
         typical = None if others is None else float(np.median(others[self._roi]))
-        return recent[nearest] if is_copy(distances[nearest], typical) else None
+        return recent[nearest] if is_copy(float(distances[nearest]), typical) else None
 
     def _judged(
         self,
@@ -452,7 +463,7 @@ class RollingInspector:
         left_out: int,
     ) -> Inspection:
         """Return scores, thresholds and verdict of the frame that was just scored."""
-        compared = np.isfinite(matches.to_slots[0]).any(axis=1)
+        compared = to_host(self._xp.isfinite(matches.to_slots[0]).any(axis=1))
         compared[left_out] = False
         fill = int(compared.sum())
         if patch_scores is None:

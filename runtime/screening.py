@@ -236,8 +236,11 @@ class Int8Screen:
         integer_product(left, right, tile)
 
     def _reduced(self, features: Float32, ignore: Bools) -> tuple[Float32, Int32]:
-        """Return y, and codes. A row longer than any that was seen is shortened to that length:
-        the keys have no room for it, and its neighbour is hardly another one."""
+        """Return y, and codes.
+
+        A row longer than any that was seen is shortened to that length: the keys have no room for
+        it, and its neighbour is hardly another one.
+        """
         kept, half_norm = self._basis.reduced(features)
         shrink = np.minimum(1, self._norm / np.sqrt(2 * np.maximum(half_norm, 1e-12)))
         unit = self.step_left * self.step_right
@@ -247,9 +250,7 @@ class Int8Screen:
         return kept * shrink[:, None].astype(np.float32), codes.astype(np.int32)
 
 
-def integer_product(
-    left: npt.NDArray[np.uint8], right: npt.NDArray[np.int8], tile: Int32
-) -> None:
+def integer_product(left: npt.NDArray[np.uint8], right: npt.NDArray[np.int8], tile: Int32) -> None:
     """Write (left - 128)·right, left (R, K) and right (images, K, P), to `tile` (images, R, P)."""
     session = _integer_session()
     binding = session.io_binding()

@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.runtime.arrays import to_host
 from zeroline.runtime.degrees import aggregated, match_count
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.grid import grid_side
-from zeroline.runtime.interval import average_rows
+from zeroline.runtime.interval import average_on_device, average_rows
 from zeroline.runtime.matching_operand import IGNORED
-from zeroline.runtime.ring import checked_precision, make_ring, ring_bytes
+from zeroline.runtime.ring import ON_CUDA, checked_precision, make_ring, ring_bytes
 from zeroline.runtime.workers import WorkerPool
 
 Float32 = npt.NDArray[np.float32]
@@ -41,8 +42,8 @@ class Shape:
         C_l of each layer.
     degrees : tuple of int, or "fused"
         Neighbourhood sizes of LNAMD; see `zeroline.runtime.degrees`.
-    precision : {"fp32", "screened-pca", "screened-int8"}
-        How neighbours are found; see `zeroline.runtime.ring`.
+    precision : {"fp32", "screened-pca", "screened-int8", "fp16-fused", "fp16-tiled"}
+        How neighbours are found, the last two on a CUDA device; see `zeroline.runtime.ring`.
     counted : int, optional
         Patches that are compared, where a region of interest leaves some out; else P.
     """
@@ -61,12 +62,17 @@ class Shape:
         grid_side(self.patches)
         if not 1 <= self.compared <= self.patches:
             raise ScoringError(f"{self.compared} of {self.patches} patches counted: from 1 on")
-        checked_precision(self.precision, patches=self.compared)
+        checked_precision(self.precision, patches=self.compared, cuda=self.cuda)
 
     @property
     def units(self) -> int:
         """Number of matches: (layer, degree) pairs, or layers where degrees are fused."""
         return len(self.channels) * match_count(self.degrees)
+
+    @property
+    def cuda(self) -> bool:
+        """Tell whether the window lies on a CUDA device."""
+        return self.precision in ON_CUDA
 
     @property
     def compared(self) -> int:
@@ -83,7 +89,8 @@ class Shape:
             + L·R·4·W²·P'                distances
 
         A screened window's operand is smaller: 4·66 bytes for each patch with PCA (less where
-        C_l < 64), 128 + 4 in 8 bits, instead of 4·(C_l + 2).
+        C_l < 64), 128 + 4 in 8 bits, instead of 4·(C_l + 2). On a CUDA device features are of 2
+        bytes, C_l filled up to a multiple of 32, with 8 bytes more for each patch.
         """
         rings = sum(
             ring_bytes(self.precision, self.capacity, self.compared, c) for c in self.channels
@@ -126,6 +133,8 @@ class Window:
         Part of the sorted distances that is averaged.
     roi : array, shape (P,), bool, optional
         Patches that count; the others neither score nor match, and cost nothing.
+    xp : module
+        CuPy where the shape's precision is one of CUDA's.
 
     Notes
     -----
@@ -139,8 +148,10 @@ class Window:
         *,
         interval: tuple[float, float] = (0.0, 0.3),
         roi: Bools | None = None,
+        xp: Any = np,
     ) -> None:
         self.shape = shape
+        self._xp = xp
         self._pool = pool
         self._interval = interval
         self._roi = None if roi is None or roi.all() else np.flatnonzero(roi)
@@ -149,37 +160,38 @@ class Window:
             raise ScoringError(f"{patches} patches counted, the region of interest has others")
         channels = [c for c in shape.channels for _ in range(match_count(shape.degrees))]
         self._rings = [
-            make_ring(shape.precision, slots, patches, c, turn=unit * slots // shape.units)
+            make_ring(shape.precision, slots, patches, c, turn=unit * slots // shape.units, xp=xp)
             for unit, c in enumerate(channels)
         ]
         # [unit, image, other image, patch]; an empty slot is out of reach
-        self._half_squared = np.full((shape.units, slots, slots, patches), np.inf, np.float32)
+        self._half_squared = xp.full((shape.units, slots, slots, patches), np.inf, np.float32)
         self.filled: Bools = np.zeros(slots, bool)
 
-    def features_of(self, layers: Sequence[Any]) -> tuple[Float32, ...]:
+    def features_of(self, layers: Sequence[Any]) -> tuple[Any, ...]:
         """Return LNAMD features of one frame's tokens, by unit, of the patches that count.
 
         Parameters
         ----------
         layers : sequence of arrays, shape (P, C_l), float32
+            On the window's device.
         """
         expected = [(self.shape.patches, c) for c in self.shape.channels]
         found = [tuple(layer.shape) for layer in layers]
         if found != expected:
             raise ScoringError(f"tokens have the shapes {found}, {expected} is expected")
         return tuple(
-            np.asarray(features[0] if self._roi is None else features[0][self._roi])
+            features[0] if self._roi is None else features[0][self._xp.asarray(self._roi)]
             for layer in layers
             for features in aggregated(layer[None], self.shape.degrees)
         )
 
-    def features_in(self, slot: int) -> tuple[Float32, ...]:
+    def features_in(self, slot: int) -> tuple[Any, ...]:
         """Return the features of the frame in a slot, by unit."""
         return tuple(ring.features[slot] for ring in self._rings)
 
     def match(
         self,
-        features: Sequence[Float32],
+        features: Sequence[Any],
         *,
         ignore: Bools | None = None,
         apart: Bools | None = None,
@@ -201,12 +213,10 @@ class Window:
             raise ScoringError(f"ignore has shape {hidden.shape}, ({shape.patches},) is expected")
         if self._roi is not None:
             hidden = hidden[self._roi]
-        to_slots = np.full((shape.units, shape.capacity, shape.compared), np.inf, np.float32)
-        from_slots = np.full_like(to_slots, np.inf)
+        sizes = (shape.units, shape.capacity, shape.compared)
+        to_slots, from_slots = (self._xp.full(sizes, np.inf, np.float32) for _ in range(2))
         reachable = self.filled if apart is None else self.filled & ~apart
-        sides = [
-            ring.side(part, hidden) for ring, part in zip(self._rings, features, strict=True)
-        ]
+        sides = [ring.side(part, hidden) for ring, part in zip(self._rings, features, strict=True)]
 
         def match_run(item: tuple[int, int, int]) -> None:
             unit, start, stop = item
@@ -260,9 +270,12 @@ class Window:
         """
         return self._average(self._half_squared[:, slot])
 
-    def _average(self, half_squared: Float32) -> Float32 | None:
+    def _average(self, half_squared: Any) -> Float32 | None:
         """Average (units, W, P') half squared distances to patch scores (P,); 0 outside the roi."""
         low, high = self._interval
+        if self._xp is not np:
+            mean = to_host(average_on_device(half_squared, low=low, high=high))
+            return None if np.isnan(mean).any() else self._placed(mean)
         there = np.isfinite(half_squared).any(axis=(0, 2))
         total = np.zeros(self.shape.compared, np.float64)
         for unit in half_squared:
@@ -270,7 +283,10 @@ class Window:
             if not distances.size or not np.isfinite(distances).any(axis=1).all():
                 return None
             total += average_rows(distances, low=low, high=high)
-        mean = (total / self.shape.units).astype(np.float32)
+        return self._placed((total / self.shape.units).astype(np.float32))
+
+    def _placed(self, mean: Float32) -> Float32:
+        """Return scores of all patches, 0 outside the region of interest."""
         if self._roi is None:
             return mean
         scores = np.zeros(self.shape.patches, np.float32)

@@ -127,7 +127,6 @@ class WorkerPool:
             else None
         )
 
-
     def run(self, work: Callable[[Item], None], items: Iterable[Item], /) -> None:
         """Call `work` on every item; the first exception ends it all."""
         if self._pool is None:

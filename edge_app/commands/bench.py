@@ -9,7 +9,7 @@ import click
 
 from zeroline.edge_app.cli import debug_option
 from zeroline.edge_app.errors import MemoryLimitError
-from zeroline.edge_app.options import LINE_PRECISIONS, DegreesType
+from zeroline.edge_app.options import PRECISIONS, DegreesType
 
 
 @click.command()
@@ -19,9 +19,9 @@ from zeroline.edge_app.options import LINE_PRECISIONS, DegreesType
               help="Frames that each frame is compared with.")  # fmt: skip
 @click.option("--degrees", type=DegreesType(), metavar="1,3,5|fused",
               help="Neighbourhood sizes of LNAMD.  [default: the model's]")  # fmt: skip
-@click.option("--precision", type=click.Choice(LINE_PRECISIONS), default="auto",
+@click.option("--precision", type=click.Choice(PRECISIONS), default="auto",
               show_default=True,
-              help="How neighbours are found; auto takes the quickest, as the line does.")  # fmt: skip
+              help="How neighbours are found; auto takes the quickest, as on a line.")  # fmt: skip
 @click.option("--frames", type=click.IntRange(2, 100_000), default=64, show_default=True,
               help="Frames to measure with the model, after the window is full.")  # fmt: skip
 @click.option("--tokens", multiple=True, metavar="NAME",
@@ -118,8 +118,8 @@ def bench(
         )
         stages = ", ".join(f"{stage} {1e3 * s:.1f}" for stage, s in case.stages.items())
         click.echo(f"    ms by stage: {stages}")
-    click.echo("\nmatching: share of the matrix rate, the exact products counted; × recomputing: the authors' way, all of "
-               "the window for each frame")  # fmt: skip
+    click.echo("\nmatching: share of the matrix rate, counting the exact products; × recomputing: "
+               "the authors' way, all of the window for each frame")  # fmt: skip
 
 
 def _check_memory(case: Any, window: int, degrees: tuple[int, ...] | str) -> None:

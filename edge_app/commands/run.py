@@ -11,7 +11,7 @@ import click
 
 from zeroline.edge_app.cli import debug_option
 from zeroline.edge_app.options import (
-    LINE_PRECISIONS,
+    PRECISIONS,
     DegreesType,
     NumberList,
     Rate,
@@ -52,10 +52,11 @@ from zeroline.runtime.session import DEVICES
               help="Write the window to this file at the end.")  # fmt: skip
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True,
               help="Where the network runs.")  # fmt: skip
-@click.option("--precision", type=click.Choice(LINE_PRECISIONS), default="auto",
+@click.option("--precision", type=click.Choice(PRECISIONS), default="auto",
               show_default=True,
-              help="How neighbours are found: exactly (fp32), or by a cheap product first; auto "
-                   "takes the quickest, by a short measurement.")  # fmt: skip
+              help="How neighbours are found: exactly (fp32), by a cheap product first (screened, "
+                   "on the CPU), or in float16 (on CUDA); auto takes the quickest, by a short "
+                   "measurement.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1, 256), metavar="N",
               help="CPU threads.  [default: all cores]")  # fmt: skip
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
