@@ -77,13 +77,14 @@ def test_kernels_find_what_a_plain_search_finds(cupy, form, shape, late, monkeyp
 def test_near_copies_are_measured_anew(cupy, form):
     rng = np.random.default_rng(1)
     features = unit_rows(rng, 5, 49, 96)
-    features[3] = features[0]
-    features[4] = unit_rows(rng, 1, 49, 96)[0] * 1e-3 + features[0]
+    features[3] = features[0][::-1]
+    features[4] = unit_rows(rng, 1, 49, 96)[0] * 1e-3 + features[0][::-1]
     found = match_distances(cupy.asarray(features), precision=form).get()
     assert (found[0, :, 3] == 0).all()
     assert (found[3, :, 0] == 0).all()
     exact = literal_distances(rounded(features))
-    np.testing.assert_allclose(found[0, :, 4], exact[0, :, 4], atol=1e-6)
+    for one, other in ((0, 4), (4, 0)):
+        np.testing.assert_allclose(found[one, :, other], exact[one, :, other], atol=1e-6)
 
 
 def test_ignored_patches_and_groups(cupy, form):
