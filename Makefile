@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin
 
-.PHONY: demo test lint types unit environment clean
+.PHONY: demo test lint types unit environment gpu-check clean
 
 ## a simulated line on the bundled model: verdicts in the terminal, overlays and a report on disk
 demo: $(VENV)/.demo
@@ -36,6 +36,10 @@ types: environment
 
 unit: environment
 	$(RUN)/pytest $(PYTEST_ARGS)
+
+## on a machine with a GPU: numerical tests with CuPy, kernels, benchmark; installs nothing
+gpu-check:
+	PYTHONPATH=src $(PYTHON) benchmarks/gpu_check.py
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

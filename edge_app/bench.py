@@ -6,12 +6,12 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.bundle import Bundle
+from zeroline.runtime.arrays import array_namespace
 from zeroline.runtime.degrees import match_count
 from zeroline.runtime.interval import interval_bounds
 from zeroline.runtime.precision_choice import chosen_precision
@@ -19,7 +19,11 @@ from zeroline.runtime.rolling import RollingInspector
 from zeroline.runtime.window import Shape, Window
 from zeroline.runtime.workers import WorkerPool, single_threaded_blas
 
-_SIDE = 2048
+if TYPE_CHECKING:
+    from zeroline.runtime.bundle import Bundle
+
+#: Side of the square product that tells the machine's rate, on the CPU and on CUDA.
+_SIDES = {False: 2048, True: 8192}
 _STAGES = ("lnamd", "match", "score", "admit")
 
 Float32 = npt.NDArray[np.float32]
@@ -96,21 +100,36 @@ class Measured:
         }
 
 
-def matrix_rate(*, threads: int) -> float:
-    """Return GFLOP/s of a 2048³ float32 product by NumPy's BLAS, one product on each thread."""
+def matrix_rate(*, threads: int, xp: Any = np) -> float:
+    """Return GFLOP/s of the machine's own matrix product.
+
+    On the CPU 2048³ in float32 by NumPy's BLAS, one product on each thread; on CUDA 8192³ in
+    float16 by CuPy's.
+    """
+    cuda = xp is not np
+    side = _SIDES[cuda]
     rng = np.random.default_rng(0)
-    left, right = (rng.standard_normal((_SIDE, _SIDE), dtype=np.float32) for _ in range(2))
+    drawn = (rng.standard_normal((side, side), dtype=np.float32) for _ in range(2))
+    left, right = (xp.asarray(matrix, dtype=np.float16 if cuda else np.float32) for matrix in drawn)
 
     def multiply(_: int) -> None:
-        np.matmul(left, right)
+        xp.matmul(left, right)
 
-    with WorkerPool(threads) as pool:
+    count = 1 if cuda else threads
+    with WorkerPool(count) as pool:
         best = 0.0
-        for _ in range(3):
+        for _ in range(5 if cuda else 3):
             began = time.perf_counter()
-            pool.run(multiply, range(threads))
-            best = max(best, threads * 2e-9 * _SIDE**3 / (time.perf_counter() - began))
+            pool.run(multiply, range(count))
+            wait(xp)
+            best = max(best, count * 2e-9 * side**3 / (time.perf_counter() - began))
     return best
+
+
+def wait(xp: Any) -> None:
+    """Wait until the device has done all that is queued; nothing on the CPU."""
+    if xp is not np:
+        xp.cuda.runtime.deviceSynchronize()
 
 
 def measure_tokens(
@@ -121,10 +140,14 @@ def measure_tokens(
     frames: int,
     threads: int,
     precision: str = "fp32",
+    xp: Any = np,
 ) -> Measured:
-    """Measure a window of random tokens: LNAMD, match, score, admission."""
+    """Measure a window of random tokens: LNAMD, match, score, admission.
+
+    `xp`: CuPy for a window on CUDA; tokens lie there beforehand, as a network leaves them.
+    """
     chosen = degrees if isinstance(degrees, str) else tuple(degrees)
-    found = chosen_precision(precision, patches=case.patches, channels=case.channels)
+    found = chosen_precision(precision, patches=case.patches, channels=case.channels, xp=xp)
     shape = Shape(window, case.patches, case.channels, chosen, found)
     rng = np.random.default_rng(0)
     shared = [rng.standard_normal((case.patches, c), dtype=np.float32) for c in case.channels]
@@ -133,19 +156,24 @@ def measure_tokens(
         return [layer + rng.standard_normal(layer.shape, dtype=np.float32) for layer in shared]
 
     laps: list[dict[str, float]] = []
-    with WorkerPool(threads) as pool:
-        held = Window(shape, pool)
+    with WorkerPool(1 if shape.cuda else threads) as pool:
+        held = Window(shape, pool, xp=xp)
+
+        def now() -> float:
+            wait(xp)
+            return time.perf_counter()
+
         for number in range(window + frames):
-            layers = tokens()
-            clock = [time.perf_counter()]
+            layers = [xp.asarray(layer) for layer in tokens()]
+            clock = [now()]
             features = held.features_of(layers)
-            clock.append(time.perf_counter())
+            clock.append(now())
             matches = held.match(features)
-            clock.append(time.perf_counter())
+            clock.append(now())
             held.score(matches, without=number % window)
-            clock.append(time.perf_counter())
+            clock.append(now())
             held.admit(number % window, matches)
-            clock.append(time.perf_counter())
+            clock.append(now())
             laps.append(
                 dict(zip(("lnamd", "match", "score", "admit"), np.diff(clock), strict=True))
             )
@@ -180,26 +208,32 @@ def measure_bundle(
     return _summary(bundle.name, shape, laps[window:], literal_seconds(held, window))
 
 
-def literal_seconds(frames: Sequence[Sequence[Float32]], window: int) -> float:
+def literal_seconds(frames: Sequence[Sequence[Any]], window: int) -> float:
     """Time the authors' way on one frame, and return what a whole window takes.
 
-    Each frame is compared with every other one by a full table of distances, then the least of
-    each row, then the mean of the smallest 30 %. `frames` may be fewer than the window: the time
-    grows with their number.
+    Each frame is compared with every other one by a full table of float32 distances, then the
+    least of each row, then the mean of the smallest 30 %. `frames` may be fewer than the window:
+    the time grows with their number. On the device of the features.
     """
-    with single_threaded_blas():
-        began = time.perf_counter()
-        first = interval_bounds(window - 1, low=0.0, high=0.3)[1]
-        for unit, mine in enumerate(frames[0]):
-            rows = []
-            for other in frames[1:]:
-                theirs = other[unit]
-                squares = (mine**2).sum(1)[:, None] + (theirs**2).sum(1)[None]
-                distances = np.sqrt(np.maximum(squares - 2 * (mine @ theirs.T), 0))
-                rows.append(distances.min(axis=1))
-            np.sort(np.stack(rows), axis=0)[:first].mean(axis=0)
-        one = (time.perf_counter() - began) * (window - 1) / max(len(frames) - 1, 1)
-    return one * window
+    xp = array_namespace(frames[0][0])
+    wide = [[part.astype(np.float32) for part in frame] for frame in frames]
+    first = interval_bounds(window - 1, low=0.0, high=0.3)[1]
+    laps = []
+    for _ in range(1 if xp is np else 2):  # CuPy compiles what it meets for the first time
+        with single_threaded_blas():
+            wait(xp)
+            began = time.perf_counter()
+            for unit, mine in enumerate(wide[0]):
+                rows = []
+                for other in wide[1:]:
+                    theirs = other[unit]
+                    squares = (mine**2).sum(1)[:, None] + (theirs**2).sum(1)[None]
+                    distances = xp.sqrt(xp.maximum(squares - 2 * (mine @ theirs.T), 0))
+                    rows.append(distances.min(axis=1))
+                xp.sort(xp.stack(rows), axis=0)[:first].mean(axis=0)
+            wait(xp)
+            laps.append(time.perf_counter() - began)
+    return window * laps[-1] * (window - 1) / max(len(frames) - 1, 1)
 
 
 def _summary(name: str, shape: Shape, laps: Sequence[dict[str, float]], literal: float) -> Measured:

@@ -11,7 +11,7 @@ import numpy as np
 from zeroline.runtime.arrays import to_host
 from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.cuda import installed_cupy, working_cupy
-from zeroline.runtime.ring import ON_CUDA, SCREENED, checked_precision, make_ring
+from zeroline.runtime.ring import ON_CUDA, checked_precision, make_ring, screens
 from zeroline.runtime.screening import MOST_PATCHES
 from zeroline.runtime.tiles import tile_shape
 from zeroline.runtime.workers import single_threaded_blas
@@ -81,7 +81,7 @@ def chosen_precision(wanted: str, *, patches: int, channels: tuple[int, ...], xp
         wanted = "fp16"
     elif compiled_loops() is None or patches > MOST_PATCHES:
         wanted = "fp32"
-    forms = {"auto": SCREENED, "screened": SCREENED, "fp16": ON_CUDA}.get(wanted)
+    forms = {"auto": screens(), "screened": screens(), "fp16": ON_CUDA}.get(wanted)
     if forms is None:
         return wanted
     seconds = {form: match_seconds(form, patches, channels, xp) for form in forms}

@@ -11,6 +11,7 @@ One ring serves one layer and degree. The window (`zeroline.runtime.window`) and
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
@@ -126,6 +127,11 @@ def checked_precision(precision: str, *, patches: int, cuda: bool = False) -> No
         raise ScoringError(
             f'precision "{precision}" needs numba, which is not installed; fp32 does not'
         )
+    if precision == "screened-int8" and precision not in screens():
+        raise ScoringError(
+            'precision "screened-int8" needs onnxruntime, which is not installed; '
+            "screened-pca does not"
+        )
     if precision != "fp32":
         from zeroline.runtime.screening import MOST_PATCHES
 
@@ -134,3 +140,8 @@ def checked_precision(precision: str, *, patches: int, cuda: bool = False) -> No
                 f'precision "{precision}" takes {MOST_PATCHES} patches at most, '
                 f"{patches} are given; fp32 takes any number"
             )
+
+
+def screens() -> tuple[str, ...]:
+    """Return the screens that this machine can run: that in 8 bits needs onnxruntime."""
+    return SCREENED if find_spec("onnxruntime") is not None else SCREENED[:1]

@@ -10,14 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from zeroline.runtime.admission import is_copy, place_distances
 from zeroline.runtime.arrays import to_host
-from zeroline.runtime.bundle import Bundle
 from zeroline.runtime.degrees import Degrees
 from zeroline.runtime.errors import ScoringError, ZerolineError
 from zeroline.runtime.frames import Frame
@@ -31,6 +30,9 @@ from zeroline.runtime.scoring import ScoreResult
 from zeroline.runtime.tokens import Tokens, joined
 from zeroline.runtime.window import Matches, Shape, Window
 from zeroline.runtime.workers import WorkerPool
+
+if TYPE_CHECKING:
+    from zeroline.runtime.bundle import Bundle
 
 Float32 = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence, Sized
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from zeroline.runtime.arrays import array_namespace
-from zeroline.runtime.bundle import Bundle
 from zeroline.runtime.degrees import Degrees, aggregated, match_count
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.frames import Frame
@@ -19,6 +18,9 @@ from zeroline.runtime.interval import interval_average
 from zeroline.runtime.matching import match_distances
 from zeroline.runtime.rscin import rscin as rescore
 from zeroline.runtime.tokens import TokenBuffer, Tokens
+
+if TYPE_CHECKING:
+    from zeroline.runtime.bundle import Bundle
 
 
 @dataclass(frozen=True)

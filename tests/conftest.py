@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from small_network import write_bundle
-
 ROOT = Path(__file__).parent.parent
 
 
@@ -62,6 +60,9 @@ def shared() -> Path:
 @pytest.fixture(scope="session")
 def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of a small network with fixed random weights; do not write to it."""
+    pytest.importorskip("onnx")  # and more, which a full environment has as well
+    from small_network import write_bundle
+
     folder = tmp_path_factory.mktemp("bundles") / "small"
     write_bundle(folder)
     return folder
@@ -70,6 +71,9 @@ def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def own_bundle(tmp_path: Path) -> Path:
     """A bundle that a test may spoil."""
+    pytest.importorskip("onnx")
+    from small_network import write_bundle
+
     folder = tmp_path / "bundle"
     write_bundle(folder)
     return folder

@@ -14,8 +14,7 @@ import pytest
 
 from conftest import has_gpu
 from literal import literal_distances
-from small_network import write_bundle
-from zeroline.runtime import ScoringError, cuda_kernels, load_bundle, match_distances
+from zeroline.runtime import ScoringError, cuda_kernels, match_distances
 from zeroline.runtime.errors import DeviceError, MissingExtraError
 from zeroline.runtime.interval import average_on_device, interval_average
 from zeroline.runtime.precision_choice import chosen_precision, match_seconds
@@ -134,18 +133,26 @@ def test_a_window_on_the_device_is_the_one_on_the_host(cupy, form):
 
 def test_a_line_on_the_device(cupy, form, tmp_path, paint):
     """Frames to verdicts, copies and a reference bank included."""
+    for package in ("onnx", "onnxruntime", "pydantic"):
+        pytest.importorskip(package)
+    from small_network import write_bundle
+    from zeroline.runtime import load_bundle
+
     write_bundle(tmp_path / "small")
     frames = [paint(seed, scratch=seed == 6) for seed in range(8)]
     frames.insert(4, frames[3])
     found = {}
-    options = {"min_window": 4, "degrees": (1,)}
     with load_bundle(tmp_path / "small", device="cpu") as bundle:
         for precision in ("fp32", form):
-            with RollingInspector(bundle, window=5, precision=precision, **options) as line:
+            with RollingInspector(
+                bundle, window=5, min_window=4, degrees=(1,), precision=precision
+            ) as line:
                 assert line.shape.cuda == (precision == form)
                 found[precision] = [line.push(frame) for frame in frames]
                 assert line.save_reference(tmp_path / f"{precision}.npz") == 5
-            with RollingInspector(bundle, window=6, precision=precision, **options) as line:
+            with RollingInspector(
+                bundle, window=6, min_window=4, degrees=(1,), precision=precision
+            ) as line:
                 assert line.load_reference(tmp_path / f"{precision}.npz") == 5
                 assert line.push(frames[0]).fill == 5
     for exact, mine in zip(found["fp32"], found[form], strict=True):
@@ -203,6 +210,8 @@ def test_what_a_device_cannot_do_is_said(cupy, monkeypatch):
 def test_without_cupy_fp16_says_what_to_install(bundle_folder):
     if has_gpu():
         pytest.skip("CuPy is here")
+    from zeroline.runtime import load_bundle
+
     with (
         load_bundle(bundle_folder, device="cpu") as bundle,
         pytest.raises(MissingExtraError, match="CuPy"),

@@ -2,9 +2,7 @@
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from zeroline.edge_app.cli import main
 from zeroline.runtime import ScoringError, lnamd, score_tokens
 from zeroline.runtime.degrees import aggregated, fused, match_count
 from zeroline.runtime.tokens import Tokens
@@ -51,6 +49,10 @@ def test_scores_by_fused_features():
 
 
 def test_the_command_takes_the_word(bundle_folder, image_folder, tmp_path):
+    from click.testing import CliRunner
+
+    from zeroline.edge_app.cli import main
+
     arguments = ["score", str(image_folder), "--model", str(bundle_folder), "--output"]
     done = CliRunner().invoke(main, [*arguments, str(tmp_path / "o"), "--degrees", "fused"])
     assert done.exit_code == 0, done.output

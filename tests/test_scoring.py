@@ -15,7 +15,6 @@ from zeroline.runtime import (
     FrameError,
     ScoringError,
     Tokens,
-    load_bundle,
     score_images,
     score_tokens,
     scoring_memory,
@@ -106,6 +105,8 @@ def test_refuses_tokens_that_do_not_fit_together(fault):
 
 def test_a_scratch_scores_highest(bundle_folder, paint):
     frames = [paint(n, scratch=n == 4) for n in range(12)]
+    from zeroline.runtime import load_bundle  # here: it needs pydantic
+
     with load_bundle(bundle_folder) as bundle:
         result = score_images(iter(frames), bundle)
         assert result.raw_scores.argmax() == 4

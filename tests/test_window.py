@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from zeroline.runtime import ScoringError, score_tokens
+from zeroline.runtime.ring import screens
 from zeroline.runtime.tokens import Tokens
 from zeroline.runtime.window import Shape, Window
 from zeroline.runtime.workers import WorkerPool
@@ -155,7 +156,7 @@ def test_a_frame_alone_has_no_score(pool):
     assert window.score(apart) is None
 
 
-@pytest.mark.parametrize("precision", ["fp32", "screened-pca", "screened-int8"])
+@pytest.mark.parametrize("precision", ["fp32", *screens()])
 def test_the_memory_that_is_told_is_the_memory_that_is_taken(pool, precision):
     shape = Shape(6, PATCHES, CHANNELS, DEGREES, precision)
     window = Window(shape, pool)

@@ -50,6 +50,7 @@ def bench(
     from zeroline.edge_app.sim.line import SimulatedLine
     from zeroline.edge_app.sim.settings import LineSettings
     from zeroline.runtime.bundle import load_bundle
+    from zeroline.runtime.precision_choice import scoring_arrays
     from zeroline.runtime.workers import thread_count
 
     known = {case.name: case for case in measuring.CASES}
@@ -58,7 +59,6 @@ def bench(
         if name not in known:
             raise click.UsageError(f"--tokens {name}: all, {', '.join(known)} are expected")
     count = thread_count(threads)
-    rate = measuring.matrix_rate(threads=count)
     line = SimulatedLine(LineSettings(parts=window + frames, defects=0.05))
     measured = []
     with load_bundle(model, threads=count) as bundle:
@@ -74,6 +74,8 @@ def bench(
             )
         )
         device = bundle.session.device
+    xp = scoring_arrays(precision, device)
+    rate = measuring.matrix_rate(threads=count, xp=xp)
     for name in wanted:
         _check_memory(known[name], window, degrees or (1, 3, 5))
         measured.append(
@@ -84,6 +86,7 @@ def bench(
                 frames=8,
                 threads=count,
                 precision=precision,
+                xp=xp,
             )
         )
     if as_json:
@@ -99,7 +102,8 @@ def bench(
     about = measuring.machine()
     click.echo(f"{about.pop('processor')}, {count} thread(s), network on {device}")
     click.echo(", ".join(f"{name} {version}" for name, version in about.items()))
-    click.echo(f"matrix rate (2048³, float32): {rate:.0f} GFLOP/s\n")
+    kind = "2048³, float32" if xp.__name__ == "numpy" else "8192³, float16, on CUDA"
+    click.echo(f"matrix rate ({kind}): {rate:.0f} GFLOP/s\n")
     click.echo(_row("", "W", "degrees", "precision", "p50", "p95", "p99", "frames/s", "matching",
                     "window", "× recomputing"))  # fmt: skip
     for case in measured:

@@ -161,12 +161,22 @@ def _gemm_strided_batched(
     out[...] = scale * (sides[0] @ sides[1]) + (keep * out if keep else 0)
 
 
+class _Random:
+    def __init__(self, seed):
+        self._drawn = numpy.random.default_rng(seed)
+
+    def standard_normal(self, size, dtype):
+        return asarray(self._drawn.standard_normal(size, dtype=dtype))
+
+
+random = SimpleNamespace(default_rng=_Random)
 cuda = SimpleNamespace(
     Stream=_Stream,
     cublas=SimpleNamespace(gemmStridedBatchedEx=_gemm_strided_batched),
     get_cublas_handle=lambda: 11,
     runtime=SimpleNamespace(
         getDevice=lambda: 0,
+        deviceSynchronize=lambda: None,
         getDeviceProperties=lambda _: {
             "name": b"Stand-in", "major": 8, "minor": 7, "l2CacheSize": 4 << 20,
         },
