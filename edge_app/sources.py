@@ -23,8 +23,11 @@ from zeroline.runtime.frames import Frame
 _VIDEOS = (".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 #: Seconds before a lost camera is tried again: doubled each time, up to the last.
 BACK_OFF = (0.5, 10.0)
-#: Seconds without a frame after which a live source is opened anew.
+#: Seconds without a frame after which a live source is at fault.
 SILENCE = 5.0
+#: Seconds after which the opening of a stream, and the wait for its next frame, are given up: long
+#: enough for cameras that send a whole picture only every ten seconds, the others being changes.
+LIMITS = (15.0, 10.0)
 
 _SLICE = 0.2  # seconds after which a wait looks whether it shall end
 
@@ -192,6 +195,7 @@ class LiveSource:
 
     def __init__(self, address: str, *, tell: Tell, stop: threading.Event) -> None:
         self._address, self._tell = address, tell
+        self._limited = not address.isdigit() and "!" not in address
         self._cv2 = opencv("to read cameras")
         self._ended = stop
         self._changed = threading.Condition()
@@ -238,9 +242,10 @@ class LiveSource:
                 capture = self._open()
                 began = self._arrived
                 while capture.isOpened() and not self._ended.is_set():
+                    asked = time.monotonic()
                     there, frame = capture.read()
-                    if not there:
-                        break
+                    if not there or (self._limited and time.monotonic() - asked >= LIMITS[1]):
+                        break  # a frame after the limit is an old one that the decoder lets go of
                     if lost:
                         self._tell(f"source {self._address}: frames again")
                         lost, pause = False, BACK_OFF[0]
@@ -269,9 +274,9 @@ class LiveSource:
             capture = cv2.VideoCapture(self._address, cv2.CAP_GSTREAMER)
         else:
             # a stream that stops sending must not block the thread for FFmpeg's half minute
-            limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1000 * SILENCE),
-                      cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1000 * SILENCE)]  # fmt: skip
-            capture = cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, limits)
+            settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1000 * LIMITS[0]),
+                        cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1000 * LIMITS[1])]  # fmt: skip
+            capture = cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, settings)
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         return capture
 
