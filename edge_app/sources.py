@@ -29,6 +29,7 @@ SILENCE = 5.0
 #: enough for cameras that send a whole picture only every ten seconds, the others being changes.
 LIMITS = (15.0, 10.0)
 
+_DECODERS = 2  # threads of FFmpeg for a live stream: each after the first holds back one frame
 _SLICE = 0.2  # seconds after which a wait looks whether it shall end
 
 Tell = Callable[[str], None]
@@ -275,7 +276,8 @@ class LiveSource:
         else:
             # a stream that stops sending must not block the thread for FFmpeg's half minute
             settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1000 * LIMITS[0]),
-                        cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1000 * LIMITS[1])]  # fmt: skip
+                        cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1000 * LIMITS[1]),
+                        cv2.CAP_PROP_N_THREADS, _DECODERS]  # fmt: skip
             capture = cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, settings)
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         return capture
