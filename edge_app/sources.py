@@ -230,7 +230,7 @@ class LiveSource:
         self._ended.set()
         with self._changed:
             self._changed.notify_all()
-        self._thread.join(timeout=3)
+        self._thread.join(timeout=1)  # one that waits for a hung camera ends with the program
 
     def _ready(self) -> bool:
         return self._latest is not None or self._ended.is_set() or self._trouble is not None
