@@ -21,6 +21,7 @@ from zeroline.edge_app.opencv import opencv
 from zeroline.runtime.frames import Frame
 
 _VIDEOS = (".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+_URL = re.compile(r"(rtsps?|https?|udp|tcp)://")
 #: Seconds before a lost camera is tried again: doubled each time, up to the last.
 BACK_OFF = (0.5, 10.0)
 #: Seconds without a frame after which a live source is at fault.
@@ -89,7 +90,7 @@ def open_source(address: str, *, tell: Tell, stop: threading.Event | None = None
     """
     if address.startswith("sim://"):
         return SimulatedSource(address)
-    if address.isdigit() or re.match(r"(rtsps?|https?|udp|tcp)://", address) or "!" in address:
+    if address.isdigit() or _URL.match(address) or "!" in address:
         return LiveSource(address, tell=tell, stop=stop or threading.Event())
     path = Path(address)
     if not path.exists():
@@ -196,7 +197,8 @@ class LiveSource:
 
     def __init__(self, address: str, *, tell: Tell, stop: threading.Event) -> None:
         self._address, self._tell = address, tell
-        self._limited = not address.isdigit() and "!" not in address
+        self._is_url = _URL.match(address) is not None
+        self._shown = re.sub(r"(://[^/:@]*):[^/\s]*@", r"\1:…@", address)  # without the password
         self._cv2 = opencv("to read cameras")
         self._ended = stop
         self._changed = threading.Condition()
@@ -245,10 +247,10 @@ class LiveSource:
                 while capture.isOpened() and not self._ended.is_set():
                     asked = time.monotonic()
                     there, frame = capture.read()
-                    if not there or (self._limited and time.monotonic() - asked >= LIMITS[1]):
+                    if not there or (self._is_url and time.monotonic() - asked >= LIMITS[1]):
                         break  # a frame after the limit is an old one that the decoder lets go of
                     if lost:
-                        self._tell(f"source {self._address}: frames again")
+                        self._tell(f"source {self._shown}: frames again")
                         lost, pause = False, BACK_OFF[0]
                     with self._changed:
                         self._latest = frame
@@ -258,7 +260,7 @@ class LiveSource:
                 if self._ended.is_set():
                     return
                 if not lost or self._arrived > began:
-                    self._tell(f"source {self._address}: no frames, tried again until they come")
+                    self._tell(f"source {self._shown}: no frames, tried again until they come")
                     lost = True
                 self._ended.wait(pause)
                 pause = min(2 * pause, BACK_OFF[1])
@@ -271,7 +273,7 @@ class LiveSource:
         cv2 = self._cv2
         if self._address.isdigit():
             capture = cv2.VideoCapture(int(self._address))
-        elif "!" in self._address:
+        elif not self._is_url:
             capture = cv2.VideoCapture(self._address, cv2.CAP_GSTREAMER)
         else:
             # a stream that stops sending must not block the thread for FFmpeg's half minute
