@@ -244,16 +244,21 @@ class LiveSource:
             while not self._ended.is_set():
                 capture = self._open()
                 began = self._arrived
+                old = 0
                 while capture.isOpened() and not self._ended.is_set():
                     asked = time.monotonic()
                     there, frame = capture.read()
-                    if not there or (self._is_url and time.monotonic() - asked >= LIMITS[1]):
-                        break  # a frame after the limit is an old one that the decoder lets go of
+                    waited = time.monotonic() - asked if self._is_url else 0.0
+                    if not there or waited >= LIMITS[1]:
+                        break
+                    # what FFmpeg held back comes first after a silence, and is as old as that
+                    old = _DECODERS + 1 if waited >= SILENCE and not old else old
+                    old = max(0, old - 1)
                     if lost:
                         self._tell(f"source {self._shown}: frames again")
                         lost, pause = False, BACK_OFF[0]
                     with self._changed:
-                        self._latest = frame
+                        self._latest = None if old else frame
                         self._arrived += 1
                         self._changed.notify_all()
                 capture.release()
