@@ -19,6 +19,9 @@ def opencv(purpose: str) -> Any:
         import cv2
     except ModuleNotFoundError as error:
         raise MissingExtraError("OpenCV", extra="app", purpose=purpose) from error
-    if hasattr(cv2, "setLogLevel"):
-        cv2.setLogLevel(0)
+    # the setting has moved between OpenCV 4 and 5
+    places: list[Any] = [cv2, getattr(getattr(cv2, "utils", None), "logging", None)]
+    for place in places:
+        if hasattr(place, "setLogLevel"):
+            place.setLogLevel(0)
     return cv2

@@ -21,11 +21,16 @@ from zeroline.edge_app.opencv import opencv
 from zeroline.runtime.frames import Frame
 
 _VIDEOS = (".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+_URL = re.compile(r"(rtsps?|https?|udp|tcp)://")
 #: Seconds before a lost camera is tried again: doubled each time, up to the last.
 BACK_OFF = (0.5, 10.0)
-#: Seconds without a frame after which a live source is opened anew.
+#: Seconds without a frame after which a live source is at fault.
 SILENCE = 5.0
+#: Seconds after which the opening of a stream, and the wait for its next frame, are given up: long
+#: enough for cameras that send a whole picture only every ten seconds, the others being changes.
+LIMITS = (15.0, 10.0)
 
+_DECODERS = 2  # threads of FFmpeg for a live stream: each after the first holds back one frame
 _SLICE = 0.2  # seconds after which a wait looks whether it shall end
 
 Tell = Callable[[str], None]
@@ -85,7 +90,7 @@ def open_source(address: str, *, tell: Tell, stop: threading.Event | None = None
     """
     if address.startswith("sim://"):
         return SimulatedSource(address)
-    if address.isdigit() or re.match(r"(rtsps?|https?|udp|tcp)://", address) or "!" in address:
+    if address.isdigit() or _URL.match(address) or "!" in address:
         return LiveSource(address, tell=tell, stop=stop or threading.Event())
     path = Path(address)
     if not path.exists():
@@ -192,6 +197,8 @@ class LiveSource:
 
     def __init__(self, address: str, *, tell: Tell, stop: threading.Event) -> None:
         self._address, self._tell = address, tell
+        self._is_url = _URL.match(address) is not None
+        self._shown = re.sub(r"(://[^/:@]*):[^/\s]*@", r"\1:…@", address)  # without the password
         self._cv2 = opencv("to read cameras")
         self._ended = stop
         self._changed = threading.Condition()
@@ -225,7 +232,7 @@ class LiveSource:
         self._ended.set()
         with self._changed:
             self._changed.notify_all()
-        self._thread.join(timeout=3)
+        self._thread.join(timeout=1)  # one that waits for a hung camera ends with the program
 
     def _ready(self) -> bool:
         return self._latest is not None or self._ended.is_set() or self._trouble is not None
@@ -237,22 +244,28 @@ class LiveSource:
             while not self._ended.is_set():
                 capture = self._open()
                 began = self._arrived
+                old = 0
                 while capture.isOpened() and not self._ended.is_set():
+                    asked = time.monotonic()
                     there, frame = capture.read()
-                    if not there:
+                    waited = time.monotonic() - asked if self._is_url else 0.0
+                    if not there or waited >= LIMITS[1]:
                         break
+                    # what FFmpeg held back comes first after a silence, and is as old as that
+                    old = _DECODERS + 1 if waited >= SILENCE and not old else old
+                    old = max(0, old - 1)
                     if lost:
-                        self._tell(f"source {self._address}: frames again")
+                        self._tell(f"source {self._shown}: frames again")
                         lost, pause = False, BACK_OFF[0]
                     with self._changed:
-                        self._latest = frame
+                        self._latest = None if old else frame
                         self._arrived += 1
                         self._changed.notify_all()
                 capture.release()
                 if self._ended.is_set():
                     return
                 if not lost or self._arrived > began:
-                    self._tell(f"source {self._address}: no frames, tried again until they come")
+                    self._tell(f"source {self._shown}: no frames, tried again until they come")
                     lost = True
                 self._ended.wait(pause)
                 pause = min(2 * pause, BACK_OFF[1])
@@ -265,13 +278,14 @@ class LiveSource:
         cv2 = self._cv2
         if self._address.isdigit():
             capture = cv2.VideoCapture(int(self._address))
-        elif "!" in self._address:
+        elif not self._is_url:
             capture = cv2.VideoCapture(self._address, cv2.CAP_GSTREAMER)
         else:
             # a stream that stops sending must not block the thread for FFmpeg's half minute
-            limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1000 * SILENCE),
-                      cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1000 * SILENCE)]  # fmt: skip
-            capture = cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, limits)
+            settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1000 * LIMITS[0]),
+                        cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1000 * LIMITS[1]),
+                        cv2.CAP_PROP_N_THREADS, _DECODERS]  # fmt: skip
+            capture = cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, settings)
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         return capture
 
