@@ -30,7 +30,8 @@ SILENCE = 5.0
 #: enough for cameras that send a whole picture only every ten seconds, the others being changes.
 LIMITS = (15.0, 10.0)
 
-_DECODERS = 2  # threads of FFmpeg for a live stream: each after the first holds back one frame
+_DECODERS = 1  # threads of FFmpeg for a live stream: each after the first holds back one frame
+_DOUBT = 0.1  # seconds for which the first frame after a silence is not given yet, see `_keep`
 _SLICE = 0.2  # seconds after which a wait looks whether it shall end
 
 Tell = Callable[[str], None]
@@ -204,6 +205,7 @@ class LiveSource:
         self._changed = threading.Condition()
         self._latest: Frame | None = None
         self._arrived = self._taken = 0
+        self._certain = 0.0  # from when on the latest frame may be given
         self._trouble: BaseException | None = None
         self._thread = threading.Thread(target=self._read, name="zeroline-capture", daemon=True)
         self._thread.start()
@@ -219,10 +221,11 @@ class LiveSource:
                     raise self._trouble
                 if self._ended.is_set():
                     return
-                frame, number = self._latest, self._arrived
-                dropped = max(0, number - self._taken - 1)
-                self._latest, self._taken = None, number
-            if there and frame is not None:
+                frame, number = self._latest if there else None, self._arrived
+                dropped = number - self._taken - 1
+                if frame is not None:
+                    self._latest, self._taken = None, number
+            if frame is not None:
                 yield Captured(frame, str(number - 1), dropped=dropped)
             else:
                 yield Captured(None, "", fault=f"no frame for {SILENCE:g} s")
@@ -235,7 +238,8 @@ class LiveSource:
         self._thread.join(timeout=1)  # one that waits for a hung camera ends with the program
 
     def _ready(self) -> bool:
-        return self._latest is not None or self._ended.is_set() or self._trouble is not None
+        given = self._latest is not None and time.monotonic() >= self._certain
+        return given or self._ended.is_set() or self._trouble is not None
 
     def _read(self) -> None:
         pause = BACK_OFF[0]
@@ -244,23 +248,17 @@ class LiveSource:
             while not self._ended.is_set():
                 capture = self._open()
                 began = self._arrived
-                old = 0
                 while capture.isOpened() and not self._ended.is_set():
                     asked = time.monotonic()
                     there, frame = capture.read()
                     waited = time.monotonic() - asked if self._is_url else 0.0
                     if not there or waited >= LIMITS[1]:
                         break
-                    # what FFmpeg held back comes first after a silence, and is as old as that
-                    old = _DECODERS + 1 if waited >= SILENCE and not old else old
-                    old = max(0, old - 1)
                     if lost:
                         self._tell(f"source {self._shown}: frames again")
                         lost, pause = False, BACK_OFF[0]
-                    with self._changed:
-                        self._latest = None if old else frame
-                        self._arrived += 1
-                        self._changed.notify_all()
+                    self._keep(frame, doubtful=waited >= SILENCE)
+                self._drop_doubtful()
                 capture.release()
                 if self._ended.is_set():
                     return
@@ -273,6 +271,23 @@ class LiveSource:
             self._trouble = error
             with self._changed:
                 self._changed.notify_all()
+
+    def _keep(self, frame: Frame, *, doubtful: bool) -> None:
+        """Keep a frame as the latest one.
+
+        The first one after a silence may be what FFmpeg held back when it began: then the next
+        one, or the stream's end, follows at once, and takes its place.
+        """
+        with self._changed:
+            self._latest = frame
+            self._certain = time.monotonic() + _DOUBT if doubtful else 0.0
+            self._arrived += 1
+            self._changed.notify_all()
+
+    def _drop_doubtful(self) -> None:
+        with self._changed:
+            if time.monotonic() < self._certain:
+                self._latest = None
 
     def _open(self) -> Any:
         cv2 = self._cv2
