@@ -106,6 +106,31 @@ def test_a_window_stays_near_the_exact_one(sequence, form, threads):
             assert (mine - theirs).mean() <= 0.01 * theirs.mean()
 
 
+def test_scores_on_photographs(shared, precision):
+    """With the bundled model: what the screen costs on real features."""
+    pytest.importorskip("onnxruntime")
+    from zeroline.edge_app.images import find_images, read_image
+    from zeroline.runtime import load_bundle, score_tokens
+    from zeroline.runtime.scoring import embed_images
+
+    files = find_images([shared / "data" / "tiles" / "test"]).files[::3]
+    with load_bundle("tiny") as bundle:
+        tokens = embed_images([read_image(file.path) for file in files], bundle)
+        exact, screened = (
+            score_tokens(tokens, size=bundle.size, degrees="fused", rscin=(), precision=used)
+            for used in ("fp32", precision)
+        )
+    off = screened.patch_scores / exact.patch_scores - 1
+    assert 0 < off.mean() < 1e-3
+    assert spearman(screened.patch_scores.ravel(), exact.patch_scores.ravel()) > 0.999
+    assert spearman(screened.raw_scores, exact.raw_scores) > 0.999
+
+
+def spearman(one, other):
+    ranks = [np.argsort(np.argsort(values)) for values in (one, other)]
+    return np.corrcoef(*ranks)[0, 1]
+
+
 def test_keys_name_what_a_plain_search_names():
     """The compiled pass against NumPy, tiles with rows left over, penalties included."""
     rng = np.random.default_rng(4)
