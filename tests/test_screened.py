@@ -127,8 +127,8 @@ def test_scores_on_photographs(shared, precision):
 
 
 def spearman(one, other):
-    ranks = [np.argsort(np.argsort(values)) for values in (one, other)]
-    return np.corrcoef(*ranks)[0, 1]
+    first, second = (np.argsort(np.argsort(values)) for values in (one, other))
+    return np.corrcoef(first, second)[0, 1]
 
 
 def test_keys_name_what_a_plain_search_names():
