@@ -15,7 +15,7 @@ from zeroline.runtime import interval_average, match_distances
 def small_case(monkeypatch):
     case = bench.Case("ViT-B/16@224", 16, (8, 6))
     monkeypatch.setattr(bench, "CASES", (case,))
-    monkeypatch.setattr(bench, "_SIDE", 64)
+    monkeypatch.setattr(bench, "_SIDES", {False: 64})
 
 
 def test_every_figure_is_there(small_case, bundle_folder):
@@ -51,7 +51,7 @@ def test_what_it_cannot_measure(bundle_folder, monkeypatch):
     assert done.exit_code == 2
     assert "--tokens ViT-X: all, ViT-B/16@224" in done.output
     monkeypatch.setattr("zeroline.edge_app.memory.available_memory", lambda: 1000)
-    monkeypatch.setattr(bench, "_SIDE", 64)
+    monkeypatch.setattr(bench, "_SIDES", {False: 64})
     done = CliRunner().invoke(main, [*arguments, "--tokens", "ViT-L@518"])
     assert done.exit_code == 1
     assert "--degrees fused or a smaller --window" in done.output
