@@ -251,20 +251,50 @@ def least_keys(  # type: ignore[no-untyped-def]
             r += 1
 
 
+_bools_in = types.Array(types.bool_, 2, "C", readonly=True)
+_floats_in = types.Array(types.float32, 3, "C", readonly=True)
+
+
 @nb.njit(
-    types.void(_float_in, _float_in, types.int32[::1], types.int64, types.float32[::1]),
+    types.void(
+        _float_in,
+        _floats_in,
+        types.Array(types.bool_, 1, "C", readonly=True),
+        _bools_in,
+        _bits,
+        _bits,
+        types.int64,
+        types.float32,
+        _floats,
+        _floats,
+    ),
     nogil=True,
     cache=True,
     fastmath=_REORDER,
 )
-def distances_to_named(rows, others, keys, bits, out):  # type: ignore[no-untyped-def]
-    """Exact ½‖x - y‖² of each row x (P, C) to the row y of `others` that its key names."""
+def measure_named(  # type: ignore[no-untyped-def]
+    frame, ring, frame_ignored, ring_ignored, row_keys, column_keys, bits, ignored, rows, columns
+):
+    """Exact ½‖x - y‖² between the patches of a frame and those that their keys name.
+
+    frame : (P, C); ring : (images, P, C); row_keys, column_keys : (images, P), which name patches
+    of the images and of the frame; rows, columns : (images, P), written, `ignored` where the named
+    patch is one that nobody may match (then all are).
+    """
+    images, patches, channels = ring.shape
     number = (1 << (bits & 31)) - 1
-    patches, channels = rows.shape
-    for p in range(patches):
-        named = keys[p] & number
-        square = np.float32(0)
-        for c in range(channels):
-            difference = rows[p, c] - others[named, c]
-            square += difference * difference
-        out[p] = np.float32(0.5) * square
+    for image in range(images):
+        for p in range(patches):
+            named = row_keys[image, p] & number
+            square = np.float32(0)
+            for c in range(channels):
+                difference = frame[p, c] - ring[image, named, c]
+                square += difference * difference
+            rows[image, p] = ignored if ring_ignored[image, named] else np.float32(0.5) * square
+        for p in range(patches):
+            named = column_keys[image, p] & number
+            square = np.float32(0)
+            for c in range(channels):
+                difference = frame[named, c] - ring[image, p, c]
+                square += difference * difference
+            columns[image, p] = ignored if frame_ignored[named] else np.float32(0.5) * square

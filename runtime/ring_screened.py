@@ -24,6 +24,8 @@ Int32 = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
 _NO_KEY = np.iinfo(np.int32).max
+#: Slots of one call at least: what Python does for each call is worth some of them.
+_BLOCK = 8
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class ScreenedRing:
         self._screen: Screen | None = None
         self._values: Any = None
         self._codes = np.zeros((slots, patches), np.int32)
-        self._rows, self.block = tile_shape(patches)
+        self._rows, self._images = tile_shape(patches)
+        self.block = max(self._images, _BLOCK)
 
     @classmethod
     def filled(cls, features: Float32, ignore: Bools | None, *, form: str) -> ScreenedRing:
@@ -115,27 +118,26 @@ class ScreenedRing:
         """Match a frame with some slots; see `zeroline.runtime.ring.Ring.minima`."""
         screen, loops = self._screen, compiled_loops()
         assert screen is not None  # noqa: S101 - a slot was filled, so it was fitted
-        patches = len(side.features)
-        row_keys = np.empty((stop - start, patches), np.int32)
-        column_keys = np.full((stop - start, patches), _NO_KEY, np.int32)
-        tile = np.empty((stop - start) * self._rows * patches, np.int32)
-        for first in range(0, patches, self._rows):
-            last = min(first + self._rows, patches)
-            part = tile[: (stop - start) * (last - first) * patches]
-            part = part.reshape(stop - start, last - first, patches)
-            screen.product(side.values[first:last], self._values[start:stop], part)
-            loops.least_keys(
-                part, screen.shift, screen.bits, side.codes, self._codes[start:stop], first,
-                row_keys, column_keys,
-            )  # fmt: skip
-        number = (1 << screen.bits) - 1
-        for image, slot in enumerate(range(start, stop)):
-            held, bits = self.features[slot], screen.bits
-            loops.distances_to_named(side.features, held, row_keys[image], bits, rows[image])
-            loops.distances_to_named(held, side.features, column_keys[image], bits, columns[image])
-            # a key names an ignored patch only where all are ignored
-            rows[image][self._ignored[slot][row_keys[image] & number]] = IGNORED
-            columns[image][side.ignore[column_keys[image] & number]] = IGNORED
+        images, patches = stop - start, len(side.features)
+        row_keys = np.empty((images, patches), np.int32)
+        column_keys = np.full((images, patches), _NO_KEY, np.int32)
+        values, codes = self._values[start:stop], self._codes[start:stop]
+        tile = np.empty(self._images * self._rows * patches, np.int32)
+        for first in range(0, images, self._images):
+            some = slice(first, min(first + self._images, images))
+            for top in range(0, patches, self._rows):
+                part = side.values[top : top + self._rows]
+                shape = some.stop - first, len(part), patches
+                product = tile[: shape[0] * shape[1] * patches].reshape(shape)
+                screen.product(part, values[some], product)
+                loops.least_keys(
+                    product, screen.shift, screen.bits, side.codes, codes[some], top,
+                    row_keys[some], column_keys[some],
+                )  # fmt: skip
+        loops.measure_named(
+            side.features, self.features[start:stop], side.ignore, self._ignored[start:stop],
+            row_keys, column_keys, screen.bits, IGNORED, rows, columns,
+        )  # fmt: skip
 
     def _is_turn(self) -> bool:
         slots = len(self.features)
