@@ -44,7 +44,9 @@ def _file_cache(statistics: Path) -> int:
     return 0
 
 
-def needed_memory(bundle: Bundle, images: int, *, threads: int | None) -> int:
+def needed_memory(
+    bundle: Bundle, images: int, *, threads: int | None, codegraph: bool = False
+) -> int:
     """Return the bytes that scoring `images` images as one set takes at its peak."""
     return scoring_memory(
         images,
@@ -53,10 +55,13 @@ def needed_memory(bundle: Bundle, images: int, *, threads: int | None) -> int:
         class_channels=bundle.manifest.outputs.class_token.channels,
         threads=thread_count(threads),
         compiled=compiled_loops() is not None,
+        codegraph=codegraph,
     )
 
 
-def check_memory(bundle: Bundle, images: int, *, threads: int | None) -> int:
+def check_memory(
+    bundle: Bundle, images: int, *, threads: int | None, codegraph: bool = False
+) -> int:
     """Return the bytes that scoring needs, or refuse.
 
     Raises
@@ -64,12 +69,14 @@ def check_memory(bundle: Bundle, images: int, *, threads: int | None) -> int:
     MemoryLimitError
         Names both figures and a subset size that fits.
     """
-    needed = needed_memory(bundle, images, threads=threads)
+    needed = needed_memory(bundle, images, threads=threads, codegraph=codegraph)
     free = available_memory()
     if needed <= free:
         return needed
     fits = images
-    while fits > 2 and needed_memory(bundle, fits, threads=threads) > 0.8 * free:
+    while (
+        fits > 2 and needed_memory(bundle, fits, threads=threads, codegraph=codegraph) > 0.8 * free
+    ):
         fits = fits * 4 // 5
     advice = f"use --subset {fits}" + (" or a smaller number" if fits > 2 else "")
     raise MemoryLimitError(

@@ -137,6 +137,7 @@ class ScoreOptions:
     model: str
     device: str = "auto"
     precision: str = "auto"
+    codegraph: bool = True
     degrees: tuple[int, ...] | str | None = None
     rscin: tuple[int, ...] | None = None
     threshold: float | None = None
@@ -169,6 +170,7 @@ class ScoreOptions:
             "degrees": defaults.degrees if self.degrees is None else self.degrees,
             "rscin": defaults.rscin if self.rscin is None else self.rscin,
             "interval": defaults.interval,
+            "codegraph": self.codegraph,
             "precision": "fp32" if self.precision == "auto" else self.precision,
             "threads": self.threads,
         }
@@ -203,6 +205,7 @@ class ScoreOptions:
             "RsCIN": ", ".join(map(str, scoring["rscin"])) or "off",
             "Interval": f"{low:g} to {high:g}",
             "Precision": scoring["precision"],
+            "Recurring defects": "looked for" if self.codegraph else "not looked for",
             "Threshold": auto if self.threshold is None else f"{self.threshold:g}",
             "Subsets": f"of {self.subset}, seed {self.seed}" if self.subset else "none",
         }
@@ -223,6 +226,9 @@ _OPTIONS = (
                  show_default=True,
                  help="How neighbours are found: exactly (fp32, also auto), by a cheap product "
                       "first (screened, on the CPU), or in float16 (on CUDA)."),
+    click.option("--codegraph/--no-codegraph", default=True, show_default=True,
+                 help="Look for defects that recur in many images, and would vouch for each "
+                      "other."),
     click.option("--threshold", type=ThresholdType(), default="auto", show_default=True,
                  help="Score over which an image is NG, in distance units."),
     click.option("--false-alarm-rate", type=Rate(), default=0.01,

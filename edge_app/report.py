@@ -14,6 +14,7 @@ import numpy as np
 
 from zeroline.edge_app.embedding import Problem
 from zeroline.edge_app.output import whole_file
+from zeroline.edge_app.recurring import RecurringDefect
 from zeroline.edge_app.results import ImageResult
 from zeroline.runtime.errors import MissingExtraError
 
@@ -89,6 +90,7 @@ def write_report(
     *,
     pictures: Mapping[str, bytes],
     problems: Sequence[Problem],
+    recurring: Sequence[tuple[RecurringDefect, Mapping[str, bytes]]] = (),
     settings: Mapping[str, str],
     overlays: str,
     title: str,
@@ -104,6 +106,8 @@ def write_report(
         JPEG files of overlays by the name of the image, for those that are to be shown.
     problems : sequence of Problem
         Images that were left out.
+    recurring : sequence of (RecurringDefect, mapping)
+        Each with JPEG files of some of its images, by name.
     settings : mapping
         What a reader needs to repeat the run.
     overlays : {"all", "ng", "none"}
@@ -128,10 +132,8 @@ def write_report(
         version=version("zeroline"),
         shown=[r for r in ordered if r.file.name in pictures],
         rest=[r for r in ordered if r.file.name not in pictures],
-        pictures={
-            name: "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
-            for name, jpeg in pictures.items()
-        },
+        pictures=_as_addresses(pictures),
+        recurring=[(defect, _as_addresses(shown)) for defect, shown in recurring],
         results=results,
         ng_count=sum(r.verdict == "NG" for r in results),
         problems=problems,
@@ -141,3 +143,11 @@ def write_report(
     )
     with whole_file(path) as file:
         file.write(text)
+
+
+def _as_addresses(pictures: Mapping[str, bytes]) -> dict[str, str]:
+    """Return JPEG files as addresses that hold them."""
+    return {
+        name: "data:image/jpeg;base64," + base64.b64encode(jpeg).decode()
+        for name, jpeg in pictures.items()
+    }

@@ -8,6 +8,7 @@ from pathlib import Path
 from zeroline.edge_app.embedding import Problem
 from zeroline.edge_app.pictures import write_overlays
 from zeroline.edge_app.progress import Bars
+from zeroline.edge_app.recurring import RecurringDefect, pictures_of
 from zeroline.edge_app.report import write_report
 from zeroline.edge_app.results import ImageResult, remove_earlier, write_csv, write_maps
 
@@ -21,6 +22,7 @@ def write_results(
     bars: Bars,
     false_alarm_rate: float,
     problems: Sequence[Problem] = (),
+    recurring: Sequence[RecurringDefect] = (),
     maps: bool = False,
     overlays: str = "all",
     white_level: int | None = None,
@@ -50,6 +52,7 @@ def write_results(
         results,
         pictures=pictures,
         problems=problems,
+        recurring=[(defect, pictures_of(defect, white_level=white_level)) for defect in recurring],
         settings=settings,
         overlays=overlays,
         title=title,

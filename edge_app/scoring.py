@@ -13,6 +13,7 @@ from zeroline.edge_app.images import ImageFile
 from zeroline.edge_app.memory import check_memory
 from zeroline.edge_app.options import ScoreOptions
 from zeroline.edge_app.progress import Bars
+from zeroline.edge_app.recurring import RecurringDefect, recurring_defects
 from zeroline.edge_app.results import ImageResult
 from zeroline.edge_app.verdicts import scores_of
 from zeroline.runtime.bundle import Bundle
@@ -27,6 +28,7 @@ class ScoredFiles:
     results: list[ImageResult]
     problems: list[Problem]
     smallest_set: int  # images that were compared with each other, at the least
+    recurring: list[RecurringDefect]
 
 
 def random_subsets(count: int, size: int | None, *, seed: int) -> list[list[int]]:
@@ -55,7 +57,9 @@ def score_files(
         If a set would take more memory than there is; nothing was read then.
     """
     subsets = random_subsets(len(files), options.subset, seed=options.seed)
-    check_memory(bundle, max(map(len, subsets)), threads=options.threads)
+    check_memory(
+        bundle, max(map(len, subsets)), threads=options.threads, codegraph=options.codegraph
+    )
     scoring = options.scoring(bundle)
     steps = len(bundle.channels) * match_count(scoring["degrees"])
     read = bars("reading", len(files))
@@ -63,6 +67,7 @@ def score_files(
     by_file: dict[ImageFile, ImageResult] = {}
     problems: list[Problem] = []
     sizes: list[int] = []
+    recurring: list[RecurringDefect] = []
 
     def score_set(chosen: Sequence[ImageFile]) -> tuple[list[ImageResult], list[ImageFile]]:
         """Score a set; return its results, or the one file that had no company."""
@@ -78,6 +83,7 @@ def score_files(
             return [], embedding.files
         sizes.append(len(embedding.files))
         outcome = score_tokens(embedding.tokens, progress=scored, **scoring)
+        recurring.extend(recurring_defects(outcome, embedding.files))
         scores = scores_of(outcome, options)
         return list(map(ImageResult.of, embedding.files, scores)), []
 
@@ -91,7 +97,7 @@ def score_files(
     if not by_file:
         raise _too_few(len(files), len(waiting), problems)
     ordered = [by_file[file] for file in files if file in by_file]
-    return ScoredFiles(ordered, problems, min(sizes))
+    return ScoredFiles(ordered, problems, min(sizes), recurring)
 
 
 def _too_few(given: int, usable: int, problems: Sequence[Problem]) -> InputError:

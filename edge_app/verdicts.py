@@ -38,16 +38,20 @@ class Scores:
 
     @property
     def verdict(self) -> str:
-        """NG where the score lies over the threshold."""
-        return "NG" if self.score > self.threshold else "OK"
+        """NG where the score lies over the threshold, or the image carries a recurring defect."""
+        return "NG" if self.score > self.threshold or self.consistent else "OK"
 
 
 def scores_of(outcome: ScoreResult, options: ScoreOptions) -> list[Scores]:
-    """Put thresholds to a set's scores, in its order."""
+    """Put thresholds to a set's scores, in its order.
+
+    Images with a recurring defect say nothing about good ones: they have no part in an automatic
+    threshold.
+    """
     scores, raw_scores = to_host(outcome.scores), to_host(outcome.raw_scores)
-    threshold = options.threshold_for(scores)
-    pixel_threshold = options.threshold_for(raw_scores)
     maps, consistent = to_host(outcome.patch_scores), to_host(outcome.consistent)
+    threshold = options.threshold_for(scores[~consistent])
+    pixel_threshold = options.threshold_for(raw_scores[~consistent])
     return [
         Scores(float(score), float(raw), threshold, pixel_threshold, bool(marked), patch_scores)
         for score, raw, marked, patch_scores in zip(

@@ -13,6 +13,7 @@ def scoring_memory(
     class_channels: int,
     threads: int = 1,
     compiled: bool = True,
+    codegraph: bool = False,
 ) -> int:
     """Return the peak of bytes that `score_tokens` holds, the tokens themselves included.
 
@@ -25,6 +26,8 @@ def scoring_memory(
         + N²·P + 12·N²           marks on them, image similarities and their order
         + T·(4·P·(C + 2) + max(1.25 MB, 512·P) + 13·P·N)   per thread
         + 12·N·P                 patch scores
+        + 4·N²·P + 12·N²·P       with `codegraph`: mean distances, and those of a community of
+                                 half the images, sorted
 
     Without the compiled loops (on CuPy, or where numba is missing) three tiles of
     min(N·P², max(2²⁴, P²)) float32 and two more copies of the features come on top. The
@@ -42,6 +45,8 @@ def scoring_memory(
     distances = 5 * images * elements + 12 * images**2
     per_thread = 4 * patches * (widest + 2) + max(1_250_000, 512 * patches) + 13 * elements
     total = tokens + features + distances + threads * per_thread + 12 * elements
+    if codegraph:
+        total += 16 * images * elements
     if not compiled:
         tile = min(elements * patches, max(2**24, patches**2))
         total += 12 * tile + 8 * elements * widest

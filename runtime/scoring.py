@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zeroline.runtime.arrays import array_namespace
+from zeroline.runtime.arrays import array_namespace, to_host
+from zeroline.runtime.codegraph import Community
+from zeroline.runtime.codegraph import codegraph as find_recurring
 from zeroline.runtime.degrees import Degrees, aggregated, match_count
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.frames import Frame
@@ -37,12 +39,15 @@ class ScoreResult:
         After RsCIN; the raw scores where it is off.
     consistent : array, shape (N,), bool
         Images marked as carrying a recurring defect; False where that was not looked for.
+    communities : tuple of Community
+        The recurring defects, the clearest first (`zeroline.runtime.codegraph`).
     """
 
     patch_scores: Any
     raw_scores: Any
     scores: Any
     consistent: Any
+    communities: tuple[Community, ...] = ()
 
 
 def score_tokens(
@@ -55,6 +60,7 @@ def score_tokens(
     interval: tuple[float, float] = (0.0, 0.3),
     groups: Any = None,
     ignore: Any = None,
+    codegraph: bool = False,
     precision: str = "fp32",
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -78,10 +84,14 @@ def score_tokens(
         Part of the sorted distances that is averaged.
     groups, ignore, precision
         See `match_distances`.
+    codegraph : bool
+        Look for recurring defects, and where there are some score a second time, their patches
+        marked: nobody may match them.
     threads : int or None
         Worker threads on the CPU; None takes all cores.
     progress : callable, optional
-        Called with 1 as each image of each layer and degree is done: N·L·R times.
+        Called with 1 as each image of each layer and degree is done: N·L·R times, in the first
+        run.
 
     Returns
     -------
@@ -114,28 +124,65 @@ def score_tokens(
         )
     xp = array_namespace(tokens.class_tokens)
     low, high = interval
-    total = xp.zeros(tokens.layers[0].shape[:2], dtype=xp.float64)
+    distances = _Mean() if codegraph else None
 
-    def scores_of(features: Any) -> Any:  # what it takes is free before the next one
-        distances = match_distances(
-            features,
-            ignore=ignore,
-            groups=groups,
-            precision=precision,
-            threads=threads,
-            progress=progress,
-        )
-        return interval_average(distances, low=low, high=high)
+    def patch_scores_with(ignored: Any, step: Callable[[int], None] | None) -> Any:
+        total = xp.zeros(tokens.layers[0].shape[:2], dtype=xp.float64)
 
-    for layer in tokens.layers:
-        for features in aggregated(layer, degrees, threads=threads):
-            total += scores_of(features)
-    patch_scores = (total / matches).astype(xp.float32)
+        def scores_of(features: Any) -> Any:  # what it takes is free before the next one
+            found = match_distances(
+                features,
+                ignore=ignored,
+                groups=groups,
+                precision=precision,
+                threads=threads,
+                progress=step,
+            )
+            if distances is not None and ignored is ignore:
+                distances.add(found, matches)
+            return interval_average(found, low=low, high=high)
+
+        for layer in tokens.layers:
+            for features in aggregated(layer, degrees, threads=threads):
+                total += scores_of(features)
+        return (total / matches).astype(xp.float32)
+
+    patch_scores = patch_scores_with(ignore, progress)
+    communities: tuple[Community, ...] = ()
+    consistent = xp.zeros(images, dtype=bool)
+    if distances is not None:
+        recurring = find_recurring(distances.taken())
+        communities = recurring.communities
+        if communities:
+            marks = xp.asarray(recurring.marks)
+            consistent = marks.any(axis=1)
+            hidden = marks if ignore is None else marks | xp.asarray(ignore, dtype=bool)
+            patch_scores = patch_scores_with(hidden, None)
     raw_scores = map_maximum(patch_scores, size=size)
     scores = raw_scores
     if rscin:
         scores = rescore(raw_scores, tokens.class_tokens, neighbours=rscin, normalise=False)
-    return ScoreResult(patch_scores, raw_scores, scores, xp.zeros(images, dtype=bool))
+    return ScoreResult(patch_scores, raw_scores, scores, consistent, communities)
+
+
+class _Mean:
+    """The mean of several tables of distances, in one of (N, P, N) on the host."""
+
+    def __init__(self) -> None:
+        self._sum: Any = None
+
+    def add(self, distances: Any, count: int) -> None:
+        """Add one of `count` tables."""
+        part = to_host(distances)
+        if self._sum is None:
+            self._sum = np.zeros(part.shape, np.float32)
+        for image, rows in enumerate(part):
+            self._sum[image] += rows / np.float32(count)
+
+    def taken(self) -> Any:
+        """Return the mean, and keep nothing."""
+        mean, self._sum = self._sum, None
+        return mean
 
 
 def embed_images(images: Iterable[Frame], bundle: Bundle, /) -> Tokens:
@@ -172,6 +219,7 @@ def score_images(
     *,
     groups: Any = None,
     ignore: Any = None,
+    codegraph: bool = False,
     degrees: Degrees | None = None,
     rscin: Sequence[int] | None = None,
     interval: tuple[float, float] | None = None,
@@ -187,7 +235,7 @@ def score_images(
         BGR frames; sizes may differ, at least two.
     bundle : Bundle
         From `load_bundle`; its manifest has the defaults of what is not given here.
-    groups, ignore, degrees, rscin, interval, precision, threads, progress
+    groups, ignore, codegraph, degrees, rscin, interval, precision, threads, progress
         See `score_tokens`.
 
     Returns
@@ -210,6 +258,7 @@ def score_images(
         interval=defaults.interval if interval is None else interval,
         groups=groups,
         ignore=ignore,
+        codegraph=codegraph,
         precision=precision,
         threads=threads,
         progress=progress,

@@ -53,6 +53,7 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, overlays: str, **va
             bars=bars,
             false_alarm_rate=options.false_alarm_rate,
             problems=scored.problems,
+            recurring=scored.recurring,
             maps=maps,
             overlays=overlays,
             white_level=options.white_level,
@@ -60,6 +61,8 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, overlays: str, **va
         )
     ng = sum(result.verdict == "NG" for result in results)
     click.echo(f"{len(results)} images: {len(results) - ng} OK, {ng} NG")
+    for defect in scored.recurring:
+        click.echo(str(defect))
     for name in ("scores.csv", "report.html"):
         click.echo(f"  {output / name}")
     if scored.problems:

@@ -1,0 +1,135 @@
+"""CoDeGraph: find the defect that recurs in many images, and would vouch for itself.
+
+arXiv 2510.10456 has the idea: a patch of a recurring defect stays near to the few images that share
+it, then its distances jump; such patches link images to a graph whose dense communities are the
+recurring defects. How a community is found, told from a normal look that some images share, and
+marked is ours (docs/algorithms.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.arrays import to_host
+from zeroline.runtime.codegraph.communities import candidates
+from zeroline.runtime.codegraph.evidence import Evidence, evidence_of, with_own_gap
+from zeroline.runtime.codegraph.graph import image_graph
+from zeroline.runtime.codegraph.guard import accepted
+from zeroline.runtime.codegraph.levels import Levels
+from zeroline.runtime.codegraph.marking import marked_patches
+from zeroline.runtime.codegraph.members import closed_members
+from zeroline.runtime.errors import ScoringError
+
+Bools = npt.NDArray[np.bool_]
+
+#: With fewer images a community cannot be told from chance.
+LEAST_IMAGES = 12
+#: How strongly links of anomalous patches count: so that a graph shows defects, and another one,
+#: of all patches alike, what normal looks this set has.
+_EMPHASES = (6, 0)
+
+
+@dataclass(frozen=True)
+class Community:
+    """Images that share a defect.
+
+    Attributes
+    ----------
+    members : array of int
+        Their numbers, ascending.
+    marks : array, shape (members, P), bool
+        Where each of them has it.
+    evidence : Evidence
+        Why it is believed.
+    """
+
+    members: npt.NDArray[np.intp]
+    marks: Bools
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class ConsistentAnomalies:
+    """What recurs in a set.
+
+    Attributes
+    ----------
+    marks : array, shape (N, P), bool
+        Patches that nobody should match: those of recurring defects.
+    communities : tuple of Community
+        The clearest first.
+    """
+
+    marks: Bools
+    communities: tuple[Community, ...]
+
+
+def codegraph(
+    distances: Any, /, *, false_alarm_rate: float = 0.01, seed: int = 0
+) -> ConsistentAnomalies:
+    """Find recurring defects among N images.
+
+    Parameters
+    ----------
+    distances : array, shape (N, P, N), float
+        Match distances, the mean over layers and degrees; inf where images do not match.
+    false_alarm_rate : float
+        Wanted share of sets without recurring defects, under the model of steady distances, in
+        which one is reported.
+    seed : int
+        Of the community search.
+
+    Returns
+    -------
+    ConsistentAnomalies
+        On the host. Matching again with the marks as `ignore` is the caller's step.
+
+    Raises
+    ------
+    ScoringError
+        For a rate out of range or distances of another shape.
+
+    Notes
+    -----
+    A defect in more than half of the images is the normal look, for this as for any method that
+    has no labels. Under 12 images nothing is looked for. Memory: 4·N²·P bytes for distances that
+    are not contiguous float32, and about 24·k·P·N for a community of k images.
+
+    References
+    ----------
+    CoDeGraph, arXiv 2510.10456; docs/algorithms.md for what differs.
+    """
+    table = np.ascontiguousarray(to_host(distances), np.float32)
+    if table.ndim != 3 or table.shape[0] != table.shape[2]:
+        raise ScoringError(f"distances have shape {table.shape}, (N, P, N) is expected")
+    if not 0 < false_alarm_rate <= 0.5:
+        raise ScoringError(f"false_alarm_rate is {false_alarm_rate}, 0 < rate <= 0.5 is expected")
+    images, patches, _ = table.shape
+    nothing = ConsistentAnomalies(np.zeros((images, patches), bool), ())
+    if images < LEAST_IMAGES:
+        return nothing
+    levels = Levels.of(table)
+    found: dict[tuple[int, ...], tuple[npt.NDArray[np.intp], Evidence]] = {}
+    for emphasis in _EMPHASES:
+        weights = image_graph(table, emphasis=emphasis)
+        for start in candidates(weights, seed=seed):
+            members = closed_members(table, start, levels)
+            if members is None or tuple(members) in found:
+                continue
+            found[tuple(members)] = members, evidence_of(table, members, levels)
+    kept = accepted(
+        list(found.values()), images=images, patches=patches, false_alarm_rate=false_alarm_rate
+    )
+    marks = nothing.marks.copy()
+    communities = []
+    for group, evidence in kept:
+        members = with_own_gap(table, group, levels)
+        own = marked_patches(table, members, levels)
+        carrying = own.any(axis=1)
+        marks[members] |= own
+        communities.append(Community(members[carrying], own[carrying], evidence))
+    return ConsistentAnomalies(marks, tuple(communities))

@@ -1,0 +1,57 @@
+"""Communities of a graph of images, at several resolutions: candidates, not yet believed.
+
+Leiden with the constant Potts model, by graspologic-native (MIT): communities whose inner weight
+beats the resolution. A small or faint defect shows at one resolution and drowns at another, so all
+of them are looked at, and what is found is judged by the distances themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.errors import MissingExtraError
+
+#: Resolutions: percentiles of the weights, and first a twentieth of their mean.
+PERCENTILES = (10, 25, 50, 75, 90)
+#: Communities of fewer images, or of more than this share of all, are none.
+LEAST, LARGEST_SHARE = 3, 0.6
+_TRIALS = 3
+
+
+def candidates(weights: npt.NDArray[np.float64], *, seed: int) -> Iterator[npt.NDArray[np.intp]]:
+    """Yield groups of images, each once.
+
+    Parameters
+    ----------
+    weights : array, shape (N, N), float64
+        Symmetric, not negative.
+    seed : int
+    """
+    try:
+        from graspologic_native import leiden_csr
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(
+            "graspologic-native", extra="cpu", purpose="to look for recurring defects"
+        ) from error
+
+    images = len(weights)
+    row, column = np.nonzero(weights)
+    if not len(row):
+        return
+    values = weights[row, column]
+    ends = np.cumsum(np.concatenate(([0], np.bincount(row, minlength=images))))
+    seen = set()
+    for resolution in (values.mean() / 20, *np.percentile(values, PERCENTILES)):
+        _, labels = leiden_csr(
+            ends.astype(np.int64), column.astype(np.int32), values, images,
+            resolution=float(resolution), use_modularity=False, seed=seed, trials=_TRIALS,
+        )  # fmt: skip
+        label = np.array([labels.get(image, -1 - image) for image in range(images)])
+        for one in np.unique(label):
+            members = np.flatnonzero(label == one)
+            if LEAST <= len(members) <= LARGEST_SHARE * images and tuple(members) not in seen:
+                seen.add(tuple(members))
+                yield members

@@ -1,0 +1,130 @@
+"""How clear, how local and how anomalous a community is; measured on the distances themselves.
+
+Under the model of steady distances (CoDeGraph, §3: a patch's neighbours grow like a power law) the
+ratio of the distances at ranks a < b has (d_(a)/d_(b))^α ~ Beta(a, b - a), with α from the patch's
+distances to images outside. The gap between the members' median and the nearest images outside has
+a p-value by it, which counts large communities as clearer than small ones with the same gap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import lgamma, log
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.codegraph.levels import Levels, Sides
+
+#: Quantile of the distances outside that the gap reaches to: a stray look-alike may be nearer.
+NEAREST = 0.02
+#: An image without this share of the community's usual gap is no member.
+OWN_GAP = 0.25
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for a community.
+
+    Attributes
+    ----------
+    clearness : float
+        -log10 of the p-value of the gap of its images' best patch, the median over images.
+    spread : float
+        Median number of an image's patches that are nearer to the members than to all others.
+    anomaly : float
+        Median over its images of the score that they would have without each other, in robust
+        deviations over the median of the images outside.
+    """
+
+    clearness: float
+    spread: float
+    anomaly: float
+
+
+def evidence_of(
+    distances: npt.NDArray[np.float32], members: npt.NDArray[np.intp], levels: Levels
+) -> Evidence:
+    """Measure a community.
+
+    Parameters
+    ----------
+    distances : array, shape (N, P, N), float32
+    members : array of int
+    levels : Levels
+    """
+    sides = Sides.of(distances[members], members)
+    inner, outer = sides.inside.shape[2], sides.outside.shape[2]
+    nearest, half = int(NEAREST * outer), outer // 2
+    gap, best = _gaps(sides, levels)
+    without = sides.scores_without()
+    relevant = without > levels.relevant
+
+    image = np.arange(len(members))
+    # 1/α by the outer distances of the same patch, between the ranks of both quantiles
+    rise = np.log(sides.outside[image, best, half] / sides.among_others(NEAREST)[image, best])
+    steady = rise / max(log((half + 1) / (nearest + 1)), 1e-3)
+    first, last = int(0.5 * inner) + 1, inner + nearest + 1
+    scaled = np.maximum(gap[image, best], 0) / np.maximum(steady, 1e-3)
+    clearness = [gap_clearness(float(x), first, last) for x in scaled]
+
+    rest = np.setdiff1d(np.arange(len(distances)), members)
+    usual = float(np.median(levels.image_scores[rest]))
+    below = levels.image_scores[rest][levels.image_scores[rest] <= usual]
+    deviation = 1.4826 * float(np.median(usual - below))
+    highest = np.where(relevant & (gap > 0), without, 0).max(axis=1)
+    return Evidence(
+        clearness=float(np.median(clearness)),
+        spread=float(np.median((gap > 0).sum(axis=1))),
+        anomaly=(float(np.median(highest)) - usual) / max(deviation, 1e-9),
+    )
+
+
+def with_own_gap(
+    distances: npt.NDArray[np.float32], members: npt.NDArray[np.intp], levels: Levels
+) -> npt.NDArray[np.intp]:
+    """Return the members that have the gap themselves: a quarter of the usual one at least.
+
+    Others are near to the community without being part of it: what they show of its kind is nearer
+    to images outside, or has no weight.
+    """
+    gap, best = _gaps(Sides.of(distances[members], members), levels)
+    own = gap[np.arange(len(members)), best]
+    usual = float(np.median(own))
+    return members[own >= OWN_GAP * usual] if usual > 0 else members
+
+
+def _gaps(sides: Sides, levels: Levels) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
+    """Return the patches' gaps (members, P), and each image's best patch that matters."""
+    gap = np.log(sides.among_others(NEAREST)) - np.log(sides.among_members(0.5))
+    relevant = sides.scores_without() > levels.relevant
+    return gap, np.where(relevant, gap, -np.inf).argmax(axis=1)
+
+
+def gap_clearness(scaled: float, first: int, last: int) -> float:
+    """Return -log10 of P(α·ln(d_(b)/d_(a)) ≥ x) for steady distances.
+
+    Parameters
+    ----------
+    scaled : float
+        x ≥ 0.
+    first, last : int
+        Ranks a < b, from 1.
+
+    Notes
+    -----
+    The Beta distribution's lower tail at u = e⁻ˣ, as a sum of binomial terms: of b - 1 draws at
+    least a fall under u.
+    """
+    if scaled <= 0:
+        return 0.0
+    draws = last - 1
+    under, over = -scaled, log(-np.expm1(-scaled))
+    hits = np.arange(first, draws + 1)
+    terms = [
+        lgamma(draws + 1) - lgamma(h + 1) - lgamma(draws - h + 1) + h * under + (draws - h) * over
+        for h in hits.tolist()
+    ]
+    most = max(terms)
+    total = most + log(sum(np.exp(term - most) for term in terms))
+    return max(0.0, -float(total) / log(10))

@@ -1,0 +1,35 @@
+"""Which patches of a community's images are the defect: those whose score depends on the members.
+
+Left out, the members change a normal patch's interval average by a few hundredths; a patch of the
+defect loses all its near matches. Whose ratio stands out, by robust deviations, is marked
+(CoDeGraph, §3, stage d).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.codegraph.levels import Levels, Sides
+
+#: Robust deviations of the logarithm of the ratio over its median.
+STANDS_OUT = 3.0
+
+
+def marked_patches(
+    distances: npt.NDArray[np.float32], members: npt.NDArray[np.intp], levels: Levels
+) -> npt.NDArray[np.bool_]:
+    """Return the marks (members, P) of a community.
+
+    Parameters
+    ----------
+    distances : array, shape (N, P, N), float32
+    members : array of int
+    levels : Levels
+    """
+    sides = Sides.of(distances[members], members)
+    ratio = np.log(sides.scores_without() / np.maximum(levels.patch_scores[members], 1e-6))
+    middle = float(np.median(ratio))
+    deviation = 1.4826 * float(np.median(np.abs(ratio - middle)))
+    marks: npt.NDArray[np.bool_] = ratio > middle + STANDS_OUT * max(deviation, 1e-6)
+    return marks
