@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zeroline.runtime.codegraph.levels import Levels, Sides
+from zeroline.runtime.grid import grid_side
 
 #: Quantile of the distances outside that the gap reaches to: a stray look-alike may be nearer.
 NEAREST = 0.02
@@ -31,15 +32,19 @@ class Evidence:
     clearness : float
         -log10 of the p-value of the gap of its images' best patch, the median over images.
     spread : float
-        Median number of an image's patches that are nearer to the members than to all others.
+        Median number of an image's patches whose gap is at least half of its best patch's: how wide
+        the defect is at half its height.
     anomaly : float
         Median over its images of the score that they would have without each other, in robust
         deviations over the median of the images outside.
+    edge : float
+        Share of its images whose best patch lies in the outermost row of the frame.
     """
 
     clearness: float
     spread: float
     anomaly: float
+    edge: float
 
 
 def evidence_of(
@@ -61,11 +66,12 @@ def evidence_of(
     relevant = without > levels.relevant
 
     image = np.arange(len(members))
+    own = gap[image, best]
     # 1/α by the outer distances of the same patch, between the ranks of both quantiles
     rise = np.log(sides.outside[image, best, half] / sides.among_others(NEAREST)[image, best])
     steady = rise / max(log((half + 1) / (nearest + 1)), 1e-3)
     first, last = int(0.5 * inner) + 1, inner + nearest + 1
-    scaled = np.maximum(gap[image, best], 0) / np.maximum(steady, 1e-3)
+    scaled = np.maximum(own, 0) / np.maximum(steady, 1e-3)
     clearness = [gap_clearness(float(x), first, last) for x in scaled]
 
     rest = np.setdiff1d(np.arange(len(distances)), members)
@@ -75,9 +81,18 @@ def evidence_of(
     highest = np.where(relevant & (gap > 0), without, 0).max(axis=1)
     return Evidence(
         clearness=float(np.median(clearness)),
-        spread=float(np.median((gap > 0).sum(axis=1))),
+        spread=float(np.median((gap >= np.maximum(own / 2, 1e-9)[:, None]).sum(axis=1))),
         anomaly=(float(np.median(highest)) - usual) / max(deviation, 1e-9),
+        edge=float(outermost(gap.shape[1])[best].mean()),
     )
+
+
+def outermost(patches: int) -> npt.NDArray[np.bool_]:
+    """Return which of P patches lie in the outermost row of the g × g grid."""
+    side = grid_side(patches)
+    ring = np.ones((side, side), bool)
+    ring[1:-1, 1:-1] = False
+    return ring.reshape(-1)
 
 
 def with_own_gap(
