@@ -9,6 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# at once, not when first used: a function named like its module would else be hidden by it
+from zeroline.runtime.codegraph import codegraph
 from zeroline.runtime.errors import (
     BundleError,
     DeviceError,
@@ -19,8 +21,6 @@ from zeroline.runtime.errors import (
 )
 from zeroline.runtime.grid import anomaly_map, map_maximum
 from zeroline.runtime.interval import interval_average
-
-# at once, not when first used: a function named like its module would else be hidden by it
 from zeroline.runtime.lnamd import lnamd
 from zeroline.runtime.matching import match_distances
 from zeroline.runtime.memory import scoring_memory
@@ -53,7 +53,7 @@ _LATER = {  # what needs pydantic or Pillow
 __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "load_bundle", "Bundle", "to_bgr8", "Tokens",
     "lnamd", "match_distances", "interval_average", "anomaly_map", "map_maximum", "rscin",
-    "score_tokens", "score_images", "ScoreResult", "scoring_memory", "auto_threshold",
+    "codegraph", "score_tokens", "score_images", "ScoreResult", "scoring_memory", "auto_threshold",
     "RollingInspector", "Inspection", "Revision", "Verdict", "ThresholdRule",
     "ZerolineError", "BundleError", "DeviceError", "FrameError", "MissingExtraError",
     "ScoringError",

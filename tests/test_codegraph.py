@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from zeroline.runtime import ScoringError, Tokens, score_tokens
-from zeroline.runtime.codegraph import codegraph
+from zeroline.runtime import ScoringError, Tokens, codegraph, score_tokens
 from zeroline.runtime.codegraph.communities import candidates
 from zeroline.runtime.codegraph.evidence import gap_clearness
 from zeroline.runtime.codegraph.graph import KEPT, REACH, image_graph

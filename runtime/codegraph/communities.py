@@ -12,8 +12,6 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.errors import MissingExtraError
-
 #: Resolutions: percentiles of the weights, and first a twentieth of their mean.
 PERCENTILES = (10, 25, 50, 75, 90)
 #: Communities of fewer images, or of more than this share of all, are none.
@@ -30,12 +28,7 @@ def candidates(weights: npt.NDArray[np.float64], *, seed: int) -> Iterator[npt.N
         Symmetric, not negative.
     seed : int
     """
-    try:
-        from graspologic_native import leiden_csr
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(
-            "graspologic-native", extra="cpu", purpose="to look for recurring defects"
-        ) from error
+    from graspologic_native import leiden_csr
 
     images = len(weights)
     row, column = np.nonzero(weights)
