@@ -334,13 +334,13 @@ class RollingInspector:
         rows = [self.window.patch_scores(slot) for slot, _ in held]
         if len(rows) < 2 or any(row is None for row in rows):
             raise ScoringError(f"{len(rows)} frame(s) in the window: mutual scoring needs 2")
-        patch_scores = np.where(self._roi, np.stack([row for row in rows if row is not None]), 0)
-        raw = map_maximum(patch_scores.astype(np.float32), size=self._bundle.size)
+        patch_scores = np.stack([row for row in rows if row is not None])
+        raw = map_maximum(patch_scores, size=self._bundle.size)
         for (_, frame), score in zip(held, raw, strict=True):
             frame.raw_score = float(score)
         scores = self._rescored(raw, [frame for _, frame in held])
         return [frame.frame_id for _, frame in held], ScoreResult(
-            patch_scores.astype(np.float32), raw, scores, np.zeros(len(raw), bool)
+            patch_scores, raw, scores, np.zeros(len(raw), bool)
         )
 
     def save_reference(self, path: Path) -> int:
@@ -470,7 +470,6 @@ class RollingInspector:
         fill = int(compared.sum())
         if patch_scores is None:
             return Inspection(0, None, Verdict.UNCERTAIN, fill=fill)
-        patch_scores = np.where(self._roi, patch_scores, np.float32(0)).astype(np.float32)
         raw = float(map_maximum(patch_scores[None], size=self._bundle.size)[0])
         if slot is not None:
             held = self._held[slot]
@@ -508,7 +507,6 @@ class RollingInspector:
         held, row = self._held[slot], self.window.patch_scores(slot)
         if held is None or row is None:
             return None
-        row = np.where(self._roi, row, np.float32(0)).astype(np.float32)
         held.raw_score = float(map_maximum(row[None], size=self._bundle.size)[0])
         return row
 

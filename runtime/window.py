@@ -266,7 +266,8 @@ class Window:
     def patch_scores(self, slot: int) -> Float32 | None:
         """Return the patch scores (P,) of the frame in a slot, against the window as it is now.
 
-        Mean over layers and degrees. None where a patch has no frame to match.
+        Mean over layers and degrees, 0 outside the region of interest. None where a patch has no
+        frame to match.
         """
         return self._average(self._half_squared[:, slot])
 
