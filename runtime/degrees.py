@@ -38,6 +38,26 @@ def match_count(degrees: Degrees) -> int:
     return len(degrees)
 
 
+def sharpest_degree(degrees: Degrees, /) -> tuple[int, int]:
+    """Return which match is of the smallest degree, and how much farther the largest one sees.
+
+    Parameters
+    ----------
+    degrees : sequence of odd int, or "fused"
+
+    Returns
+    -------
+    place : int
+        From 0, in the order of `degrees`.
+    blur : int
+        So many patches to each side.
+    """
+    if isinstance(degrees, str):
+        return 0, 0
+    smallest = min(degrees)
+    return list(degrees).index(smallest), (max(degrees) - smallest) // 2
+
+
 def aggregated(tokens: Any, degrees: Degrees, /, *, threads: int | None = 1) -> Iterator[Any]:
     """Yield the features of one layer, one array for each match.
 

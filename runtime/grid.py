@@ -27,6 +27,35 @@ def grid_side(patches: int) -> int:
     return side
 
 
+def outermost(patches: int) -> npt.NDArray[np.bool_]:
+    """Return which of P patches lie in the outermost row of the g × g grid."""
+    side = grid_side(patches)
+    ring = np.ones((side, side), bool)
+    ring[1:-1, 1:-1] = False
+    return ring.reshape(-1)
+
+
+def widened(marks: npt.NDArray[np.bool_], *, by: int) -> npt.NDArray[np.bool_]:
+    """Widen marks on patches to squares.
+
+    Parameters
+    ----------
+    marks : array, shape (N, P), bool
+        On the host.
+    by : int
+        Patches to each side.
+
+    Returns
+    -------
+    array, shape (N, P), bool
+    """
+    side = grid_side(marks.shape[1])
+    padded = np.pad(marks.reshape(-1, side, side), ((0, 0), (by, by), (by, by)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * by + 1,) * 2, axis=(1, 2))
+    wide: npt.NDArray[np.bool_] = windows.any(axis=(3, 4)).reshape(marks.shape)
+    return wide
+
+
 @lru_cache(maxsize=16)
 def _neighbours(
     side: int, size: int

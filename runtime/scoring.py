@@ -12,10 +12,10 @@ import numpy as np
 from zeroline.runtime.arrays import array_namespace, to_host
 from zeroline.runtime.codegraph import Community
 from zeroline.runtime.codegraph import codegraph as find_recurring
-from zeroline.runtime.degrees import Degrees, aggregated, match_count
+from zeroline.runtime.degrees import Degrees, aggregated, match_count, sharpest_degree
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.frames import Frame
-from zeroline.runtime.grid import map_maximum
+from zeroline.runtime.grid import map_maximum, widened
 from zeroline.runtime.interval import interval_average
 from zeroline.runtime.matching import match_distances
 from zeroline.runtime.rscin import rscin as rescore
@@ -124,12 +124,13 @@ def score_tokens(
         )
     xp = array_namespace(tokens.class_tokens)
     low, high = interval
-    distances = _Mean() if codegraph else None
+    distances = _Mean(len(tokens.layers)) if codegraph else None
+    sharp, blur = sharpest_degree(degrees)
 
     def patch_scores_with(ignored: Any, step: Callable[[int], None] | None) -> Any:
         total = xp.zeros(tokens.layers[0].shape[:2], dtype=xp.float64)
 
-        def scores_of(features: Any) -> Any:  # what it takes is free before the next one
+        def scores_of(features: Any, sought: _Mean | None) -> Any:  # frees what it takes
             found = match_distances(
                 features,
                 ignore=ignored,
@@ -138,13 +139,14 @@ def score_tokens(
                 threads=threads,
                 progress=step,
             )
-            if distances is not None and ignored is ignore:
-                distances.add(found, matches)
+            if sought is not None:
+                sought.add(found)
             return interval_average(found, low=low, high=high)
 
         for layer in tokens.layers:
-            for features in aggregated(layer, degrees, threads=threads):
-                total += scores_of(features)
+            for number, features in enumerate(aggregated(layer, degrees, threads=threads)):
+                sharpest = number == sharp and ignored is ignore
+                total += scores_of(features, distances if sharpest else None)
         return (total / matches).astype(xp.float32)
 
     patch_scores = patch_scores_with(ignore, progress)
@@ -154,7 +156,7 @@ def score_tokens(
         recurring = find_recurring(distances.taken())
         communities = recurring.communities
         if communities:
-            marks = xp.asarray(recurring.marks)
+            marks = xp.asarray(widened(recurring.marks, by=blur))
             consistent = marks.any(axis=1)
             hidden = marks if ignore is None else marks | xp.asarray(ignore, dtype=bool)
             patch_scores = patch_scores_with(hidden, None)
@@ -166,18 +168,19 @@ def score_tokens(
 
 
 class _Mean:
-    """The mean of several tables of distances, in one of (N, P, N) on the host."""
+    """The mean of `count` tables of distances, in one of (N, P, N) on the host."""
 
-    def __init__(self) -> None:
+    def __init__(self, count: int) -> None:
+        self._count = np.float32(count)
         self._sum: Any = None
 
-    def add(self, distances: Any, count: int) -> None:
-        """Add one of `count` tables."""
+    def add(self, distances: Any) -> None:
+        """Add a table."""
         part = to_host(distances)
         if self._sum is None:
             self._sum = np.zeros(part.shape, np.float32)
         for image, rows in enumerate(part):
-            self._sum[image] += rows / np.float32(count)
+            self._sum[image] += rows / self._count
 
     def taken(self) -> Any:
         """Return the mean, and keep nothing."""

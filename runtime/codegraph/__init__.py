@@ -16,13 +16,14 @@ import numpy.typing as npt
 
 from zeroline.runtime.arrays import to_host
 from zeroline.runtime.codegraph.communities import candidates
-from zeroline.runtime.codegraph.evidence import Evidence, evidence_of, with_own_gap
-from zeroline.runtime.codegraph.graph import image_graph
+from zeroline.runtime.codegraph.evidence import Evidence, Found, looked_at
+from zeroline.runtime.codegraph.graph import LEAST_DISTANCE, image_graphs
 from zeroline.runtime.codegraph.guard import accepted
 from zeroline.runtime.codegraph.levels import Levels
 from zeroline.runtime.codegraph.marking import marked_patches
-from zeroline.runtime.codegraph.members import closed_members
+from zeroline.runtime.codegraph.members import Closure
 from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.grid import outermost
 
 Bools = npt.NDArray[np.bool_]
 
@@ -69,17 +70,25 @@ class ConsistentAnomalies:
 
 
 def codegraph(
-    distances: Any, /, *, false_alarm_rate: float = 0.01, seed: int = 0
+    distances: Any,
+    /,
+    *,
+    false_alarm_rate: float = 0.01,
+    edge: Bools | None = None,
+    seed: int = 0,
 ) -> ConsistentAnomalies:
     """Find recurring defects among N images.
 
     Parameters
     ----------
     distances : array, shape (N, P, N), float
-        Match distances, the mean over layers and degrees; inf where images do not match.
+        Match distances of the smallest degree, the mean over layers; inf where images do not match.
+        Wider neighbourhoods blur which images share a small defect.
     false_alarm_rate : float
         Wanted share of sets without recurring defects, under the model of steady distances, in
         which one is reported.
+    edge : array, shape (P,), bool, optional
+        Patches in the outermost row of the frame; without it, those of the g × g grid.
     seed : int
         Of the community search.
 
@@ -96,14 +105,14 @@ def codegraph(
     Notes
     -----
     A defect in more than half of the images is the normal look, for this as for any method that
-    has no labels. Under 12 images nothing is looked for. Memory: 4·N²·P bytes for distances that
-    are not contiguous float32, and about 24·k·P·N for a community of k images.
+    has no labels. Under 12 images nothing is looked for. Memory: 4·N²·P bytes, and about 12·k·P·N
+    for a community of k images.
 
     References
     ----------
     CoDeGraph, arXiv 2510.10456; docs/algorithms.md for what differs.
     """
-    table = np.ascontiguousarray(to_host(distances), np.float32)
+    table = np.maximum(to_host(distances), LEAST_DISTANCE).astype(np.float32, order="C", copy=False)
     if table.ndim != 3 or table.shape[0] != table.shape[2]:
         raise ScoringError(f"distances have shape {table.shape}, (N, P, N) is expected")
     if not 0 < false_alarm_rate <= 0.5:
@@ -112,24 +121,25 @@ def codegraph(
     nothing = ConsistentAnomalies(np.zeros((images, patches), bool), ())
     if images < LEAST_IMAGES:
         return nothing
+    if edge is None:
+        edge = outermost(patches)
     levels = Levels.of(table)
-    found: dict[tuple[int, ...], tuple[npt.NDArray[np.intp], Evidence]] = {}
-    for emphasis in _EMPHASES:
-        weights = image_graph(table, emphasis=emphasis)
+    closure = Closure(levels)
+    found: dict[tuple[int, ...], Found] = {}
+    for weights in image_graphs(table, emphases=_EMPHASES):
         for start in candidates(weights, seed=seed):
-            members = closed_members(table, start, levels)
-            if members is None or tuple(members) in found:
-                continue
-            found[tuple(members)] = members, evidence_of(table, members, levels)
+            members = closure.of(start)
+            if members is not None and tuple(members) not in found:
+                found[tuple(members)] = looked_at(table, members, levels, edge)
     kept = accepted(
         list(found.values()), images=images, patches=patches, false_alarm_rate=false_alarm_rate
     )
     marks = nothing.marks.copy()
     communities = []
-    for group, evidence in kept:
-        members = with_own_gap(table, group, levels)
+    for one in kept:
+        members = one.carriers
         own = marked_patches(table, members, levels)
         carrying = own.any(axis=1)
         marks[members] |= own
-        communities.append(Community(members[carrying], own[carrying], evidence))
+        communities.append(Community(members[carrying], own[carrying], one.evidence))
     return ConsistentAnomalies(marks, tuple(communities))

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from zeroline.runtime.codegraph.levels import Levels, Sides
-from zeroline.runtime.grid import grid_side
 
 #: Quantile of the distances outside that the gap reaches to: a stray look-alike may be nearer.
 NEAREST = 0.02
@@ -47,23 +46,56 @@ class Evidence:
     edge: float
 
 
-def evidence_of(
-    distances: npt.NDArray[np.float32], members: npt.NDArray[np.intp], levels: Levels
-) -> Evidence:
-    """Measure a community.
+@dataclass(frozen=True)
+class Found:
+    """A group of images that was looked at.
+
+    Attributes
+    ----------
+    members : array of int
+    gaps : array, shape (members,), float32
+        Of each one's best patch.
+    evidence : Evidence
+    """
+
+    members: npt.NDArray[np.intp]
+    gaps: npt.NDArray[np.float32]
+    evidence: Evidence
+
+    @property
+    def carriers(self) -> npt.NDArray[np.intp]:
+        """Members that have the gap themselves: a quarter of the usual one at least.
+
+        Others are near to the community without being part of it: what they show of its kind is
+        nearer to images outside, or has no weight.
+        """
+        usual = float(np.median(self.gaps))
+        return self.members[self.gaps >= OWN_GAP * usual] if usual > 0 else self.members
+
+
+def looked_at(
+    distances: npt.NDArray[np.float32],
+    members: npt.NDArray[np.intp],
+    levels: Levels,
+    edge: npt.NDArray[np.bool_],
+) -> Found:
+    """Measure a group of images.
 
     Parameters
     ----------
     distances : array, shape (N, P, N), float32
     members : array of int
     levels : Levels
+    edge : array, shape (P,), bool
+        Patches in the outermost row of the frame.
     """
     sides = Sides.of(distances[members], members)
     inner, outer = sides.inside.shape[2], sides.outside.shape[2]
     nearest, half = int(NEAREST * outer), outer // 2
-    gap, best = _gaps(sides, levels)
+    gap = np.log(sides.among_others(NEAREST)) - np.log(sides.among_members(0.5))
     without = sides.scores_without()
     relevant = without > levels.relevant
+    best = np.where(relevant, gap, -np.inf).argmax(axis=1)
 
     image = np.arange(len(members))
     own = gap[image, best]
@@ -79,41 +111,13 @@ def evidence_of(
     below = levels.image_scores[rest][levels.image_scores[rest] <= usual]
     deviation = 1.4826 * float(np.median(usual - below))
     highest = np.where(relevant & (gap > 0), without, 0).max(axis=1)
-    return Evidence(
+    evidence = Evidence(
         clearness=float(np.median(clearness)),
         spread=float(np.median((gap >= np.maximum(own / 2, 1e-9)[:, None]).sum(axis=1))),
         anomaly=(float(np.median(highest)) - usual) / max(deviation, 1e-9),
-        edge=float(outermost(gap.shape[1])[best].mean()),
+        edge=float(edge[best].mean()),
     )
-
-
-def outermost(patches: int) -> npt.NDArray[np.bool_]:
-    """Return which of P patches lie in the outermost row of the g × g grid."""
-    side = grid_side(patches)
-    ring = np.ones((side, side), bool)
-    ring[1:-1, 1:-1] = False
-    return ring.reshape(-1)
-
-
-def with_own_gap(
-    distances: npt.NDArray[np.float32], members: npt.NDArray[np.intp], levels: Levels
-) -> npt.NDArray[np.intp]:
-    """Return the members that have the gap themselves: a quarter of the usual one at least.
-
-    Others are near to the community without being part of it: what they show of its kind is nearer
-    to images outside, or has no weight.
-    """
-    gap, best = _gaps(Sides.of(distances[members], members), levels)
-    own = gap[np.arange(len(members)), best]
-    usual = float(np.median(own))
-    return members[own >= OWN_GAP * usual] if usual > 0 else members
-
-
-def _gaps(sides: Sides, levels: Levels) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.intp]]:
-    """Return the patches' gaps (members, P), and each image's best patch that matters."""
-    gap = np.log(sides.among_others(NEAREST)) - np.log(sides.among_members(0.5))
-    relevant = sides.scores_without() > levels.relevant
-    return gap, np.where(relevant, gap, -np.inf).argmax(axis=1)
+    return Found(members, own, evidence)
 
 
 def gap_clearness(scaled: float, first: int, last: int) -> float:

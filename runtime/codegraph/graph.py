@@ -7,6 +7,8 @@ to the image at rank i is ln(d_(ω)/d_(i)), the endurance ratio's logarithm (CoD
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,35 +19,40 @@ REACH = 0.5
 #: Share of all links that are kept, the strongest.
 KEPT = 0.002
 
-_TINY = np.float32(1e-6)
+#: Distances of copies are taken for this one, so that every ratio has a value.
+LEAST_DISTANCE = np.float32(1e-6)
 
 
-def image_graph(distances: npt.NDArray[np.float32], *, emphasis: float) -> Float64:
-    """Return the weights between images, shape (N, N), symmetric.
+def image_graphs(distances: npt.NDArray[np.float32], *, emphases: Sequence[float]) -> list[Float64]:
+    """Return the weights between images, for each emphasis a graph of shape (N, N), symmetric.
 
     Parameters
     ----------
     distances : array, shape (N, P, N), float32
-    emphasis : float
-        The power of how far a patch is from most images; 0: all patches alike.
+        From `LEAST_DISTANCE` on.
+    emphases : sequence of float
+        Powers of how far a patch is from most images; 0: all patches alike.
     """
     images, patches, _ = distances.shape
-    rank = max(3, int(REACH * (images - 1)))
+    rank = reference_rank(images)
     reference = np.stack([np.partition(rows, rank, axis=1)[:, rank] for rows in distances])
-    reference[~np.isfinite(reference)] = _TINY  # too few that match
-    lift = (reference / np.float32(np.median(reference))) ** np.float32(emphasis)
+    reference[~np.isfinite(reference)] = LEAST_DISTANCE  # too few that match
+    farness = np.log(reference / np.float32(np.median(reference)))
     kept = max(int(KEPT * images * patches * (images - 1)), images)
-    strongest = _Strongest(kept)
+    strongest = [_Strongest(kept) for _ in emphases]
     for image, rows in enumerate(distances):
-        near, far = np.maximum(rows, _TINY), reference[image][:, None]
-        strength = np.where(near < far, np.log(np.maximum(far / near, 1)) * lift[image][:, None], 0)
-        patch, other = np.nonzero(strength > strongest.least)
-        strongest.add(strength[patch, other], image * images + other)
-    weights = np.zeros(images * images)
-    np.add.at(weights, strongest.places(), strongest.values())
-    square = weights.reshape(images, images)
-    total: Float64 = square + square.T
-    return total
+        far = reference[image][:, None]
+        endurance = np.log(far / np.minimum(rows, far))
+        for links, emphasis in zip(strongest, emphases, strict=True):
+            strength = endurance * np.exp(np.float32(emphasis) * farness[image][:, None])
+            patch, other = np.nonzero(strength > links.least)
+            links.add(strength[patch, other], image * images + other)
+    return [links.graph(images) for links in strongest]
+
+
+def reference_rank(images: int) -> int:
+    """Return ω, counted from 0."""
+    return max(3, int(REACH * (images - 1)))
 
 
 class _Strongest:
@@ -64,15 +71,14 @@ class _Strongest:
         if len(self._values) > 2 * self._count:
             self._prune()
 
-    def values(self) -> npt.NDArray[np.float32]:
-        """Return the strengths that are kept."""
+    def graph(self, images: int) -> Float64:
+        """Return what they add up to, both directions together."""
         self._prune()
-        return self._values
-
-    def places(self) -> npt.NDArray[np.int64]:
-        """Return their pairs of images."""
-        self._prune()
-        return self._places
+        weights = np.zeros(images * images)
+        np.add.at(weights, self._places, self._values)
+        square = weights.reshape(images, images)
+        total: Float64 = square + square.T
+        return total
 
     def _prune(self) -> None:
         if len(self._values) > self._count:

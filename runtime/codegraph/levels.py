@@ -7,18 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.codegraph.graph import REACH
+from zeroline.runtime.codegraph.graph import reference_rank
 from zeroline.runtime.interval import interval_average
 
 Float32 = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
 
 #: The interval of MuSc.
 AVERAGED = 0.3
 #: A patch matters if, without the community, it would score at least this share of a typical image.
 RELEVANT = 0.9
 
-_LOOKED_AT = 64  # patches of an image, those farthest from most images
-_TINY = np.float32(1e-6)
+_LOOKED_AT = 32  # relevant patches of an image, the farthest
 
 
 @dataclass(frozen=True)
@@ -31,65 +31,71 @@ class Levels:
         Interval averages.
     image_scores : array, shape (N,), float32
         Their maxima.
-    farthest : array, shape (N, up to 64), int
-        Patches of each image that lie farthest from most others.
+    relevant : float
+        Score from which on a patch matters to its image.
+    owners : array, shape (R,), int
+        Images of the R patches that are farther than that from half of the images, those that a
+        community can make anomalous; 32 of an image at most. Ascending.
+    rows : array, shape (R, N), float32
+        Their distances.
     """
 
     patch_scores: Float32
     image_scores: Float32
-    farthest: npt.NDArray[np.intp]
+    relevant: float
+    owners: Indices
+    rows: Float32
 
     @classmethod
     def of(cls, distances: Float32) -> Levels:
         """Measure (N, P, N) distances."""
-        images, patches, _ = distances.shape
         scores = interval_average(distances, high=AVERAGED)
-        rank = int(REACH * (images - 1))  # beyond any community
+        image_scores = scores.max(axis=1)
+        relevant = RELEVANT * float(np.median(image_scores))
+        rank = reference_rank(len(distances))
         far = np.stack([np.partition(rows, rank, axis=1)[:, rank] for rows in distances])
-        count = min(_LOOKED_AT, patches)
+        count = min(_LOOKED_AT, far.shape[1])
         farthest = np.argpartition(-far, count - 1, axis=1)[:, :count]
-        return cls(scores, scores.max(axis=1), np.sort(farthest, axis=1))
-
-    @property
-    def relevant(self) -> float:
-        """Score from which on a patch matters to its image."""
-        return RELEVANT * float(np.median(self.image_scores))
+        owners, turn = np.nonzero(np.take_along_axis(far, farthest, axis=1) > relevant)
+        rows = distances[owners, farthest[owners, turn]]
+        return cls(scores, image_scores, relevant, owners, rows)
 
 
 @dataclass(frozen=True)
 class Sides:
-    """Distances of some images' patches, sorted: to the members, and to the images outside.
+    """Distances of some patches, sorted: to a community's members, and to the images outside.
 
     Attributes
     ----------
-    inside : array, shape (members, patches, members - 1), float32
-    outside : array, shape (members, patches, images outside), float32
+    inside : array, shape (…, members - 1), float32
+    outside : array, shape (…, images outside), float32
     """
 
     inside: Float32
     outside: Float32
 
     @classmethod
-    def of(cls, rows: Float32, members: npt.NDArray[np.intp]) -> Sides:
-        """Sort the rows (members, patches, N) of a community's images."""
-        others = np.setdiff1d(np.arange(rows.shape[2]), members)
-        inside = np.sort(rows[:, :, members], axis=2)[:, :, : len(members) - 1]
-        return cls(
-            np.maximum(inside, _TINY), np.maximum(np.sort(rows[:, :, others], axis=2), _TINY)
-        )
+    def of(cls, rows: Float32, members: Indices) -> Sides:
+        """Sort the rows (…, N) of patches of a community's images."""
+        others = np.setdiff1d(np.arange(rows.shape[-1]), members)
+        inside, outside = np.take(rows, members, axis=-1), np.take(rows, others, axis=-1)
+        inside.sort(axis=-1)
+        outside.sort(axis=-1)
+        return cls(inside[..., : len(members) - 1], outside)
 
     def among_members(self, share: float) -> Float32:
         """Return the quantile of the distances to the other members."""
-        values: Float32 = self.inside[:, :, int(share * self.inside.shape[2])]
+        values: Float32 = self.inside[..., int(share * self.inside.shape[-1])]
         return values
 
     def among_others(self, share: float) -> Float32:
         """Return the quantile of the distances to the images outside."""
-        values: Float32 = self.outside[:, :, int(share * self.outside.shape[2])]
+        values: Float32 = self.outside[..., int(share * self.outside.shape[-1])]
         return values
 
-    def scores_without(self) -> Float32:
+    def scores_without(self, *, low: float = 0.0, high: float = AVERAGED) -> Float32:
         """Return the interval average over the images outside alone."""
-        count = max(1, int(AVERAGED * self.outside.shape[2]))
-        means: Float32 = self.outside[:, :, :count].mean(axis=2)
+        count = self.outside.shape[-1]
+        first = int(low * count)
+        means: Float32 = self.outside[..., first : max(int(high * count), first + 1)].mean(axis=-1)
         return means

@@ -25,56 +25,86 @@ _LEAST_SHARE = 0.05
 Members = npt.NDArray[np.intp]
 
 
-def closed_members(
-    distances: npt.NDArray[np.float32], start: Members, levels: Levels
-) -> Members | None:
-    """Return the images that share what a candidate's images share; None where nothing is left.
+def least_members(images: int) -> int:
+    """Return how many images a recurring defect is in at least: 5 %, and three."""
+    return max(LEAST, int(np.ceil(_LEAST_SHARE * images)))
+
+
+class Closure:
+    """Makes candidates whole; what was looked at once is not looked at again.
 
     Parameters
     ----------
-    distances : array, shape (N, P, N), float32
-    start : array of int
-        The candidate.
     levels : Levels
     """
-    images = len(distances)
-    least = max(LEAST, int(np.ceil(_LEAST_SHARE * images)))
-    members = start
-    for share in ROUNDS:
-        if not LEAST <= len(members) <= LARGEST_SHARE * images:
-            return None
-        votes = _votes(distances, members, levels, share)
-        if votes is None:
-            return None
-        members = np.flatnonzero(votes < 0)
-    return members if least <= len(members) <= LARGEST_SHARE * images else None
+
+    def __init__(self, levels: Levels) -> None:
+        self._levels = levels
+        self._images = len(levels.image_scores)
+        self._seen: set[tuple[float, bytes]] = set()
+
+    def of(self, start: Members) -> Members | None:
+        """Return the images that share what a candidate's images share.
+
+        None where nothing is left, or an earlier candidate has led to the same.
+
+        Parameters
+        ----------
+        start : array of int
+            The candidate.
+        """
+        members, before = start, None
+        for share in ROUNDS:
+            if before == (share, members.tobytes()):
+                break  # at rest
+            before = share, members.tobytes()
+            if before in self._seen or not self._plausible(members, LEAST):
+                return None
+            self._seen.add(before)
+            votes = votes_of(members, self._levels, share)
+            if votes is None:
+                return None
+            members = np.flatnonzero(votes < 0)
+        return members if self._plausible(members, least_members(self._images)) else None
+
+    def _plausible(self, members: Members, least: int) -> bool:
+        return least <= len(members) <= LARGEST_SHARE * self._images
 
 
-def _votes(
-    distances: npt.NDArray[np.float32], members: Members, levels: Levels, share: float
-) -> npt.NDArray[np.float64] | None:
-    """Return for every image where it lies, from -1 (with the members) to 1 (outside)."""
-    rows = distances[members[:, None], levels.farthest[members]]
+def votes_of(members: Members, levels: Levels, share: float) -> npt.NDArray[np.float64] | None:
+    """Return for every image where it lies, from -1 (with the members) to 1 (outside).
+
+    Parameters
+    ----------
+    members : array of int
+    levels : Levels
+    share : float
+        Quantile of the distances outside that stands for "not a member".
+
+    Returns
+    -------
+    array, shape (N,), float64, or None
+        None where the patches of fewer than three images have a voice.
+    """
+    belongs = np.zeros(len(levels.image_scores), bool)
+    belongs[members] = True
+    voices = belongs[levels.owners]
+    owners, rows = levels.owners[voices], levels.rows[voices]
     sides = Sides.of(rows, members)
-    middle, farther, beyond = (
-        np.log(values)
-        for values in (
-            sides.among_members(0.5), sides.among_members(0.75), sides.among_others(share)
-        )
-    )  # fmt: skip
-    count = sides.outside.shape[2]
-    first, last = int(0.2 * count), max(int(0.5 * count), int(0.2 * count) + 1)
-    without = sides.outside[:, :, first:last].mean(axis=2)
-    level = np.float32(levels.relevant)
-    weight = np.maximum(beyond - farther, 0) * (without / level) ** _EMPHASIS * (without > level)
-    least = np.sort(weight, axis=1)[:, -min(VOTERS, weight.shape[1])]
-    weight[weight < np.maximum(least, 1e-9)[:, None]] = 0
-    if (weight.sum(axis=1) > 0).sum() < LEAST:
+    farther, beyond = np.log(sides.among_members(0.75)), np.log(sides.among_others(share))
+    without = sides.scores_without(low=0.2, high=0.5)
+    weight = np.maximum(beyond - farther, 0) * (without / levels.relevant) ** _EMPHASIS
+    weight[without <= levels.relevant] = 0
+    clearest = np.lexsort((-weight, owners))
+    turn = np.arange(len(owners)) - np.searchsorted(owners, owners)
+    voters = clearest[(turn < VOTERS) & (weight[clearest] > 0)]
+    if len(np.unique(owners[voters])) < LEAST:
         return None
-    gap = np.maximum(beyond - middle, 1e-3)
-    place = np.log(np.maximum(rows, 1e-6)) - ((farther + beyond) / 2)[:, :, None]
-    place = np.clip(place / gap[:, :, None], -1, 1)
-    counted = weight[:, :, None] * np.isfinite(rows)
-    total = counted.sum(axis=(0, 1), dtype=np.float64)
-    votes: npt.NDArray[np.float64] = (counted * place).sum(axis=(0, 1)) / np.maximum(total, 1e-12)
+    middle = np.log(sides.among_members(0.5)[voters])
+    gap = np.maximum(beyond[voters] - middle, 1e-3)
+    place = np.log(rows[voters]) - ((farther + beyond) / 2)[voters, None]
+    place = np.clip(place / gap[:, None], -1, 1)
+    counted = weight[voters, None] * np.isfinite(rows[voters])
+    total = counted.sum(axis=0, dtype=np.float64)
+    votes: npt.NDArray[np.float64] = (counted * place).sum(axis=0) / np.maximum(total, 1e-12)
     return votes
