@@ -17,8 +17,8 @@ import numpy.typing as npt
 from zeroline.runtime.arrays import to_host
 from zeroline.runtime.codegraph.communities import candidates
 from zeroline.runtime.codegraph.evidence import Evidence, Found, looked_at
-from zeroline.runtime.codegraph.graph import LEAST_DISTANCE, image_graphs
-from zeroline.runtime.codegraph.guard import accepted
+from zeroline.runtime.codegraph.graph import LEAST_DISTANCE, image_graph
+from zeroline.runtime.codegraph.guard import Guard
 from zeroline.runtime.codegraph.levels import Levels
 from zeroline.runtime.codegraph.marking import marked_patches
 from zeroline.runtime.codegraph.members import Closure
@@ -29,9 +29,9 @@ Bools = npt.NDArray[np.bool_]
 
 #: With fewer images a community cannot be told from chance.
 LEAST_IMAGES = 12
-#: How strongly links of anomalous patches count: so that a graph shows defects, and another one,
-#: of all patches alike, what normal looks this set has.
-_EMPHASES = (6, 0)
+#: How strongly links of anomalous patches count: in one graph, which shows defects, and in
+#: another, which shows what normal looks this set has.
+ANOMALOUS_FIRST, ALL_ALIKE = 6, 0
 
 
 @dataclass(frozen=True)
@@ -123,20 +123,22 @@ def codegraph(
         return nothing
     if edge is None:
         edge = outermost(patches)
-    levels = Levels.of(table)
+    levels, guard = Levels.of(table), Guard(images, patches, false_alarm_rate)
     closure = Closure(levels)
     found: dict[tuple[int, ...], Found] = {}
-    for weights in image_graphs(table, emphases=_EMPHASES):
-        for start in candidates(weights, seed=seed):
+    for emphasis in (ANOMALOUS_FIRST, ALL_ALIKE):
+        for start in candidates(image_graph(table, emphasis=emphasis), seed=seed):
             members = closure.of(start)
-            if members is not None and tuple(members) not in found:
-                found[tuple(members)] = looked_at(table, members, levels, edge)
-    kept = accepted(
-        list(found.values()), images=images, patches=patches, false_alarm_rate=false_alarm_rate
-    )
+            if members is None or tuple(members) in found:
+                continue
+            one = looked_at(table, members, levels, edge, chance=guard.chance)
+            if one is not None:
+                found[tuple(members)] = one
+        if not any(guard.suspects(one) for one in found.values()):
+            return nothing  # nothing to hold against this set's normal looks
     marks = nothing.marks.copy()
     communities = []
-    for one in kept:
+    for one in guard.accepted(list(found.values())):
         members = one.carriers
         own = marked_patches(table, members, levels)
         carrying = own.any(axis=1)

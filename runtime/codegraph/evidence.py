@@ -78,8 +78,10 @@ def looked_at(
     members: npt.NDArray[np.intp],
     levels: Levels,
     edge: npt.NDArray[np.bool_],
-) -> Found:
-    """Measure a group of images.
+    *,
+    chance: float,
+) -> Found | None:
+    """Measure a group of images; None where it is no clearer than chance.
 
     Parameters
     ----------
@@ -88,36 +90,73 @@ def looked_at(
     levels : Levels
     edge : array, shape (P,), bool
         Patches in the outermost row of the frame.
+    chance : float
+        The clearness that chance reaches.
     """
-    sides = Sides.of(distances[members], members)
-    inner, outer = sides.inside.shape[2], sides.outside.shape[2]
+    owners, places, rows = levels.voices(members)
+    sides = Sides.of(rows, members)
+    inner, outer = sides.inside.shape[-1], sides.outside.shape[-1]
     nearest, half = int(NEAREST * outer), outer // 2
-    gap = np.log(sides.among_others(NEAREST)) - np.log(sides.among_members(0.5))
-    without = sides.scores_without()
+    gap, without = gaps(sides), sides.scores_without()
     relevant = without > levels.relevant
-    best = np.where(relevant, gap, -np.inf).argmax(axis=1)
+    best = _best(np.where(relevant, gap, -np.inf), owners, members)
+    known = best >= 0
 
-    image = np.arange(len(members))
-    own = gap[image, best]
+    own = np.zeros(len(members), np.float32)
+    own[known] = np.maximum(gap[best[known]], 0)
     # 1/α by the outer distances of the same patch, between the ranks of both quantiles
-    rise = np.log(sides.outside[image, best, half] / sides.among_others(NEAREST)[image, best])
+    rise = np.log(sides.outside[best, half] / sides.among_others(NEAREST)[best])
     steady = rise / max(log((half + 1) / (nearest + 1)), 1e-3)
     first, last = int(0.5 * inner) + 1, inner + nearest + 1
-    scaled = np.maximum(own, 0) / np.maximum(steady, 1e-3)
-    clearness = [gap_clearness(float(x), first, last) for x in scaled]
+    scaled = own / np.maximum(steady, 1e-3)
+    clearness = float(np.median([gap_clearness(float(x), first, last) for x in scaled]))
+    if clearness <= chance:
+        return None
 
     rest = np.setdiff1d(np.arange(len(distances)), members)
     usual = float(np.median(levels.image_scores[rest]))
     below = levels.image_scores[rest][levels.image_scores[rest] <= usual]
     deviation = 1.4826 * float(np.median(usual - below))
-    highest = np.where(relevant & (gap > 0), without, 0).max(axis=1)
+    raised = np.where(relevant & (gap > 0), without, 0)
+    highest = [raised[owners == member].max(initial=0) for member in members]
     evidence = Evidence(
-        clearness=float(np.median(clearness)),
-        spread=float(np.median((gap >= np.maximum(own / 2, 1e-9)[:, None]).sum(axis=1))),
+        clearness=clearness,
+        spread=_spread(distances[members], members, own),
         anomaly=(float(np.median(highest)) - usual) / max(deviation, 1e-9),
-        edge=float(edge[best].mean()),
+        edge=float((edge[places[best]] & known).mean()),
     )
     return Found(members, own, evidence)
+
+
+def gaps(sides: Sides) -> npt.NDArray[np.float32]:
+    """Return how much nearer patches are to the members than to the nearest images outside.
+
+    The logarithm of the ratio of both distances, by patch.
+    """
+    values: npt.NDArray[np.float32] = np.log(sides.among_others(NEAREST)) - np.log(
+        sides.among_members(0.5)
+    )
+    return values
+
+
+def _best(
+    gap: npt.NDArray[np.float32], owners: npt.NDArray[np.intp], members: npt.NDArray[np.intp]
+) -> npt.NDArray[np.intp]:
+    """Return each member's patch with the widest gap, -1 where it has none that matters."""
+    order = np.lexsort((-gap, owners))
+    place = np.searchsorted(owners[order], members)
+    there = place < len(owners)
+    first = order[np.minimum(place, len(owners) - 1)]
+    there &= (owners[first] == members) & np.isfinite(gap[first])
+    return np.where(there, first, -1)
+
+
+def _spread(
+    rows: npt.NDArray[np.float32], members: npt.NDArray[np.intp], own: npt.NDArray[np.float32]
+) -> float:
+    """Return the median number of patches with at least half of the image's best gap."""
+    gap = gaps(Sides.of(rows, members))
+    return float(np.median((gap >= np.maximum(own / 2, 1e-9)[:, None]).sum(axis=1)))
 
 
 def gap_clearness(scaled: float, first: int, last: int) -> float:

@@ -7,8 +7,6 @@ to the image at rank i is ln(d_(ω)/d_(i)), the endurance ratio's logarithm (CoD
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import numpy.typing as npt
 
@@ -23,15 +21,15 @@ KEPT = 0.002
 LEAST_DISTANCE = np.float32(1e-6)
 
 
-def image_graphs(distances: npt.NDArray[np.float32], *, emphases: Sequence[float]) -> list[Float64]:
-    """Return the weights between images, for each emphasis a graph of shape (N, N), symmetric.
+def image_graph(distances: npt.NDArray[np.float32], *, emphasis: float) -> Float64:
+    """Return the weights between images, shape (N, N), symmetric.
 
     Parameters
     ----------
     distances : array, shape (N, P, N), float32
         From `LEAST_DISTANCE` on.
-    emphases : sequence of float
-        Powers of how far a patch is from most images; 0: all patches alike.
+    emphasis : float
+        The power of how far a patch is from most images; 0: all patches alike.
     """
     images, patches, _ = distances.shape
     rank = reference_rank(images)
@@ -39,15 +37,14 @@ def image_graphs(distances: npt.NDArray[np.float32], *, emphases: Sequence[float
     reference[~np.isfinite(reference)] = LEAST_DISTANCE  # too few that match
     farness = np.log(reference / np.float32(np.median(reference)))
     kept = max(int(KEPT * images * patches * (images - 1)), images)
-    strongest = [_Strongest(kept) for _ in emphases]
+    strongest = _Strongest(kept)
     for image, rows in enumerate(distances):
         far = reference[image][:, None]
         endurance = np.log(far / np.minimum(rows, far))
-        for links, emphasis in zip(strongest, emphases, strict=True):
-            strength = endurance * np.exp(np.float32(emphasis) * farness[image][:, None])
-            patch, other = np.nonzero(strength > links.least)
-            links.add(strength[patch, other], image * images + other)
-    return [links.graph(images) for links in strongest]
+        strength = endurance * np.exp(np.float32(emphasis) * farness[image][:, None])
+        patch, other = np.nonzero(strength > strongest.least)
+        strongest.add(strength[patch, other], image * images + other)
+    return strongest.graph(images)
 
 
 def reference_rank(images: int) -> int:

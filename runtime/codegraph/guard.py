@@ -13,6 +13,7 @@ groups there are held against looks there, and groups inside against those insid
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from math import log10
 
 import numpy as np
@@ -38,42 +39,61 @@ OVER = 3.0
 OVERLAP = 0.3
 
 
-def accepted(
-    found: Sequence[Found], *, images: int, patches: int, false_alarm_rate: float
-) -> list[Found]:
-    """Return the communities that are believed, the clearest first.
+@dataclass(frozen=True)
+class Guard:
+    """What a community is held against in a set of N images of P patches.
 
-    Parameters
+    Attributes
     ----------
-    found : sequence of Found
-        All that were looked at.
     images, patches : int
-        N and P of the set.
+        N, P.
     false_alarm_rate : float
         By the model; each patch of each image is one trial.
     """
-    wide = LOCAL * patches
-    chance = log10(images * patches) - log10(false_alarm_rate)
-    least = dict.fromkeys((False, True), OVER * chance)
-    for one in found:
-        evidence = one.evidence
-        if evidence.anomaly < NORMAL or evidence.spread > 2 * wide:
-            at_edge = evidence.edge > AT_EDGE
-            least[at_edge] = max(least[at_edge], OVER * evidence.clearness)
-    clear = [
-        one
-        for one in found
-        if one.evidence.clearness > least[one.evidence.edge > AT_EDGE]
-        and one.evidence.anomaly >= ANOMALOUS
-        and one.evidence.spread <= wide
-        and len(one.carriers) >= least_members(images)
-    ]
-    clear.sort(key=lambda one: (-one.evidence.clearness, tuple(one.members)))
-    kept: list[Found] = []
-    for one in clear:
-        if all(_shared(one.members, other.members) < OVERLAP for other in kept):
-            kept.append(one)
-    return kept
+
+    images: int
+    patches: int
+    false_alarm_rate: float
+
+    @property
+    def chance(self) -> float:
+        """Clearness that chance reaches at this rate."""
+        return log10(self.images * self.patches) - log10(self.false_alarm_rate)
+
+    def suspects(self, one: Found) -> bool:
+        """Tell whether a group may be a recurring defect, whatever else the set holds."""
+        return (
+            one.evidence.clearness > OVER * self.chance
+            and one.evidence.anomaly >= ANOMALOUS
+            and one.evidence.spread <= LOCAL * self.patches
+            and len(one.carriers) >= least_members(self.images)
+        )
+
+    def accepted(self, found: Sequence[Found]) -> list[Found]:
+        """Return the communities that are believed, the clearest first.
+
+        Parameters
+        ----------
+        found : sequence of Found
+            All that were looked at.
+        """
+        least = dict.fromkeys((False, True), 0.0)
+        for one in found:
+            evidence = one.evidence
+            if evidence.anomaly < NORMAL or evidence.spread > 2 * LOCAL * self.patches:
+                at_edge = evidence.edge > AT_EDGE
+                least[at_edge] = max(least[at_edge], OVER * evidence.clearness)
+        clear = [
+            one
+            for one in found
+            if self.suspects(one) and one.evidence.clearness > least[one.evidence.edge > AT_EDGE]
+        ]
+        clear.sort(key=lambda one: (-one.evidence.clearness, tuple(one.members)))
+        kept: list[Found] = []
+        for one in clear:
+            if all(_shared(one.members, other.members) < OVERLAP for other in kept):
+                kept.append(one)
+        return kept
 
 
 def _shared(one: npt.NDArray[np.intp], other: npt.NDArray[np.intp]) -> float:

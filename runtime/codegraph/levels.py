@@ -33,9 +33,9 @@ class Levels:
         Their maxima.
     relevant : float
         Score from which on a patch matters to its image.
-    owners : array, shape (R,), int
-        Images of the R patches that are farther than that from half of the images, those that a
-        community can make anomalous; 32 of an image at most. Ascending.
+    owners, patches : array, shape (R,), int
+        Images and places of the R patches that are farther than that from half of the images,
+        those that a community can make anomalous; 32 of an image at most. Ascending.
     rows : array, shape (R, N), float32
         Their distances.
     """
@@ -44,21 +44,30 @@ class Levels:
     image_scores: Float32
     relevant: float
     owners: Indices
+    patches: Indices
     rows: Float32
 
     @classmethod
     def of(cls, distances: Float32) -> Levels:
         """Measure (N, P, N) distances."""
+        images, patches, _ = distances.shape
         scores = interval_average(distances, high=AVERAGED)
         image_scores = scores.max(axis=1)
         relevant = RELEVANT * float(np.median(image_scores))
-        rank = reference_rank(len(distances))
+        rank = reference_rank(images)
         far = np.stack([np.partition(rows, rank, axis=1)[:, rank] for rows in distances])
-        count = min(_LOOKED_AT, far.shape[1])
+        count = min(_LOOKED_AT, patches)
         farthest = np.argpartition(-far, count - 1, axis=1)[:, :count]
         owners, turn = np.nonzero(np.take_along_axis(far, farthest, axis=1) > relevant)
-        rows = distances[owners, farthest[owners, turn]]
-        return cls(scores, image_scores, relevant, owners, rows)
+        places = farthest[owners, turn]
+        return cls(scores, image_scores, relevant, owners, places, distances[owners, places])
+
+    def voices(self, members: Indices) -> tuple[Indices, Indices, Float32]:
+        """Return owners, places and rows of the members' patches."""
+        belongs = np.zeros(len(self.image_scores), bool)
+        belongs[members] = True
+        theirs = belongs[self.owners]
+        return self.owners[theirs], self.patches[theirs], self.rows[theirs]
 
 
 @dataclass(frozen=True)

@@ -86,10 +86,7 @@ def votes_of(members: Members, levels: Levels, share: float) -> npt.NDArray[np.f
     array, shape (N,), float64, or None
         None where the patches of fewer than three images have a voice.
     """
-    belongs = np.zeros(len(levels.image_scores), bool)
-    belongs[members] = True
-    voices = belongs[levels.owners]
-    owners, rows = levels.owners[voices], levels.rows[voices]
+    owners, _, rows = levels.voices(members)
     sides = Sides.of(rows, members)
     farther, beyond = np.log(sides.among_members(0.75)), np.log(sides.among_others(share))
     without = sides.scores_without(low=0.2, high=0.5)
