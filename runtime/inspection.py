@@ -42,6 +42,9 @@ class Revision:
         NG where it was NG before; a later look may raise a verdict to NG, never clear one.
     first : Verdict
         What was said when the frame came.
+    consistent : bool
+        Whether the frame was found to have a recurring defect; its scores are then those against
+        the frames without it.
     """
 
     frame_id: int
@@ -50,6 +53,39 @@ class Revision:
     score: float
     verdict: Verdict
     first: Verdict
+    consistent: bool = False
+
+
+@dataclass(frozen=True)
+class RecurringDefect:
+    """A recurring defect: an alarm of its own, since it means that a tool is broken.
+
+    Attributes
+    ----------
+    number : int
+        From 1; the same defect keeps its number while a frame of the window has it.
+    since : int
+        The first frame known to have it.
+    since_part : str or None
+    frames : tuple of int
+        Frames of the window that have it, ascending.
+    share : float
+        Their share of the frames from the first of them on.
+    """
+
+    number: int
+    since: int
+    since_part: str | None
+    frames: tuple[int, ...]
+    share: float
+
+    def __str__(self) -> str:
+        """Return one line."""
+        part = "" if self.since_part is None else f' (part "{self.since_part}")'
+        return (
+            f"recurring defect {self.number} since frame {self.since}{part}: "
+            f"{len(self.frames)} frames, {self.share:.0%} of those since"
+        )
 
 
 @dataclass(frozen=True)
@@ -74,8 +110,12 @@ class Inspection:
         Whether the frame is now in the window.
     fill : int
         Frames that it was compared with.
+    consistent : bool
+        Whether the frame has a recurring defect that is known by now.
     revisions : tuple of Revision
-        Earlier frames, settled now.
+        Earlier frames, settled or found to have a recurring defect now.
+    alarms : tuple of RecurringDefect
+        Recurring defects that were found now.
     fault : str
         Why it could not be scored; empty else.
     wall_time, monotonic_time : float
@@ -95,7 +135,9 @@ class Inspection:
     near_duplicate: bool = False
     admitted: bool = False
     fill: int = 0
+    consistent: bool = False
     revisions: tuple[Revision, ...] = ()
+    alarms: tuple[RecurringDefect, ...] = ()
     fault: str = ""
     wall_time: float = 0.0
     monotonic_time: float = 0.0

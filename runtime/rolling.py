@@ -17,13 +17,14 @@ import numpy.typing as npt
 
 from zeroline.runtime.admission import is_copy, place_distances
 from zeroline.runtime.arrays import to_host
-from zeroline.runtime.degrees import Degrees
+from zeroline.runtime.degrees import Degrees, sharpest_degree
 from zeroline.runtime.errors import ScoringError, ZerolineError
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.grid import map_maximum
-from zeroline.runtime.inspection import Inspection, Revision, Verdict
+from zeroline.runtime.inspection import Inspection, RecurringDefect, Revision, Verdict
 from zeroline.runtime.line_threshold import ThresholdRule
 from zeroline.runtime.precision_choice import chosen_precision, scoring_arrays
+from zeroline.runtime.recurrence import Found, RecurrenceWatch
 from zeroline.runtime.reference import Reference, read_reference, write_reference
 from zeroline.runtime.rscin import rscin as rescore
 from zeroline.runtime.scoring import ScoreResult
@@ -54,6 +55,7 @@ class _Held:
     raw_score: float = float("nan")
     verdict: Verdict = Verdict.UNCERTAIN
     settled: bool = False
+    consistent: bool = False
 
 
 @dataclass
@@ -96,6 +98,8 @@ class RollingInspector:
         Patches that count. The others neither score nor match, and cost nothing.
     admit_copies : bool
         Let near-duplicates of recent frames into the window as well.
+    codegraph : bool
+        Look for recurring defects (`zeroline.runtime.recurrence`).
     precision : str
         "fp32"; "screened", "fp16", or one of their forms (`zeroline.runtime.ring`); or "auto":
         the quickest by a short measurement, so that two machines, or two runs, may differ.
@@ -138,6 +142,7 @@ class RollingInspector:
         settle: int | None = None,
         roi: Bools | None = None,
         admit_copies: bool = False,
+        codegraph: bool = True,
         precision: str = "fp32",
         threads: int | None = None,
     ) -> None:
@@ -175,6 +180,8 @@ class RollingInspector:
             roi=self._roi,
             xp=self._xp,
         )
+        _, blur = sharpest_degree(self.shape.degrees)
+        self._watch = RecurrenceWatch(self.window, roi=self._roi, blur=blur) if codegraph else None
         self._held: list[_Held | None] = [None] * window
         self._order: list[int] = []  # slots, the one filled first in front
         self._turn = 0
@@ -272,20 +279,30 @@ class RollingInspector:
             original = None if self._admit_copies else self._original(matches)
             left_out = slot if original is None else original
             patch_scores = self.window.score(matches, without=left_out)
+            told = None if self._watch is None else self._watch.recognise(features, matches)
         admitted = original is None
         if admitted:
             with clock.stage("admit"):
-                self._take(slot, matches, _Held(number, part_id, tokens))
+                held = _Held(number, part_id, tokens, consistent=told is not None)
+                self._take(slot, matches, held)
+                if self._watch is not None and told is not None:
+                    self._watch.carries(slot, *told)
         with clock.stage("verdict"):
             made = self._judged(patch_scores, tokens, slot if admitted else None, matches, left_out)
+            if told is not None:
+                made = self._consistent(made, slot if admitted else None)
             revisions = self._settled(number)
+        with clock.stage("recurring"):
+            unexplained = made.verdict is Verdict.NG and told is None
+            found, alarms = self._recurring(number, unexplained=unexplained)
         return replace(
             made,
             frame_id=number,
             part_id=part_id,
             near_duplicate=original is not None,
             admitted=admitted,
-            revisions=revisions,
+            revisions=revisions + found,
+            alarms=alarms,
             wall_time=arrived[0],
             monotonic_time=arrived[1],
             latency=clock.seconds,
@@ -401,6 +418,8 @@ class RollingInspector:
 
     def close(self) -> None:
         """End the threads; more than once does no harm."""
+        if self._watch is not None:
+            self._watch.close()
         self._pool.close()
 
     def __enter__(self) -> RollingInspector:
@@ -443,6 +462,8 @@ class RollingInspector:
         self.window.admit(slot, matches)
         self._held[slot] = held
         self._order.append(slot)
+        if self._watch is not None:
+            self._watch.entered(slot, held.frame_id, reference=held.frame_id < 0)
 
     def _original(self, matches: Matches) -> int | None:
         """Return the slot of the recent frame that this one is a copy of."""
@@ -483,6 +504,7 @@ class RollingInspector:
         if len(frames) < 2 or fill + 1 < self._least:
             made = Inspection(0, None, Verdict.UNCERTAIN, raw, score, fill=fill)
             return replace(made, patch_scores=patch_scores)
+        frames = _usual(frames)
         raws = np.array([held.raw_score for held in frames], np.float32)
         sizes = {"fill": len(self._order), "capacity": self.shape.capacity}
         pixel = self._rule.value(raws.tolist(), **sizes)
@@ -535,6 +557,58 @@ class RollingInspector:
         both = [_Held(-1, None, tokens), *known]
         return float(self._rescored([raw, *(frame.raw_score for frame in known)], both)[0])
 
+    def _consistent(self, made: Inspection, slot: int | None) -> Inspection:
+        """Return the verdict on a frame that has a known recurring defect: NG at any score."""
+        if slot is not None and (held := self._held[slot]) is not None:
+            held.verdict = Verdict.NG
+        return replace(made, verdict=Verdict.NG, consistent=True)
+
+    def _recurring(
+        self, number: int, *, unexplained: bool
+    ) -> tuple[tuple[Revision, ...], tuple[RecurringDefect, ...]]:
+        """Take what the watch has found: frames that are NG after all, and new defects."""
+        revisions: list[Revision] = []
+        alarms = []
+        for found in (
+            [] if self._watch is None else self._watch.step(number, unexplained=unexplained)
+        ):
+            revisions += self._revised(found)
+            if found.new:
+                alarms.append(self._alarm(found))
+        return tuple(revisions), tuple(alarms)
+
+    def _revised(self, found: Found) -> list[Revision]:
+        """Score frames without those that share their defect, and call them NG."""
+        twins = tuple(found.known.carriers)
+        held = {slot: frame for slot in found.slots if (frame := self._held[slot]) is not None}
+        for slot, frame in held.items():
+            frame.consistent = True
+            row = self.window.patch_scores(slot, without=twins)
+            if row is not None:
+                frame.raw_score = float(map_maximum(row[None], size=self._bundle.size)[0])
+        everyone = [frame for _, frame in self._in_order() if np.isfinite(frame.raw_score)]
+        scores = self._rescored(np.array([frame.raw_score for frame in everyone]), everyone)
+        score_of = {id(frame): float(score) for frame, score in zip(everyone, scores, strict=True)}
+        revisions = []
+        for frame in held.values():
+            first, frame.verdict = frame.verdict, Verdict.NG
+            score = score_of.get(id(frame), frame.raw_score)
+            revisions.append(
+                Revision(
+                    frame.frame_id, frame.part_id, frame.raw_score, score, Verdict.NG, first, True
+                )
+            )
+        return sorted(revisions, key=lambda revision: revision.frame_id)
+
+    def _alarm(self, found: Found) -> RecurringDefect:
+        held = [frame for slot in found.slots if (frame := self._held[slot]) is not None]
+        frames = sorted(frame.frame_id for frame in held)
+        first = min(held, key=lambda frame: frame.frame_id)
+        since = sum(frame.frame_id >= frames[0] for _, frame in self._in_order())
+        return RecurringDefect(
+            found.known.number, frames[0], first.part_id, tuple(frames), len(frames) / since
+        )
+
     def _settled(self, number: int) -> tuple[Revision, ...]:
         """Score frames once more that have waited long enough."""
         if self._settle is None:
@@ -553,8 +627,11 @@ class RollingInspector:
             raws = np.array([frame.raw_score for frame in frames], np.float32)
             scores = self._rescored(raws, frames)
             score = float(scores[next(i for i, f in enumerate(frames) if f is held)])
+            usual = {id(frame) for frame in _usual(frames)}
             threshold = self._rule.value(
-                scores.tolist(), fill=len(self._order), capacity=self.shape.capacity
+                [float(s) for s, f in zip(scores, frames, strict=True) if id(f) in usual],
+                fill=len(self._order),
+                capacity=self.shape.capacity,
             )
             first = held.verdict
             held.verdict = Verdict.NG if score > threshold else first
@@ -562,6 +639,12 @@ class RollingInspector:
                 Revision(held.frame_id, held.part_id, held.raw_score, score, held.verdict, first)
             )
         return tuple(revisions)
+
+
+def _usual(frames: list[_Held]) -> list[_Held]:
+    """Return the frames that tell what good ones score: not those with a recurring defect."""
+    usual = [frame for frame in frames if not frame.consistent]
+    return usual if len(usual) >= 2 else frames
 
 
 def _checked_roi(roi: Bools | None, patches: int) -> Bools:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.arrays import to_host
-from zeroline.runtime.degrees import aggregated, match_count
+from zeroline.runtime.arrays import array_namespace, to_host
+from zeroline.runtime.degrees import aggregated, match_count, sharpest_degree
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.grid import grid_side
 from zeroline.runtime.interval import average_on_device, average_rows
@@ -163,6 +163,11 @@ class Window:
             make_ring(shape.precision, slots, patches, c, turn=unit * slots // shape.units, xp=xp)
             for unit, c in enumerate(channels)
         ]
+        count = match_count(shape.degrees)
+        place, _ = sharpest_degree(shape.degrees)
+        #: Units of the smallest degree, one for each layer.
+        self.sharp = range(place, shape.units, count)
+        self._hidden: Bools = np.zeros((slots, patches), bool)
         # [unit, image, other image, patch]; an empty slot is out of reach
         self._half_squared = xp.full((shape.units, slots, slots, patches), np.inf, np.float32)
         self.filled: Bools = np.zeros(slots, bool)
@@ -240,6 +245,7 @@ class Window:
             self._half_squared[unit, slot, slot] = np.inf
 
         self._pool.run(put, range(self.shape.units))
+        self._hidden[slot] = to_host(matches.ignore)
         self.filled[slot] = True
 
     def evict(self, slot: int) -> None:
@@ -247,6 +253,72 @@ class Window:
         self.filled[slot] = False
         self._half_squared[:, slot] = np.inf
         self._half_squared[:, :, slot] = np.inf
+
+    def hide(self, slot: int, marks: Bools) -> None:
+        """Let nobody match some patches of a frame any more; all frames match it anew.
+
+        Parameters
+        ----------
+        slot : int
+        marks : array, shape (P,), bool
+            Besides the patches that are hidden already.
+        """
+        self._hidden[slot] |= marks if self._roi is None else marks[self._roi]
+        hidden, shape = self._hidden[slot], self.shape
+        others = self.filled.copy()
+        others[slot] = False
+        sides = []
+        for ring in self._rings:
+            features = ring.features[slot]
+            ring.put(slot, features, hidden)
+            sides.append(ring.side(features, hidden))
+        sizes = (shape.units, shape.capacity, shape.compared)
+        to_slots, from_slots = (self._xp.empty(sizes, np.float32) for _ in range(2))
+
+        def match_run(item: tuple[int, int, int]) -> None:
+            unit, start, stop = item
+            rows, columns = to_slots[unit, start:stop], from_slots[unit, start:stop]
+            self._rings[unit].minima(sides[unit], start, stop, rows, columns)
+            columns[columns >= IGNORED / 2] = np.inf
+            before = self._half_squared[unit, start:stop, slot]
+            kept = before < np.inf  # frames of one part do not match
+            before[kept] = columns[kept]
+
+        runs = _runs(others, self._rings[0].block)
+        self._pool.run(match_run, [(u, *run) for u in range(shape.units) for run in runs])
+
+    def sharp_table(self, slots: Sequence[int]) -> Float32:
+        """Return the distances among some frames, of the smallest degree, the mean over layers.
+
+        Parameters
+        ----------
+        slots : sequence of int
+
+        Returns
+        -------
+        array, shape (n, P', n), float32
+            On the host; inf where frames do not match.
+        """
+        table = self._xp.empty((len(slots), self.shape.compared, len(slots)), np.float32)
+        chosen = self._xp.asarray(slots)
+
+        def fill(image: int) -> None:
+            table[image] = mean_distances(
+                [self._half_squared[unit, slots[image]][chosen] for unit in self.sharp]
+            )
+
+        self._pool.run(fill, range(len(slots)))
+        return to_host(table)
+
+    def sharp_frame(self, slot: int) -> tuple[list[Any], list[Any]]:
+        """Return a held frame's features (P', C_l) and ½d² (W, P') of the smallest degree.
+
+        Both by layer, on the window's device.
+        """
+        return (
+            [self._rings[unit].features[slot] for unit in self.sharp],
+            [self._half_squared[unit, slot] for unit in self.sharp],
+        )
 
     def score(self, matches: Matches, *, without: int | None = None) -> Float32 | None:
         """Return the patch scores (P,) of a frame that is not in the window; see `patch_scores`.
@@ -263,13 +335,23 @@ class Window:
             rows[:, without] = np.inf
         return self._average(rows)
 
-    def patch_scores(self, slot: int) -> Float32 | None:
+    def patch_scores(self, slot: int, *, without: Sequence[int] = ()) -> Float32 | None:
         """Return the patch scores (P,) of the frame in a slot, against the window as it is now.
 
         Mean over layers and degrees, 0 outside the region of interest. None where a patch has no
         frame to match.
+
+        Parameters
+        ----------
+        slot : int
+        without : sequence of int
+            Slots that do not count.
         """
-        return self._average(self._half_squared[:, slot])
+        rows = self._half_squared[:, slot]
+        if without:
+            rows = rows.copy()
+            rows[:, self._xp.asarray(without)] = np.inf
+        return self._average(rows)
 
     def _average(self, half_squared: Any) -> Float32 | None:
         """Average (units, W, P') half squared distances to patch scores (P,); 0 outside the roi."""
@@ -293,6 +375,13 @@ class Window:
         scores = np.zeros(self.shape.patches, np.float32)
         scores[self._roi] = mean
         return scores
+
+
+def mean_distances(half_squared: Sequence[Any]) -> Any:
+    """Return the mean of distances (P, n) of several ½d² (n, P)."""
+    xp = array_namespace(half_squared[0])
+    total = sum(xp.sqrt(2 * xp.maximum(part, 0)) for part in half_squared)
+    return total.T / np.float32(len(half_squared))
 
 
 def _runs(reachable: Bools, block: int) -> list[tuple[int, int]]:

@@ -44,7 +44,8 @@ def test_verdicts_begin_when_there_is_enough_to_compare_with(inspector, paint):
     assert [m.frame_id for m in made] == list(range(9))
     assert [m.fill for m in made] == list(range(9))
     assert made[8].threshold is not None
-    assert set(made[8].latency) == {"prepare", "network", "match", "score", "admit", "verdict"}
+    stages = {"prepare", "network", "match", "score", "admit", "verdict", "recurring"}
+    assert set(made[8].latency) == stages
 
 
 def test_a_scratch_is_found(inspector, paint):

@@ -63,10 +63,13 @@ class ConsistentAnomalies:
         Patches that nobody should match: those of recurring defects.
     communities : tuple of Community
         The clearest first.
+    relevant : float
+        Score from which on a patch matters in this set; 0 where nothing was looked for.
     """
 
     marks: Bools
     communities: tuple[Community, ...]
+    relevant: float = 0.0
 
 
 def codegraph(
@@ -144,4 +147,4 @@ def codegraph(
         carrying = own.any(axis=1)
         marks[members] |= own
         communities.append(Community(members[carrying], own[carrying], one.evidence))
-    return ConsistentAnomalies(marks, tuple(communities))
+    return ConsistentAnomalies(marks, tuple(communities), levels.relevant)

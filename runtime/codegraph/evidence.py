@@ -38,12 +38,16 @@ class Evidence:
         deviations over the median of the images outside.
     edge : float
         Share of its images whose best patch lies in the outermost row of the frame.
+    gap : float
+        Median over its images of the gap of the best patch: the logarithm of how much nearer the
+        members are than the nearest images outside.
     """
 
     clearness: float
     spread: float
     anomaly: float
     edge: float
+    gap: float
 
 
 @dataclass(frozen=True)
@@ -69,8 +73,7 @@ class Found:
         Others are near to the community without being part of it: what they show of its kind is
         nearer to images outside, or has no weight.
         """
-        usual = float(np.median(self.gaps))
-        return self.members[self.gaps >= OWN_GAP * usual] if usual > 0 else self.members
+        return self.members[self.gaps >= OWN_GAP * self.evidence.gap]
 
 
 def looked_at(
@@ -124,19 +127,25 @@ def looked_at(
         spread=_spread(distances[members], members, own),
         anomaly=(float(np.median(highest)) - usual) / max(deviation, 1e-9),
         edge=float((edge[places[best]] & known).mean()),
+        gap=float(np.median(own)),
     )
     return Found(members, own, evidence)
 
 
-def gaps(sides: Sides) -> npt.NDArray[np.float32]:
+def gaps(sides: Sides, *, nearest: float = NEAREST) -> npt.NDArray[np.float32]:
     """Return how much nearer patches are to the members than to the nearest images outside.
 
     The logarithm of the ratio of both distances, by patch.
+
+    Parameters
+    ----------
+    sides : Sides
+    nearest : float
+        Quantile of the distances outside.
     """
-    values: npt.NDArray[np.float32] = np.log(sides.among_others(NEAREST)) - np.log(
-        sides.among_members(0.5)
-    )
-    return values
+    outside, inside = np.log(sides.among_others(nearest)), np.log(sides.among_members(0.5))
+    difference: npt.NDArray[np.float32] = outside - inside
+    return difference
 
 
 def _best(

@@ -84,13 +84,21 @@ class Sides:
     outside: Float32
 
     @classmethod
-    def of(cls, rows: Float32, members: Indices) -> Sides:
-        """Sort the rows (…, N) of patches of a community's images."""
+    def of(cls, rows: Float32, members: Indices, *, own: bool = True) -> Sides:
+        """Sort rows of patches.
+
+        Parameters
+        ----------
+        rows : array, shape (…, N), float32
+        members : array of int
+        own : bool
+            Whether the rows are of members: the distance to the own image, inf, is then left out.
+        """
         others = np.setdiff1d(np.arange(rows.shape[-1]), members)
         inside, outside = np.take(rows, members, axis=-1), np.take(rows, others, axis=-1)
         inside.sort(axis=-1)
         outside.sort(axis=-1)
-        return cls(inside[..., : len(members) - 1], outside)
+        return cls(inside[..., : len(members) - own], outside)
 
     def among_members(self, share: float) -> Float32:
         """Return the quantile of the distances to the other members."""

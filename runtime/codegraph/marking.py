@@ -28,7 +28,14 @@ def marked_patches(
     levels : Levels
     """
     sides = Sides.of(distances[members], members)
-    ratio = np.log(sides.scores_without() / np.maximum(levels.patch_scores[members], 1e-6))
+    return standing_out(sides.scores_without(), levels.patch_scores[members])
+
+
+def standing_out(
+    without: npt.NDArray[np.float32], usual: npt.NDArray[np.float32]
+) -> npt.NDArray[np.bool_]:
+    """Return which patches' scores depend on a community, from scores without it and with it."""
+    ratio = np.log(without / np.maximum(usual, 1e-6))
     middle = float(np.median(ratio))
     deviation = 1.4826 * float(np.median(np.abs(ratio - middle)))
     marks: npt.NDArray[np.bool_] = ratio > middle + STANDS_OUT * max(deviation, 1e-6)

@@ -1,0 +1,282 @@
+"""Recurring defects on a line: looked for beside it, and recognised in each frame once known.
+
+Every W/2 frames, and sooner where NG verdicts come close together, the window's distances go
+through CoDeGraph (`zeroline.runtime.codegraph`) on a thread of their own; what it finds is applied
+a fixed number of frames later, so that a line's verdicts do not depend on the machine's speed. The
+marked patches are then hidden from all frames, one frame with each push. From then on each new
+frame is held against the known defect alone: some hundred patches instead of the whole window.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.arrays import array_namespace, to_host
+from zeroline.runtime.codegraph import LEAST_IMAGES, Community, ConsistentAnomalies, codegraph
+from zeroline.runtime.codegraph.communities import LEAST
+from zeroline.runtime.codegraph.recognition import marks_of_newcomer
+from zeroline.runtime.grid import outermost, widened
+from zeroline.runtime.window import Matches, Window, mean_distances
+
+Bools = npt.NDArray[np.bool_]
+
+#: What a search has found is applied so many frames after its start.
+PATIENCE = 8
+#: A group of which more than this share are frames of a reference bank is a normal look.
+_REFERENCES = 0.1
+
+
+@dataclass(frozen=True)
+class Carrier:
+    """A frame of the window that has a recurring defect.
+
+    Attributes
+    ----------
+    slot : int
+    examples : tuple of arrays, shape (m, C_l)
+        Features of its marked patches, by layer, of the smallest degree.
+    """
+
+    slot: int
+    examples: tuple[Any, ...]
+
+
+@dataclass
+class Known:
+    """A recurring defect that has been found.
+
+    Attributes
+    ----------
+    number : int
+        From 1.
+    relevant, gap : float
+        See `marks_of_newcomer`.
+    carriers : dict
+        Frames of the window that have it, by slot.
+    """
+
+    number: int
+    relevant: float
+    gap: float
+    carriers: dict[int, Carrier] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search brought: a defect, and frames of the window that were not known to have it.
+
+    Attributes
+    ----------
+    known : Known
+    new : bool
+        Whether the defect was not known before.
+    slots : tuple of int
+    """
+
+    known: Known
+    new: bool
+    slots: tuple[int, ...]
+
+
+class RecurrenceWatch:
+    """Watches a window for recurring defects.
+
+    Parameters
+    ----------
+    window : Window
+    roi : array, shape (P,), bool
+        Patches that count.
+    blur : int
+        How far the largest degree spreads a mark, in patches.
+    """
+
+    def __init__(self, window: Window, *, roi: Bools, blur: int) -> None:
+        self._window, self._roi, self._blur = window, roi, blur
+        capacity = window.shape.capacity
+        self._every, self._soonest = max(8, capacity // 2), max(4, capacity // 8)
+        self._edge = outermost(len(roi))[roi]
+        self._entered = np.zeros(capacity, np.int64)  # the frame that a slot holds
+        self._reference: Bools = np.zeros(capacity, bool)
+        self._known: list[Known] = []
+        self._names = 0
+        self._to_hide: list[tuple[int, Bools]] = []
+        self._searcher = ThreadPoolExecutor(1, thread_name_prefix="zeroline-recurring")
+        self._search: tuple[int, list[tuple[int, int]], Future[ConsistentAnomalies]] | None = None
+        self._last = 0
+        self._unexplained = 0
+
+    def recognise(self, features: Sequence[Any], matches: Matches) -> tuple[Known, Bools] | None:
+        """Return the known defect that a new frame has, and where (P',); None where it has none.
+
+        Parameters
+        ----------
+        features : sequence of arrays, shape (P', C_l)
+            By unit.
+        matches : Matches
+        """
+        if not self._known:
+            return None
+        sharp = self._window.sharp
+        return self._recognised(
+            [features[unit] for unit in sharp], [matches.to_slots[unit] for unit in sharp]
+        )
+
+    def entered(self, slot: int, frame: int, *, reference: bool = False) -> None:
+        """Note that a frame took a slot, in place of what was there."""
+        self._entered[slot], self._reference[slot] = frame, reference
+        self._to_hide = [item for item in self._to_hide if item[0] != slot]
+        for known in self._known:
+            known.carriers.pop(slot, None)
+        self._known = [known for known in self._known if known.carriers]
+
+    def carries(self, slot: int, known: Known, marks: Bools) -> None:
+        """Note that the frame in a slot has a known defect; its marks (P',) will be hidden."""
+        features = self._window.features_in(slot)
+        places = array_namespace(features[0]).asarray(np.flatnonzero(marks))
+        examples = tuple(features[unit][places] for unit in self._window.sharp)
+        known.carriers[slot] = Carrier(slot, examples)
+        everywhere = np.zeros((1, len(self._roi)), bool)
+        everywhere[0, self._roi] = marks
+        self._to_hide.append((slot, widened(everywhere, by=self._blur)[0]))
+
+    def step(self, frame: int, *, unexplained: bool) -> list[Found]:
+        """Do what is due after a frame, and return what a search has brought.
+
+        Parameters
+        ----------
+        frame : int
+            Number of the frame.
+        unexplained : bool
+            Whether it is NG, and has no known defect.
+        """
+        self._unexplained += unexplained
+        found = []
+        if self._search is not None and frame - self._search[0] >= PATIENCE:
+            found = self._collected()
+        if self._to_hide:
+            self._window.hide(*self._to_hide.pop(0))
+        elif self._search is None and self._due(frame):
+            self._start(frame)
+        return found
+
+    def close(self) -> None:
+        """End the thread; more than once does no harm."""
+        self._searcher.shutdown(wait=True, cancel_futures=True)
+
+    def _due(self, frame: int) -> bool:
+        since = frame - self._last
+        sooner = self._unexplained >= LEAST and since >= self._soonest
+        return (since >= self._every or sooner) and self._window.filled.sum() >= LEAST_IMAGES
+
+    def _start(self, frame: int) -> None:
+        slots = np.flatnonzero(self._window.filled).tolist()
+        table = self._window.sharp_table(slots)
+        held = [(slot, int(self._entered[slot])) for slot in slots]
+        search = self._searcher.submit(codegraph, table, edge=self._edge)
+        self._search = frame, held, search
+        self._last, self._unexplained = frame, 0
+
+    def _collected(self) -> list[Found]:
+        """Return what the search has brought about frames that are still in the window."""
+        assert self._search is not None  # noqa: S101 - the caller looked
+        _, held, search = self._search
+        self._search = None
+        outcome = search.result()
+        brought = [self._found(community, outcome, held) for community in outcome.communities]
+        return [found for found in brought if found is not None]
+
+    def _found(
+        self, community: Community, outcome: ConsistentAnomalies, held: list[tuple[int, int]]
+    ) -> Found | None:
+        members = [held[number] for number in community.members.tolist()]
+        if np.mean([self._reference[slot] for slot, _ in members]) > _REFERENCES:
+            return None
+        there = [
+            (slot, marks)
+            for (slot, frame), marks in zip(members, community.marks, strict=True)
+            if self._entered[slot] == frame and not self._reference[slot]
+        ]
+        if not there:
+            return None
+        known = self._same(there)
+        new = known is None
+        if known is None:
+            self._names += 1
+            known = Known(self._names, outcome.relevant, community.evidence.gap)
+            self._known.append(known)
+        for slot, marks in there:
+            self.carries(slot, known, marks)
+        slots = [slot for slot, _ in there]
+        for slot in self._entered_after(max(frame for _, frame in held)):
+            told = self._recognised(*self._window.sharp_frame(slot))
+            if told is not None and told[0] is known:
+                self.carries(slot, *told)
+                slots.append(slot)
+        return Found(known, new, tuple(slots))
+
+    def _entered_after(self, frame: int) -> list[int]:
+        """Return the slots of later frames, in their order."""
+        later = [slot for slot, number in enumerate(self._entered) if number > frame]
+        return sorted(later, key=lambda slot: int(self._entered[slot]))
+
+    def _same(self, there: Sequence[tuple[int, Bools]]) -> Known | None:
+        """Return the known defect that most of these frames have, None where it is another one."""
+        if not self._known:
+            return None
+        told = [self._recognised(*self._window.sharp_frame(slot)) for slot, _ in there]
+        for known in self._known:
+            if sum(one is not None and one[0] is known for one in told) > len(there) / 2:
+                return known
+        return None
+
+    def _recognised(
+        self, features: Sequence[Any], half_squared: Sequence[Any]
+    ) -> tuple[Known, Bools] | None:
+        """Hold a frame against what is known.
+
+        Parameters
+        ----------
+        features : sequence of arrays, shape (P', C_l)
+            By layer.
+        half_squared : sequence of arrays, shape (W, P')
+            ½d² to each slot, by layer.
+        """
+        for known in self._known:
+            rows = to_host(mean_distances(_unhidden(features, half_squared, known)))
+            there = np.flatnonzero(np.isfinite(rows).all(axis=0))
+            members = np.flatnonzero(np.isin(there, list(known.carriers)))
+            marks = marks_of_newcomer(
+                rows[:, there], members, relevant=known.relevant, gap=known.gap
+            )
+            if marks is not None:
+                return known, marks
+        return None
+
+
+def _unhidden(features: Sequence[Any], half_squared: Sequence[Any], known: Known) -> list[Any]:
+    """Return ½d² by layer as if the carriers' marked patches could still be matched."""
+    carriers = list(known.carriers.values())
+    full = []
+    for layer, (frame, held) in enumerate(zip(features, half_squared, strict=True)):
+        xp = array_namespace(held)
+        theirs = xp.concatenate([carrier.examples[layer] for carrier in carriers])
+        mine, theirs = frame.astype(xp.float32), theirs.astype(xp.float32)
+        norms = (mine * mine).sum(axis=1)[:, None] + (theirs * theirs).sum(axis=1)
+        near = norms / 2 - mine @ theirs.T
+        rows, first = held.copy(), 0
+        for carrier in carriers:
+            last = first + len(carrier.examples[layer])
+            nearest = near[:, first:last].min(axis=1)
+            matched = xp.isfinite(rows[carrier.slot])  # not of one part
+            rows[carrier.slot] = xp.where(
+                matched, xp.minimum(rows[carrier.slot], nearest), rows[carrier.slot]
+            )
+            first = last
+        full.append(rows)
+    return full
