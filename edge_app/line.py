@@ -6,7 +6,7 @@ import json
 import signal
 import threading
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,7 +21,7 @@ from zeroline.edge_app.overlay import HeatScale, draw_overlay
 from zeroline.edge_app.sources import Captured, FrameSource
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.grid import anomaly_map
-from zeroline.runtime.inspection import Inspection, Revision, Verdict
+from zeroline.runtime.inspection import Inspection, RecurringDefect, Revision, Verdict
 from zeroline.runtime.rolling import RollingInspector
 
 _MAP_SIDE = 256
@@ -65,7 +65,7 @@ class Sink(Protocol):
 
 
 class JsonLines:
-    """Writes a line for each frame, and one for each revision; each is there at once.
+    """Writes a line for each frame, each revision and each alarm; each is there at once.
 
     Parameters
     ----------
@@ -78,6 +78,8 @@ class JsonLines:
     def take(self, captured: Captured, made: Inspection) -> None:
         """Write the lines of a frame."""
         self._write(described(captured, made))
+        for alarm in made.alarms:
+            self._write(_alarmed(alarm))
         for revision in made.revisions:
             self._write(_revised(revision))
 
@@ -88,6 +90,27 @@ class JsonLines:
     def _write(self, content: dict[str, Any]) -> None:
         self._file.write(json.dumps(content, allow_nan=False) + "\n")
         self._file.flush()
+
+
+class Alarms:
+    """Tells of recurring defects.
+
+    Parameters
+    ----------
+    tell : callable
+        Takes a line of text.
+    """
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        self._tell = tell
+
+    def take(self, _: Captured, made: Inspection) -> None:
+        """Tell of those found with a frame."""
+        for alarm in made.alarms:
+            self._tell(f"ALARM: {alarm}")
+
+    def close(self) -> None:
+        """Nothing is left to do."""
 
 
 class Overlays:
@@ -252,6 +275,7 @@ def described(captured: Captured, made: Inspection) -> dict[str, Any]:
         "score": made.score,
         "raw_score": made.raw_score,
         "threshold": made.threshold,
+        "consistent": made.consistent,
         "near_duplicate": made.near_duplicate,
         "admitted": made.admitted,
         "compared_with": made.fill,
@@ -270,8 +294,20 @@ def _revised(revision: Revision) -> dict[str, Any]:
         "part": revision.part_id,
         "verdict": revision.verdict.value,
         "first_verdict": revision.first.value,
+        "consistent": revision.consistent,
         "score": revision.score,
         "raw_score": revision.raw_score,
+    }
+
+
+def _alarmed(defect: RecurringDefect) -> dict[str, Any]:
+    return {
+        "alarm": "recurring defect",
+        "defect": defect.number,
+        "since": defect.since,
+        "since_part": defect.since_part,
+        "frames": list(defect.frames),
+        "share": round(defect.share, 4),
     }
 
 

@@ -179,7 +179,7 @@ class ScoreOptions:
         """Return the keyword arguments of `RollingInspector`, the bundle's defaults filled in."""
         scoring = self.scoring(bundle)
         rule = ThresholdRule(self.threshold, self.false_alarm_rate)
-        kept = ("degrees", "rscin", "interval", "threads")
+        kept = ("degrees", "rscin", "interval", "codegraph", "threads")
         return {name: scoring[name] for name in kept} | {
             "threshold": rule,
             "precision": self.precision,

@@ -20,7 +20,8 @@ def score_stream(
     """Yield each frame's item with its scores, in order.
 
     Frames that come before there is enough to compare with wait until there is, and are then
-    scored together, by the first threshold. The inspector must admit copies, or those among the
+    scored together, by the first threshold. A frame counts as having a recurring defect where that
+    is known when its turn comes. The inspector must admit copies, or those among the
     first would have no place.
 
     Raises
@@ -68,5 +69,10 @@ def _scores(made: Inspection) -> Scores:
     assert made.pixel_threshold is not None  # noqa: S101
     assert made.patch_scores is not None  # noqa: S101
     return Scores(
-        made.score, made.raw_score, made.threshold, made.pixel_threshold, False, made.patch_scores
+        made.score,
+        made.raw_score,
+        made.threshold,
+        made.pixel_threshold,
+        made.consistent,
+        made.patch_scores,
     )

@@ -31,7 +31,7 @@ from zeroline.runtime.tokens import Tokens
 if TYPE_CHECKING:
     from zeroline.runtime.bundle import Bundle, load_bundle
     from zeroline.runtime.frames import to_bgr8
-    from zeroline.runtime.inspection import Inspection, Revision, Verdict
+    from zeroline.runtime.inspection import Inspection, RecurringDefect, Revision, Verdict
     from zeroline.runtime.line_threshold import ThresholdRule
     from zeroline.runtime.rolling import RollingInspector
     from zeroline.runtime.scoring import ScoreResult, score_images, score_tokens
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _LATER = {  # what needs pydantic or Pillow
     "Bundle": "bundle",
     "Inspection": "inspection",
+    "RecurringDefect": "inspection",
     "Revision": "inspection",
     "RollingInspector": "rolling",
     "ThresholdRule": "line_threshold",
@@ -54,7 +55,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "load_bundle", "Bundle", "to_bgr8", "Tokens",
     "lnamd", "match_distances", "interval_average", "anomaly_map", "map_maximum", "rscin",
     "codegraph", "score_tokens", "score_images", "ScoreResult", "scoring_memory", "auto_threshold",
-    "RollingInspector", "Inspection", "Revision", "Verdict", "ThresholdRule",
+    "RollingInspector", "Inspection", "RecurringDefect", "Revision", "Verdict", "ThresholdRule",
     "ZerolineError", "BundleError", "DeviceError", "FrameError", "MissingExtraError",
     "ScoringError",
 ]  # fmt: skip

@@ -70,7 +70,7 @@ class RecurringDefect:
     frames : tuple of int
         Frames of the window that have it, ascending.
     share : float
-        Their share of the frames from the first of them on.
+        Their share of the window's frames from the first of them on.
     """
 
     number: int

@@ -55,6 +55,8 @@ class Known:
     ----------
     number : int
         From 1.
+    since : int
+        The first frame that is known to have it.
     relevant, gap : float
         See `marks_of_newcomer`.
     carriers : dict
@@ -62,6 +64,7 @@ class Known:
     """
 
     number: int
+    since: int
     relevant: float
     gap: float
     carriers: dict[int, Carrier] = field(default_factory=dict)
@@ -110,6 +113,11 @@ class RecurrenceWatch:
         self._search: tuple[int, list[tuple[int, int]], Future[ConsistentAnomalies]] | None = None
         self._last = 0
         self._unexplained = 0
+
+    @property
+    def known(self) -> tuple[Known, ...]:
+        """Defects that frames of the window have."""
+        return tuple(self._known)
 
     def recognise(self, features: Sequence[Any], matches: Matches) -> tuple[Known, Bools] | None:
         """Return the known defect that a new frame has, and where (P',); None where it has none.
@@ -208,7 +216,8 @@ class RecurrenceWatch:
         new = known is None
         if known is None:
             self._names += 1
-            known = Known(self._names, outcome.relevant, community.evidence.gap)
+            first = min(int(self._entered[slot]) for slot, _ in there)
+            known = Known(self._names, first, outcome.relevant, community.evidence.gap)
             self._known.append(known)
         for slot, marks in there:
             self.carries(slot, known, marks)

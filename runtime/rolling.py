@@ -24,7 +24,7 @@ from zeroline.runtime.grid import map_maximum
 from zeroline.runtime.inspection import Inspection, RecurringDefect, Revision, Verdict
 from zeroline.runtime.line_threshold import ThresholdRule
 from zeroline.runtime.precision_choice import chosen_precision, scoring_arrays
-from zeroline.runtime.recurrence import Found, RecurrenceWatch
+from zeroline.runtime.recurrence import Found, Known, RecurrenceWatch
 from zeroline.runtime.reference import Reference, read_reference, write_reference
 from zeroline.runtime.rscin import rscin as rescore
 from zeroline.runtime.scoring import ScoreResult
@@ -182,6 +182,7 @@ class RollingInspector:
         )
         _, blur = sharpest_degree(self.shape.degrees)
         self._watch = RecurrenceWatch(self.window, roi=self._roi, blur=blur) if codegraph else None
+        self._parts_of_defects: dict[int, str | None] = {}  # the first part of each
         self._held: list[_Held | None] = [None] * window
         self._order: list[int] = []  # slots, the one filled first in front
         self._turn = 0
@@ -201,6 +202,12 @@ class RollingInspector:
     def frame_ids(self) -> list[int]:
         """The frames in the window, the oldest first."""
         return [held.frame_id for _, held in self._in_order()]
+
+    @property
+    def recurring(self) -> tuple[RecurringDefect, ...]:
+        """Recurring defects that frames of the window have."""
+        known = () if self._watch is None else self._watch.known
+        return tuple(self._described(one) for one in known)
 
     @property
     def rule(self) -> ThresholdRule:
@@ -574,7 +581,9 @@ class RollingInspector:
         ):
             revisions += self._revised(found)
             if found.new:
-                alarms.append(self._alarm(found))
+                first = next(h for _, h in self._in_order() if h.frame_id == found.known.since)
+                self._parts_of_defects[found.known.number] = first.part_id
+                alarms.append(self._described(found.known))
         return tuple(revisions), tuple(alarms)
 
     def _revised(self, found: Found) -> list[Revision]:
@@ -600,14 +609,11 @@ class RollingInspector:
             )
         return sorted(revisions, key=lambda revision: revision.frame_id)
 
-    def _alarm(self, found: Found) -> RecurringDefect:
-        held = [frame for slot in found.slots if (frame := self._held[slot]) is not None]
-        frames = sorted(frame.frame_id for frame in held)
-        first = min(held, key=lambda frame: frame.frame_id)
-        since = sum(frame.frame_id >= frames[0] for _, frame in self._in_order())
-        return RecurringDefect(
-            found.known.number, frames[0], first.part_id, tuple(frames), len(frames) / since
-        )
+    def _described(self, known: Known) -> RecurringDefect:
+        frames = sorted(held.frame_id for slot, held in self._in_order() if slot in known.carriers)
+        others = sum(held.frame_id >= frames[0] for _, held in self._in_order())
+        part = self._parts_of_defects[known.number]
+        return RecurringDefect(known.number, known.since, part, tuple(frames), len(frames) / others)
 
     def _settled(self, number: int) -> tuple[Revision, ...]:
         """Score frames once more that have waited long enough."""

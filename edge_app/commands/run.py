@@ -46,6 +46,9 @@ from zeroline.runtime.session import DEVICES
               help="Frames that see one part: they do not match each other.")  # fmt: skip
 @click.option("--settle", type=click.IntRange(1, 10_000), metavar="N",
               help="Score each frame once more after N later ones.")  # fmt: skip
+@click.option("--codegraph/--no-codegraph", default=True, show_default=True,
+              help="Look for defects that recur in many frames, and would vouch for each "
+                   "other.")  # fmt: skip
 @click.option("--reference", type=click.Path(path_type=Path, dir_okay=False),
               help="Reference bank of known-good parts, pinned in the window.")  # fmt: skip
 @click.option("--save-reference", type=click.Path(path_type=Path, dir_okay=False),
@@ -81,6 +84,7 @@ def run(
     band: float,
     exclusion: int,
     settle: int | None,
+    codegraph: bool,
     reference: Path | None,
     save_reference: Path | None,
     device: str,
@@ -95,11 +99,15 @@ def run(
 ) -> None:
     """Inspect the frames of a source as they come: one JSON line for each.
 
+    A frame that turns out NG later has a line of its own ("revision_of"), and so has a defect that
+    recurs in many frames ("alarm"), since it means that a tool is broken.
+
     Files and the simulated line lose no frame; of a camera or a stream the latest frame counts,
     and frames that were not taken are counted. A lost camera is tried again until it is back.
     Ctrl-C or SIGTERM ends the line after the frame under way.
     """
     from zeroline.edge_app.line import (
+        Alarms,
         JsonLines,
         Overlays,
         Sink,
@@ -119,6 +127,7 @@ def run(
         rscin=rscin,
         threshold=threshold,
         false_alarm_rate=false_alarm_rate,
+        codegraph=codegraph,
         threads=threads,
     )
 
@@ -149,7 +158,7 @@ def run(
         else:
             verdicts.parent.mkdir(parents=True, exist_ok=True)
             lines = JsonLines(stack.enter_context(verdicts.open("a", encoding="utf-8")))
-        sinks: list[Sink] = [lines]
+        sinks: list[Sink] = [lines, Alarms(tell)]
         if overlays is not None or video is not None or show:
             sinks.append(Overlays(folder=overlays, video=video, window=show, every=all_overlays))
         with stopped_by_signals() as stop:
