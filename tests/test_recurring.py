@@ -1,6 +1,7 @@
 """Recurring defects in what a user sees: the command's line, the table, the report."""
 
 import csv
+import json
 
 import numpy as np
 import pytest
@@ -78,3 +79,26 @@ def test_some_of_many_are_shown_with_their_marks(marked_folder):
     assert abs(bottom - 160) <= 2
     assert abs(left - 64) <= 2
     assert abs(right - 80) <= 2
+
+
+def test_a_line_tells_of_a_stuck_tool(marked_folder, tmp_path):
+    done = CliRunner().invoke(
+        main, ["run", "--source", str(marked_folder), "--degrees", "fused", "--rscin", "off"]
+    )
+    assert done.exit_code == 0, done.output
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    (alarm,) = [line for line in lines if "alarm" in line]
+    assert alarm["alarm"] == "recurring defect"
+    assert (alarm["defect"], alarm["since"]) == (1, 21)
+    marked = set(range(21, 50, 3))
+    assert set(alarm["frames"]) <= marked
+    assert "ALARM: recurring defect 1 since frame 21: " in done.stderr
+    frames = {line["frame"]: line for line in lines if "frame" in line}
+    recognised = {number for number, line in frames.items() if line["consistent"]}
+    assert set(alarm["frames"]) | recognised == marked
+    assert set(alarm["frames"]) == {
+        line["revision_of"] for line in lines if "revision_of" in line and line["consistent"]
+    }
+    assert all(frames[number]["verdict"] == "NG" for number in recognised)
+    place = lines.index(alarm)
+    assert "frame" in lines[place - 1]  # told with the frame that brought it
