@@ -90,7 +90,7 @@ class Guard:
         clear = [
             one
             for one in found
-            if self.suspects(one) and one.evidence.clearness > least[one.evidence.edge > AT_EDGE]
+            if self.suspects(one) and one.evidence.clearness > least[self._kind(one)]
         ]
         clear.sort(key=lambda one: (-one.evidence.clearness, tuple(one.members)))
         kept: list[Found] = []
