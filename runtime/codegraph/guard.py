@@ -35,10 +35,12 @@ NORMAL = 1.0
 AT_EDGE = 0.5
 #: A group that covers no more of the patches at half its height is sharp.
 SHARP = 0.0075
-#: -log10 of the p-value is so many times that of chance, unless the group is sharp, and so many
-#: times that of the clearest normal look of its kind. In 3 of 244 sets of 22 to 120 simulated parts
-#: without a recurring defect a group comes so far, and none of them is sharp.
-OVER = 2.5
+#: -log10 of the p-value is so many times that of chance, unless the group is sharp, since images
+#: of one line are no independent draws: in 1 of 244 sets of 22 to 120 simulated parts without a
+#: recurring defect a group comes so far, with 2.5 in 3, with 2 in 6. None of them is sharp.
+OVER_CHANCE = 3.0
+#: And so many times that of the clearest normal look of its kind in the same set.
+OVER_LOOKS = 2.0
 #: Two communities that share more of the smaller one are one.
 OVERLAP = 0.3
 
@@ -68,7 +70,7 @@ class Guard:
         """Tell whether a group may be a recurring defect, whatever else the set holds."""
         _, sharp = self._kind(one)
         return (
-            one.evidence.clearness > (1.0 if sharp else OVER) * self.chance
+            one.evidence.clearness > (1.0 if sharp else OVER_CHANCE) * self.chance
             and one.evidence.anomaly >= ANOMALOUS
             and one.evidence.spread <= LOCAL * self.patches
             and len(one.carriers) >= least_members(self.images)
@@ -86,7 +88,7 @@ class Guard:
         for one in found:
             evidence, kind = one.evidence, self._kind(one)
             if evidence.anomaly < NORMAL or evidence.spread > 2 * LOCAL * self.patches:
-                least[kind] = max(least[kind], OVER * evidence.clearness)
+                least[kind] = max(least[kind], OVER_LOOKS * evidence.clearness)
         clear = [
             one
             for one in found
