@@ -120,17 +120,20 @@ def test_a_scratch_scores_highest(bundle_folder, paint):
             score_images([], bundle)
 
 
-@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize(("compiled", "codegraph"), [(True, False), (False, False), (True, True)])
 @pytest.mark.parametrize(("images", "side", "channels"), [(40, 10, (64, 96)), (60, 14, (32,))])
-def test_the_memory_formula_is_close(images, side, channels, compiled, monkeypatch):
+def test_the_memory_formula_is_close(images, side, channels, compiled, codegraph, monkeypatch):
     if not compiled:
         for module in ("matching", "lnamd"):
             home = sys.modules[f"zeroline.runtime.{module}"]
             monkeypatch.setattr(home, "compiled_loops", lambda: None)
     tokens = random_tokens(images, side, channels)
-    score_tokens(tokens.select(slice(0, 2)), size=16, threads=1)  # compile, import
+    for layer in tokens.layers:  # one product, and a defect in almost half of its images
+        layer[:] = layer[0] + 0.5 * layer
+        layer[: int(0.45 * images), 44] = 0.1 * layer[: int(0.45 * images), 44] - 3 * layer[0, 7]
+    score_tokens(tokens.select(slice(0, 13)), size=16, threads=1, codegraph=True)  # imports
     tracemalloc.start()
-    score_tokens(tokens, size=16, threads=1)
+    found = score_tokens(tokens, size=16, threads=1, codegraph=codegraph)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     held = sum(layer.nbytes for layer in tokens.layers) + tokens.class_tokens.nbytes
@@ -141,5 +144,7 @@ def test_the_memory_formula_is_close(images, side, channels, compiled, monkeypat
         class_channels=8,
         threads=1,
         compiled=compiled,
+        codegraph=codegraph,
     )
+    assert len(found.communities) == codegraph
     assert (0.6 if compiled else 0.3) * estimate < peak + held <= 1.05 * estimate

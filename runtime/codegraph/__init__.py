@@ -108,14 +108,16 @@ def codegraph(
     Notes
     -----
     A defect in more than half of the images is the normal look, for this as for any method that
-    has no labels. Under 12 images nothing is looked for. Memory: 4·N²·P bytes, and about 12·k·P·N
-    for a community of k images.
+    has no labels. Under 12 images nothing is looked for. Memory: 8·k·P·N bytes for a community of k
+    images, and 4·N²·P for distances under 1e-6, or that are not contiguous float32 on the host.
 
     References
     ----------
     CoDeGraph, arXiv 2510.10456; docs/algorithms.md for what differs.
     """
-    table = np.maximum(to_host(distances), LEAST_DISTANCE).astype(np.float32, order="C", copy=False)
+    table = np.ascontiguousarray(to_host(distances), np.float32)
+    if table.size and table.min() < LEAST_DISTANCE:
+        table = np.maximum(table, LEAST_DISTANCE)
     if table.ndim != 3 or table.shape[0] != table.shape[2]:
         raise ScoringError(f"distances have shape {table.shape}, (N, P, N) is expected")
     if not 0 < false_alarm_rate <= 0.5:
