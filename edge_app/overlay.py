@@ -58,6 +58,7 @@ def draw_overlay(
     verdict: str,
     score: float,
     threshold: float,
+    consistent: bool = False,
 ) -> Frame:
     """Draw one overlay.
 
@@ -72,6 +73,8 @@ def draw_overlay(
     verdict : {"OK", "NG", "UNCERTAIN"}
     score, threshold : float
         Of the image, for the caption.
+    consistent : bool
+        Whether the image has a recurring defect, for the caption.
 
     Returns
     -------
@@ -97,17 +100,19 @@ def draw_overlay(
     outlines, _ = cv2.findContours(over, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, outlines, -1, (0, 0, 0), 4, cv2.LINE_AA)
     cv2.drawContours(picture, outlines, -1, (255, 255, 255), 2, cv2.LINE_AA)
-    return np.vstack([picture, _caption(size[0], verdict, score, threshold)])
+    return np.vstack([picture, _caption(size[0], verdict, score, threshold, consistent=consistent)])
 
 
-def _caption(width: int, verdict: str, score: float, threshold: float) -> Frame:
+def _caption(
+    width: int, verdict: str, score: float, threshold: float, *, consistent: bool
+) -> Frame:
     """Draw a bar of the picture's width with as much text as there is room for."""
     cv2 = opencv("to draw overlays")
     bar = np.empty((_BAR, width, 3), dtype=np.uint8)
     bar[:] = _COLOURS[verdict]
     left = 10
     for text, weight in (
-        (verdict, 2),
+        (f"{verdict} recurring" if consistent else verdict, 2),
         (f"score {score:.3f}", 1),
         (f"threshold {threshold:.3f}", 1),
     ):

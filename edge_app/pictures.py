@@ -75,6 +75,7 @@ def write_overlays(
                 verdict=result.verdict,
                 score=result.score,
                 threshold=result.threshold,
+                consistent=result.consistent,
             )
             if write:
                 write_png(folder / name, picture)

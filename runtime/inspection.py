@@ -71,6 +71,8 @@ class RecurringDefect:
         Frames of the window that have it, ascending.
     share : float
         Their share of the window's frames from the first of them on.
+    marks : array, shape (frames, P), bool
+        Where they have it.
     """
 
     number: int
@@ -78,6 +80,7 @@ class RecurringDefect:
     since_part: str | None
     frames: tuple[int, ...]
     share: float
+    marks: npt.NDArray[np.bool_] = field(compare=False, repr=False)
 
     def __str__(self) -> str:
         """Return one line."""

@@ -39,11 +39,14 @@ class Carrier:
     Attributes
     ----------
     slot : int
+    marks : array, shape (P,), bool
+        Where.
     examples : tuple of arrays, shape (m, C_l)
         Features of its marked patches, by layer, of the smallest degree.
     """
 
     slot: int
+    marks: Bools
     examples: tuple[Any, ...]
 
 
@@ -148,10 +151,10 @@ class RecurrenceWatch:
         features = self._window.features_in(slot)
         places = array_namespace(features[0]).asarray(np.flatnonzero(marks))
         examples = tuple(features[unit][places] for unit in self._window.sharp)
-        known.carriers[slot] = Carrier(slot, examples)
-        everywhere = np.zeros((1, len(self._roi)), bool)
-        everywhere[0, self._roi] = marks
-        self._to_hide.append((slot, widened(everywhere, by=self._blur)[0]))
+        everywhere = np.zeros(len(self._roi), bool)
+        everywhere[self._roi] = marks
+        known.carriers[slot] = Carrier(slot, everywhere, examples)
+        self._to_hide.append((slot, widened(everywhere[None], by=self._blur)[0]))
 
     def step(self, frame: int, *, unexplained: bool) -> list[Found]:
         """Do what is due after a frame, and return what a search has brought.
@@ -238,14 +241,15 @@ class RecurrenceWatch:
         """Return the known defect that most of these frames have, None where it is another one."""
         if not self._known:
             return None
-        told = [self._recognised(*self._window.sharp_frame(slot)) for slot, _ in there]
+        twins = [slot for slot, _ in there]
+        told = [self._recognised(*self._window.sharp_frame(slot), but=twins) for slot in twins]
         for known in self._known:
             if sum(one is not None and one[0] is known for one in told) > len(there) / 2:
                 return known
         return None
 
     def _recognised(
-        self, features: Sequence[Any], half_squared: Sequence[Any]
+        self, features: Sequence[Any], half_squared: Sequence[Any], *, but: Sequence[int] = ()
     ) -> tuple[Known, Bools] | None:
         """Hold a frame against what is known.
 
@@ -255,10 +259,14 @@ class RecurrenceWatch:
             By layer.
         half_squared : sequence of arrays, shape (W, P')
             ½d² to each slot, by layer.
+        but : sequence of int
+            Slots that do not count, since their frames may have the same defect.
         """
         for known in self._known:
             rows = to_host(mean_distances(_unhidden(features, half_squared, known)))
-            there = np.flatnonzero(np.isfinite(rows).all(axis=0))
+            counted = np.isfinite(rows).all(axis=0)
+            counted[list(but)] = False
+            there = np.flatnonzero(counted)
             members = np.flatnonzero(np.isin(there, list(known.carriers)))
             marks = marks_of_newcomer(
                 rows[:, there], members, relevant=known.relevant, gap=known.gap

@@ -600,20 +600,37 @@ class RollingInspector:
         score_of = {id(frame): float(score) for frame, score in zip(everyone, scores, strict=True)}
         revisions = []
         for frame in held.values():
-            first, frame.verdict = frame.verdict, Verdict.NG
             score = score_of.get(id(frame), frame.raw_score)
             revisions.append(
                 Revision(
-                    frame.frame_id, frame.part_id, frame.raw_score, score, Verdict.NG, first, True
+                    frame.frame_id,
+                    frame.part_id,
+                    frame.raw_score,
+                    score,
+                    Verdict.NG,
+                    first=frame.verdict,
+                    consistent=True,
                 )
             )
+            frame.verdict = Verdict.NG
         return sorted(revisions, key=lambda revision: revision.frame_id)
 
     def _described(self, known: Known) -> RecurringDefect:
-        frames = sorted(held.frame_id for slot, held in self._in_order() if slot in known.carriers)
-        others = sum(held.frame_id >= frames[0] for _, held in self._in_order())
-        part = self._parts_of_defects[known.number]
-        return RecurringDefect(known.number, known.since, part, tuple(frames), len(frames) / others)
+        carriers = {
+            held.frame_id: known.carriers[slot]
+            for slot, held in self._in_order()
+            if slot in known.carriers
+        }
+        frames = tuple(sorted(carriers))
+        since = sum(held.frame_id >= frames[0] for _, held in self._in_order())
+        return RecurringDefect(
+            known.number,
+            known.since,
+            self._parts_of_defects[known.number],
+            frames,
+            len(frames) / since,
+            np.stack([carriers[frame].marks for frame in frames]),
+        )
 
     def _settled(self, number: int) -> tuple[Revision, ...]:
         """Score frames once more that have waited long enough."""

@@ -136,6 +136,15 @@ class Window:
     xp : module
         CuPy where the shape's precision is one of CUDA's.
 
+    Attributes
+    ----------
+    filled : array, shape (W,), bool
+        Slots that hold a frame.
+    hidden : array, shape (W, P'), bool
+        Patches of the frames that nobody may match.
+    sharp : range
+        Units of the smallest degree, one for each layer.
+
     Notes
     -----
     Slots are chosen by the caller: `admit` writes to a slot, whatever was there before.
@@ -165,9 +174,8 @@ class Window:
         ]
         count = match_count(shape.degrees)
         place, _ = sharpest_degree(shape.degrees)
-        #: Units of the smallest degree, one for each layer.
         self.sharp = range(place, shape.units, count)
-        self._hidden: Bools = np.zeros((slots, patches), bool)
+        self.hidden: Bools = np.zeros((slots, patches), bool)
         # [unit, image, other image, patch]; an empty slot is out of reach
         self._half_squared = xp.full((shape.units, slots, slots, patches), np.inf, np.float32)
         self.filled: Bools = np.zeros(slots, bool)
@@ -245,7 +253,7 @@ class Window:
             self._half_squared[unit, slot, slot] = np.inf
 
         self._pool.run(put, range(self.shape.units))
-        self._hidden[slot] = to_host(matches.ignore)
+        self.hidden[slot] = to_host(matches.ignore)
         self.filled[slot] = True
 
     def evict(self, slot: int) -> None:
@@ -263,8 +271,8 @@ class Window:
         marks : array, shape (P,), bool
             Besides the patches that are hidden already.
         """
-        self._hidden[slot] |= marks if self._roi is None else marks[self._roi]
-        hidden, shape = self._hidden[slot], self.shape
+        self.hidden[slot] |= marks if self._roi is None else marks[self._roi]
+        hidden, shape = self.hidden[slot], self.shape
         others = self.filled.copy()
         others[slot] = False
         sides = []

@@ -11,7 +11,7 @@ from PIL import Image
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.images import ImageFile
 from zeroline.edge_app.opencv import opencv
-from zeroline.edge_app.recurring import MOST_SHOWN, RecurringDefect, outlined, pictures_of
+from zeroline.edge_app.recurring import MOST_SHOWN, RecurringDefect, outlined, pictures_of, sheet
 
 
 @pytest.fixture
@@ -83,8 +83,10 @@ def test_some_of_many_are_shown_with_their_marks(marked_folder):
 
 def test_a_line_tells_of_a_stuck_tool(marked_folder, tmp_path):
     done = CliRunner().invoke(
-        main, ["run", "--source", str(marked_folder), "--degrees", "fused", "--rscin", "off"]
-    )
+        main,
+        ["run", "--source", str(marked_folder), "--degrees", "fused", "--rscin", "off",
+         "--overlays", str(tmp_path / "o")],
+    )  # fmt: skip
     assert done.exit_code == 0, done.output
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     (alarm,) = [line for line in lines if "alarm" in line]
@@ -100,5 +102,23 @@ def test_a_line_tells_of_a_stuck_tool(marked_folder, tmp_path):
         line["revision_of"] for line in lines if "revision_of" in line and line["consistent"]
     }
     assert all(frames[number]["verdict"] == "NG" for number in recognised)
+    assert frames[30]["consistent"] == (30 in recognised)
+    (picture,) = (tmp_path / "o").glob("recurring-*.png")
+    assert picture.name == "recurring-1-since-00000021.png"
     place = lines.index(alarm)
     assert "frame" in lines[place - 1]  # told with the frame that brought it
+
+
+def test_a_sheet_shows_frames_side_by_side():
+    cv2 = opencv("to test")
+    frame = np.full((120, 160, 3), 90, np.uint8)
+    marks = np.zeros(100, bool)
+    marks[44] = True
+    shown = [(f"frame {number}", frame, marks) for number in range(11)]
+    one, two = (sheet(cv2, some, title="recurring defect") for some in (shown[:4], shown))
+    assert one.shape == (40 + 350, 4 * 326 - 6, 3)
+    assert two.shape == (40 + 2 * 350, 4 * 326 - 6, 3)
+    red = (two[:, :, 2] > 150) & (two[:, :, 1] < 100)
+    for top in (40, 390):
+        for left in range(0, 4 * 326, 326):
+            assert red[top : top + 320, left : left + 320].any()

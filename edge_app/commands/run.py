@@ -66,7 +66,8 @@ from zeroline.runtime.session import DEVICES
 @click.option("--verdicts", type=click.Path(path_type=Path, dir_okay=False),
               help="Append the JSON lines to this file.  [default: standard output]")  # fmt: skip
 @click.option("--overlays", type=click.Path(path_type=Path, file_okay=False),
-              help="Write pictures of frames that are not OK to this folder.")  # fmt: skip
+              help="Write pictures of frames that are not OK, and of recurring defects, to this "
+                   "folder.")  # fmt: skip
 @click.option("--all-overlays", is_flag=True, help="Write pictures of good frames as well.")
 @click.option("--video", type=click.Path(path_type=Path, dir_okay=False),
               help="Write all pictures to this video (.avi, .mkv, .mp4).")  # fmt: skip
@@ -106,14 +107,9 @@ def run(
     and frames that were not taken are counted. A lost camera is tried again until it is back.
     Ctrl-C or SIGTERM ends the line after the frame under way.
     """
-    from zeroline.edge_app.line import (
-        Alarms,
-        JsonLines,
-        Overlays,
-        Sink,
-        run_line,
-        stopped_by_signals,
-    )
+    from zeroline.edge_app.json_lines import Alarms, JsonLines
+    from zeroline.edge_app.line import Sink, run_line, stopped_by_signals
+    from zeroline.edge_app.line_pictures import DefectSheets, Overlays
     from zeroline.edge_app.sources import frames_per_second, open_source
     from zeroline.runtime.rolling import RollingInspector
 
@@ -161,6 +157,8 @@ def run(
         sinks: list[Sink] = [lines, Alarms(tell)]
         if overlays is not None or video is not None or show:
             sinks.append(Overlays(folder=overlays, video=video, window=show, every=all_overlays))
+        if overlays is not None and codegraph:
+            sinks.append(DefectSheets(overlays, kept=window))
         with stopped_by_signals() as stop:
             opened = open_source(source, tell=tell, stop=stop)
             began = time.monotonic()
