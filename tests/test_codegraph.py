@@ -5,8 +5,9 @@ import pytest
 
 from zeroline.runtime import ScoringError, Tokens, codegraph, score_tokens
 from zeroline.runtime.codegraph.communities import candidates
-from zeroline.runtime.codegraph.evidence import gap_clearness
+from zeroline.runtime.codegraph.evidence import Evidence, Found, gap_clearness
 from zeroline.runtime.codegraph.graph import KEPT, LEAST_DISTANCE, REACH, image_graph
+from zeroline.runtime.codegraph.guard import Guard
 from zeroline.runtime.matching import match_distances
 
 SIDE, CHANNELS = 10, 24
@@ -173,6 +174,64 @@ def test_the_graph_holds_the_strongest_links():
         wanted = strength.sum(axis=1)
         found = image_graph(np.maximum(table, LEAST_DISTANCE), emphasis=emphasis)
         np.testing.assert_allclose(found, wanted + wanted.T, rtol=1e-4)
+
+
+def group(members=range(10), **more):
+    """A group that 60 images of 400 patches take for a recurring defect."""
+    evidence = {"clearness": 30.0, "spread": 6.0, "anomaly": 4.0, "edge": 0.0, "gap": 1.0}
+    chosen = np.array(members)
+    return Found(chosen, np.ones(len(chosen), np.float32), Evidence(**(evidence | more)))
+
+
+GUARD = Guard(60, 400, 0.01)
+
+
+@pytest.mark.parametrize(
+    "short",
+    [
+        {"clearness": 19.0},  # three times chance is 19.1
+        {"anomaly": 1.6},
+        {"spread": 41.0},
+        {"members": range(2)},
+    ],
+)
+def test_what_is_short_of_anything_is_not_believed(short):
+    assert GUARD.chance == pytest.approx(6.38, abs=0.01)
+    assert GUARD.accepted([group()]) != []
+    assert GUARD.accepted([group(**short)]) == []
+
+
+def test_a_sharp_group_has_to_beat_chance_only():
+    assert GUARD.accepted([group(clearness=6.5, spread=3.0)]) != []
+    assert GUARD.accepted([group(clearness=6.3, spread=3.0)]) == []
+
+
+@pytest.mark.parametrize(
+    ("look", "believed"),
+    [
+        ({"clearness": 16.0, "anomaly": 0.5}, False),
+        ({"clearness": 14.0, "anomaly": 0.5}, True),  # half as clear
+        ({"clearness": 16.0, "anomaly": 1.2}, True),  # no normal look
+        ({"clearness": 16.0, "anomaly": 1.2, "spread": 90.0}, False),  # another lot
+        ({"clearness": 16.0, "anomaly": 0.5, "edge": 0.9}, True),  # of another kind
+        ({"clearness": 16.0, "anomaly": 0.5, "spread": 2.0}, True),
+    ],
+)
+def test_normal_looks_of_its_kind_hold_a_group_back(look, believed):
+    found = GUARD.accepted([group(), group(members=range(20, 40), **look)])
+    assert bool(found) == believed
+
+
+def test_overlapping_groups_are_one_and_the_clearest_stays():
+    faint, clear = group(members=range(4, 16)), group(clearness=40.0)
+    other = group(members=range(30, 40), clearness=35.0)
+    assert GUARD.accepted([faint, clear, other]) == [clear, other]
+
+
+def test_members_without_the_gap_are_no_carriers():
+    one = group()
+    one.gaps[3] = 0.2
+    np.testing.assert_array_equal(one.carriers, [0, 1, 2, 4, 5, 6, 7, 8, 9])
 
 
 def test_communities_of_a_plain_graph():

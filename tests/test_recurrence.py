@@ -8,6 +8,7 @@ from zeroline.runtime import RollingInspector, Tokens, Verdict, codegraph, lnamd
 from zeroline.runtime.codegraph.recognition import marks_of_newcomer
 from zeroline.runtime.degrees import aggregated
 from zeroline.runtime.grid import widened
+from zeroline.runtime.line_threshold import ThresholdRule
 from zeroline.runtime.matching import match_distances
 from zeroline.runtime.recurrence import RecurrenceWatch
 from zeroline.runtime.window import Shape, Window
@@ -113,6 +114,21 @@ def test_without_it_twins_vouch_for_each_other(bundle):
     assert found == 10
     assert false <= 2
     assert ng(False)[0] <= 5
+
+
+def test_what_has_the_defect_says_nothing_of_good_parts(bundle):
+    class Counting(ThresholdRule):
+        def value(self, scores, **sizes):
+            counts.append(len(scores))
+            return super().value(scores, **sizes)
+
+    counts: list[int] = []
+    with RollingInspector(bundle, **options(degrees=(1,), threshold=Counting())) as inspector:
+        inspected(inspector, range(139), lambda n: 0 if marked(n) else None)
+        counts.clear()
+        inspected(inspector, [139], lambda _: None)
+        (known,) = inspector.recurring
+    assert set(counts) == {40 - len(known.frames)}
 
 
 def test_two_defects_one_after_the_other_and_both_are_forgotten(bundle):
@@ -288,6 +304,9 @@ def test_a_newcomer_is_measured_as_the_members_are():
             assert marks is not None
             assert set(np.flatnonzero(marks)) >= set(MARK)
     assert marks_of_newcomer(table[0][:, 1:], np.arange(59), **known) is None
+    # near to the members, yet as near to others as good patches are: of no weight
+    high = {**known, "relevant": 2.0}
+    assert marks_of_newcomer(table[0][:, 1:], community.members[1:] - 1, **high) is None
 
 
 def test_marks_are_widened_to_squares():
