@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 
-from zeroline.runtime import ScoringError, Tokens, codegraph, score_tokens
+from zeroline.runtime import ScoringError, Tokens, codegraph, lnamd, score_tokens
 from zeroline.runtime.codegraph.communities import candidates
 from zeroline.runtime.codegraph.evidence import Evidence, Found, gap_clearness
 from zeroline.runtime.codegraph.graph import KEPT, LEAST_DISTANCE, REACH, image_graph
 from zeroline.runtime.codegraph.guard import Guard
+from zeroline.runtime.grid import widened
 from zeroline.runtime.matching import match_distances
 
 SIDE, CHANNELS = 10, 24
@@ -112,6 +113,21 @@ def test_patches_that_the_caller_ignores_stay_ignored():
     hidden[community.members] |= community.marks
     alone = scored(rows, ignore=hidden)
     np.testing.assert_allclose(both.patch_scores, alone.patch_scores, atol=1e-6)
+
+
+def test_the_smallest_degree_is_looked_at_and_the_largest_decides_how_wide_to_mark():
+    rows, _ = product(12, 40)
+    with_defects(rows, range(30, 40), look(13))
+    tokens = Tokens((rows, rows[:, :, ::2]), unit(np.ones((40, 4), np.float32)))
+    options = {"size": 40, "degrees": (3, 1, 5), "rscin": (), "threads": 1}
+    scored = score_tokens(tokens, codegraph=True, **options)
+    sharp = [match_distances(lnamd(layer, degree=1)) for layer in tokens.layers]
+    wanted = codegraph(np.mean(sharp, axis=0))
+    (community,) = scored.communities
+    np.testing.assert_array_equal(community.marks, wanted.communities[0].marks)
+    assert community.marks.sum(axis=1).max() < 8
+    again = score_tokens(tokens, ignore=widened(wanted.marks, by=2), **options)
+    np.testing.assert_allclose(scored.patch_scores, again.patch_scores, atol=1e-6)
 
 
 @pytest.mark.parametrize("seed", range(5))

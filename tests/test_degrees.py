@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zeroline.runtime import ScoringError, lnamd, score_tokens
-from zeroline.runtime.degrees import aggregated, fused, match_count
+from zeroline.runtime.degrees import aggregated, fused, match_count, sharpest_degree
 from zeroline.runtime.tokens import Tokens
 
 
@@ -60,3 +60,10 @@ def test_the_command_takes_the_word(bundle_folder, image_folder, tmp_path):
     done = CliRunner().invoke(main, [*arguments, str(tmp_path / "o"), "--degrees", "fuse"])
     assert done.exit_code == 2
     assert "'fuse'" in done.output
+
+
+@pytest.mark.parametrize(
+    ("degrees", "place", "blur"), [((1, 3, 5), 0, 2), ((5, 3), 1, 1), ((3,), 0, 0), ("fused", 0, 0)]
+)
+def test_the_sharpest_degree(degrees, place, blur):
+    assert sharpest_degree(degrees) == (place, blur)
