@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 RUN := $(VENV)/bin
+# a file's tests stay together; one worker for each core
+PYTEST_ARGS ?= --numprocesses auto --dist loadfile
 
 .PHONY: demo test lint types unit environment gpu-check clean
 
