@@ -1,10 +1,11 @@
 """Recurring defects on a line: looked for beside it, and recognised in each frame once known.
 
-Every W/2 frames, and sooner where NG verdicts come close together, the window's distances go
-through CoDeGraph (`zeroline.runtime.codegraph`) on a thread of their own; what it finds is applied
-a fixed number of frames later, so that a line's verdicts do not depend on the machine's speed. The
-marked patches are then hidden from all frames, one frame with each push. From then on each new
-frame is held against the known defect alone: some hundred patches instead of the whole window.
+Every W/2 frames (128 at most), and sooner where NG verdicts come close together, the window's
+distances go through CoDeGraph (`zeroline.runtime.codegraph`) on a thread of their own; what it
+finds is applied a fixed number of frames later, so that a line's verdicts do not depend on the
+machine's speed. The marked patches are then hidden from all frames, one frame with each push. From
+then on each new frame is held against the known defect alone: some hundred patches instead of the
+whole window.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ Bools = npt.NDArray[np.bool_]
 
 #: What a search has found is applied so many frames after its start.
 PATIENCE = 8
+#: Frames that a search looks at, the newest: its cost grows with their square and more.
+MOST = 256
 #: A group of which more than this share are frames of a reference bank is a normal look.
 _REFERENCES = 0.1
 
@@ -74,7 +77,7 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Found:
+class Discovery:
     """What a search brought: a defect, and frames of the window that were not known to have it.
 
     Attributes
@@ -105,7 +108,8 @@ class RecurrenceWatch:
     def __init__(self, window: Window, *, roi: Bools, blur: int) -> None:
         self._window, self._roi, self._blur = window, roi, blur
         capacity = window.shape.capacity
-        self._every, self._soonest = max(8, capacity // 2), max(4, capacity // 8)
+        looked_at = min(capacity, MOST)
+        self._every, self._soonest = max(8, looked_at // 2), max(4, looked_at // 8)
         self._edge = outermost(len(roi))[roi]
         self._entered = np.zeros(capacity, np.int64)  # the frame that a slot holds
         self._reference: Bools = np.zeros(capacity, bool)
@@ -154,9 +158,11 @@ class RecurrenceWatch:
         everywhere = np.zeros(len(self._roi), bool)
         everywhere[self._roi] = marks
         known.carriers[slot] = Carrier(slot, everywhere, examples)
+        if all(other is not known for other in self._known):  # its last carrier has just left
+            self._known.append(known)
         self._to_hide.append((slot, widened(everywhere[None], by=self._blur)[0]))
 
-    def step(self, frame: int, *, unexplained: bool) -> list[Found]:
+    def step(self, frame: int, *, unexplained: bool) -> list[Discovery]:
         """Do what is due after a frame, and return what a search has brought.
 
         Parameters
@@ -186,14 +192,16 @@ class RecurrenceWatch:
         return (since >= self._every or sooner) and self._window.filled.sum() >= LEAST_IMAGES
 
     def _start(self, frame: int) -> None:
-        slots = np.flatnonzero(self._window.filled).tolist()
+        filled = np.flatnonzero(self._window.filled)
+        newest = np.argsort(-self._entered[filled], kind="stable")[:MOST]
+        slots = np.sort(filled[newest]).tolist()
         table = self._window.sharp_table(slots)
         held = [(slot, int(self._entered[slot])) for slot in slots]
         search = self._searcher.submit(codegraph, table, edge=self._edge)
         self._search = frame, held, search
         self._last, self._unexplained = frame, 0
 
-    def _collected(self) -> list[Found]:
+    def _collected(self) -> list[Discovery]:
         """Return what the search has brought about frames that are still in the window."""
         assert self._search is not None  # noqa: S101 - the caller looked
         _, held, search = self._search
@@ -204,7 +212,7 @@ class RecurrenceWatch:
 
     def _found(
         self, community: Community, outcome: ConsistentAnomalies, held: list[tuple[int, int]]
-    ) -> Found | None:
+    ) -> Discovery | None:
         members = [held[number] for number in community.members.tolist()]
         if np.mean([self._reference[slot] for slot, _ in members]) > _REFERENCES:
             return None
@@ -230,7 +238,7 @@ class RecurrenceWatch:
             if told is not None and told[0] is known:
                 self.carries(slot, *told)
                 slots.append(slot)
-        return Found(known, new, tuple(slots))
+        return Discovery(known, new, tuple(slots))
 
     def _entered_after(self, frame: int) -> list[int]:
         """Return the slots of later frames, in their order."""

@@ -24,7 +24,7 @@ from zeroline.runtime.grid import map_maximum
 from zeroline.runtime.inspection import Inspection, RecurringDefect, Revision, Verdict
 from zeroline.runtime.line_threshold import ThresholdRule
 from zeroline.runtime.precision_choice import chosen_precision, scoring_arrays
-from zeroline.runtime.recurrence import Found, Known, RecurrenceWatch
+from zeroline.runtime.recurrence import Discovery, Known, RecurrenceWatch
 from zeroline.runtime.reference import Reference, read_reference, write_reference
 from zeroline.runtime.rscin import rscin as rescore
 from zeroline.runtime.scoring import ScoreResult
@@ -586,7 +586,7 @@ class RollingInspector:
                 alarms.append(self._described(found.known))
         return tuple(revisions), tuple(alarms)
 
-    def _revised(self, found: Found) -> list[Revision]:
+    def _revised(self, found: Discovery) -> list[Revision]:
         """Score frames without those that share their defect, and call them NG."""
         twins = tuple(found.known.carriers)
         held = {slot: frame for slot in found.slots if (frame := self._held[slot]) is not None}

@@ -1,5 +1,7 @@
 """Recurring defects: found, marked and scored; and none where there is none."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -119,7 +121,7 @@ def test_the_smallest_degree_is_looked_at_and_the_largest_decides_how_wide_to_ma
     rows, _ = product(12, 40)
     with_defects(rows, range(30, 40), look(13))
     tokens = Tokens((rows, rows[:, :, ::2]), unit(np.ones((40, 4), np.float32)))
-    options = {"size": 40, "degrees": (3, 1, 5), "rscin": (), "threads": 1}
+    options: dict[str, Any] = {"size": 40, "degrees": (3, 1, 5), "rscin": (), "threads": 1}
     scored = score_tokens(tokens, codegraph=True, **options)
     sharp = [match_distances(lnamd(layer, degree=1)) for layer in tokens.layers]
     wanted = codegraph(np.mean(sharp, axis=0))
@@ -160,13 +162,20 @@ def test_the_same_seed_gives_the_same():
     assert len(first.communities) == len(again.communities)
 
 
-def test_images_that_do_not_match_each_other_are_no_trouble():
+@pytest.mark.parametrize("views", [2, 5])
+def test_images_that_do_not_match_each_other_are_no_trouble(views):
     rows, _ = product(60, 40)
-    with_defects(rows, range(10), look(61))
-    groups = np.repeat(np.arange(20), 2)  # each part was seen twice
-    found = codegraph(match_distances(unit(rows), groups=groups))
+    with_defects(rows, range(0, 40, 4), look(61))
+    groups = np.repeat(np.arange(40 // views), views)  # each part was seen so many times
+    table = match_distances(unit(rows), groups=groups)
+    found = codegraph(table)
     (community,) = found.communities
-    np.testing.assert_array_equal(community.members, np.arange(10))
+    np.testing.assert_array_equal(community.members, np.arange(0, 40, 4))
+    alone = table.copy()
+    alone[7] = alone[:, :, 7] = np.inf  # matches nobody
+    assert len(codegraph(alone).communities) == 1
+    nobody = np.full_like(table, np.inf)
+    assert codegraph(nobody).communities == ()
 
 
 def test_the_graph_holds_the_strongest_links():

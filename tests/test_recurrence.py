@@ -187,6 +187,26 @@ def test_marks_are_hidden_as_wide_as_the_largest_degree_sees(bundle):
     assert sorted(map(tuple, hidden.tolist())) == sorted(map(tuple, wanted.tolist()))
 
 
+@pytest.mark.parametrize("exclusion", [3, 100])
+def test_frames_that_do_not_match_are_no_trouble(bundle, exclusion):
+    with RollingInspector(bundle, **options(degrees=(1,), exclusion=exclusion)) as inspector:
+        made = inspected(inspector, range(120), lambda n: 0 if marked(n) else None)
+    assert sum(len(one.alarms) for one in made) == (exclusion == 3)
+    assert all(one.consistent == marked(one.frame_id) for one in made[101:]) == (exclusion == 3)
+
+
+def test_a_defect_lives_on_while_one_follows_the_other(bundle):
+    """The last frame known to have it leaves as the next one comes."""
+    with RollingInspector(bundle, **options(degrees=(1,), window=20)) as inspector:
+        made = inspected(
+            inspector, range(200),
+            lambda n: 0 if (n < 100 and marked(n, start=20)) or n in (117, 137, 157) else None,
+        )  # fmt: skip
+        assert [defect.number for defect in inspector.recurring] == []
+    assert [one.frame_id for one in made if one.alarms and one.frame_id > 60] == []
+    assert [made[n].consistent for n in (97, 117, 137, 157)] == [True] * 4
+
+
 def test_good_parts_raise_no_alarm(bundle):
     with RollingInspector(bundle, **options()) as inspector:
         made = inspected(inspector, range(150), lambda _: None)

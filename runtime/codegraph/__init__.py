@@ -26,6 +26,7 @@ from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.grid import outermost
 
 Bools = npt.NDArray[np.bool_]
+Float32 = npt.NDArray[np.float32]
 
 #: With fewer images a community cannot be told from chance.
 LEAST_IMAGES = 12
@@ -85,8 +86,9 @@ def codegraph(
     Parameters
     ----------
     distances : array, shape (N, P, N), float
-        Match distances of the smallest degree, the mean over layers; inf where images do not match.
-        Wider neighbourhoods blur which images share a small defect.
+        Match distances of the smallest degree, the mean over layers; wider neighbourhoods blur
+        which images share a small defect. Where images do not match, inf: a patch is then taken to
+        be as far as from the median of those that it matches.
     false_alarm_rate : float
         Wanted share of sets without recurring defects, under the model of steady distances, in
         which one is reported.
@@ -116,8 +118,6 @@ def codegraph(
     CoDeGraph, arXiv 2510.10456; docs/algorithms.md for what differs.
     """
     table = np.ascontiguousarray(to_host(distances), np.float32)
-    if table.size and table.min() < LEAST_DISTANCE:
-        table = np.maximum(table, LEAST_DISTANCE)
     if table.ndim != 3 or table.shape[0] != table.shape[2]:
         raise ScoringError(f"distances have shape {table.shape}, (N, P, N) is expected")
     if not 0 < false_alarm_rate <= 0.5:
@@ -126,6 +126,7 @@ def codegraph(
     nothing = ConsistentAnomalies(np.zeros((images, patches), bool), ())
     if images < LEAST_IMAGES:
         return nothing
+    table = _without_gaps(table)
     if edge is None:
         edge = outermost(patches)
     levels, guard = Levels.of(table), Guard(images, patches, false_alarm_rate)
@@ -150,3 +151,19 @@ def codegraph(
         marks[members] |= own
         communities.append(Community(members[carrying], own[carrying], one.evidence))
     return ConsistentAnomalies(marks, tuple(communities), levels.relevant)
+
+
+def _without_gaps(table: Float32) -> Float32:
+    """Return distances of which each, but those to the own image, is finite and over zero."""
+    if table.min() < LEAST_DISTANCE:
+        table = np.maximum(table, LEAST_DISTANCE)
+    apart = ~np.isfinite(table[:, 0])
+    np.fill_diagonal(apart, False)
+    if apart.any():
+        table = table.copy()
+        for image in np.flatnonzero(apart.any(axis=1)):
+            rows = table[image]
+            matched = np.isfinite(rows[0])
+            usual = np.median(rows[:, matched], axis=1) if matched.any() else np.ones(len(rows))
+            rows[:, apart[image]] = usual[:, None]
+    return table

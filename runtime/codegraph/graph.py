@@ -34,7 +34,6 @@ def image_graph(distances: npt.NDArray[np.float32], *, emphasis: float) -> Float
     images, patches, _ = distances.shape
     rank = reference_rank(images)
     reference = np.stack([np.partition(rows, rank, axis=1)[:, rank] for rows in distances])
-    reference[~np.isfinite(reference)] = LEAST_DISTANCE  # too few that match
     farness = np.log(reference / np.float32(np.median(reference)))
     kept = max(int(KEPT * images * patches * (images - 1)), images)
     strongest = _Strongest(kept)

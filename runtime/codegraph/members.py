@@ -101,7 +101,7 @@ def votes_of(members: Members, levels: Levels, share: float) -> npt.NDArray[np.f
     gap = np.maximum(beyond[voters] - middle, 1e-3)
     place = np.log(rows[voters]) - ((farther + beyond) / 2)[voters, None]
     place = np.clip(place / gap[:, None], -1, 1)
-    counted = weight[voters, None] * np.isfinite(rows[voters])
+    counted = weight[voters, None] * np.isfinite(rows[voters])  # not to the own image
     total = counted.sum(axis=0, dtype=np.float64)
     votes: npt.NDArray[np.float64] = (counted * place).sum(axis=0) / np.maximum(total, 1e-12)
     return votes
