@@ -1,11 +1,10 @@
 """Recurring defects on a line: looked for beside it, and recognised in each frame once known.
 
-Every W/2 frames (128 at most), and sooner where NG verdicts come close together, the window's
-distances go through CoDeGraph (`zeroline.runtime.codegraph`) on a thread of their own; what it
-finds is applied a fixed number of frames later, so that a line's verdicts do not depend on the
-machine's speed. The marked patches are then hidden from all frames, one frame with each push. From
-then on each new frame is held against the known defect alone: some hundred patches instead of the
-whole window.
+Once in W frames (256 at most), and sooner where NG frames look alike, the window's distances go
+through CoDeGraph (`zeroline.runtime.codegraph`) on a thread of their own; what it finds is applied
+a fixed number of frames later, so that a line's verdicts do not depend on the machine's speed. The
+marked patches are then hidden from all frames, one frame with each push. From then on each new
+frame is held against the known defect alone: some hundred patches instead of the whole window.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import numpy.typing as npt
 from zeroline.runtime.arrays import array_namespace, to_host
 from zeroline.runtime.codegraph import LEAST_IMAGES, Community, ConsistentAnomalies, codegraph
 from zeroline.runtime.codegraph.communities import LEAST
+from zeroline.runtime.codegraph.members import least_members
 from zeroline.runtime.codegraph.recognition import marks_of_newcomer
 from zeroline.runtime.grid import outermost, widened
 from zeroline.runtime.window import Matches, Window, mean_distances
@@ -109,7 +109,7 @@ class RecurrenceWatch:
         self._window, self._roi, self._blur = window, roi, blur
         capacity = window.shape.capacity
         looked_at = min(capacity, MOST)
-        self._every, self._soonest = max(8, looked_at // 2), max(4, looked_at // 8)
+        self._every, self._soonest = max(LEAST_IMAGES, looked_at), max(4, looked_at // 8)
         self._edge = outermost(len(roi))[roi]
         self._entered = np.zeros(capacity, np.int64)  # the frame that a slot holds
         self._reference: Bools = np.zeros(capacity, bool)
@@ -119,7 +119,7 @@ class RecurrenceWatch:
         self._searcher = ThreadPoolExecutor(1, thread_name_prefix="zeroline-recurring")
         self._search: tuple[int, list[tuple[int, int]], Future[ConsistentAnomalies]] | None = None
         self._last = 0
-        self._unexplained = 0
+        self._unexplained: dict[int, int] = {}  # NG frames without a known defect: worst patches
 
     @property
     def known(self) -> tuple[Known, ...]:
@@ -146,6 +146,7 @@ class RecurrenceWatch:
         """Note that a frame took a slot, in place of what was there."""
         self._entered[slot], self._reference[slot] = frame, reference
         self._to_hide = [item for item in self._to_hide if item[0] != slot]
+        self._unexplained.pop(slot, None)
         for known in self._known:
             known.carriers.pop(slot, None)
         self._known = [known for known in self._known if known.carriers]
@@ -155,6 +156,7 @@ class RecurrenceWatch:
         features = self._window.features_in(slot)
         places = array_namespace(features[0]).asarray(np.flatnonzero(marks))
         examples = tuple(features[unit][places] for unit in self._window.sharp)
+        self._unexplained.pop(slot, None)
         everywhere = np.zeros(len(self._roi), bool)
         everywhere[self._roi] = marks
         known.carriers[slot] = Carrier(slot, everywhere, examples)
@@ -162,17 +164,18 @@ class RecurrenceWatch:
             self._known.append(known)
         self._to_hide.append((slot, widened(everywhere[None], by=self._blur)[0]))
 
-    def step(self, frame: int, *, unexplained: bool) -> list[Discovery]:
+    def not_good(self, slot: int, patch: int) -> None:
+        """Note that the frame in a slot is NG at a patch (of P), for no defect that is known."""
+        self._unexplained[slot] = int(np.searchsorted(np.flatnonzero(self._roi), patch))
+
+    def step(self, frame: int) -> list[Discovery]:
         """Do what is due after a frame, and return what a search has brought.
 
         Parameters
         ----------
         frame : int
             Number of the frame.
-        unexplained : bool
-            Whether it is NG, and has no known defect.
         """
-        self._unexplained += unexplained
         found = []
         if self._search is not None and frame - self._search[0] >= PATIENCE:
             found = self._collected()
@@ -187,9 +190,23 @@ class RecurrenceWatch:
         self._searcher.shutdown(wait=True, cancel_futures=True)
 
     def _due(self, frame: int) -> bool:
-        since = frame - self._last
-        sooner = self._unexplained >= LEAST and since >= self._soonest
-        return (since >= self._every or sooner) and self._window.filled.sum() >= LEAST_IMAGES
+        since, filled = frame - self._last, int(self._window.filled.sum())
+        if filled < LEAST_IMAGES or since < self._soonest:
+            return False
+        return since >= self._every or self._alike() >= least_members(filled)
+
+    def _alike(self) -> int:
+        """Return how many of the NG frames have two others among their nearest, at their worst.
+
+        Nearest are as many as there are NG frames: those of one defect are all there, and others
+        hardly ever.
+        """
+        slots = list(self._unexplained)
+        if len(slots) < LEAST:
+            return 0
+        rows = self._window.patch_distances(slots, list(self._unexplained.values()))
+        nearest = np.argpartition(rows, len(slots) - 1, axis=1)[:, : len(slots)]
+        return int((np.isin(nearest, slots).sum(axis=1) >= LEAST - 1).sum())
 
     def _start(self, frame: int) -> None:
         filled = np.flatnonzero(self._window.filled)
@@ -199,7 +216,7 @@ class RecurrenceWatch:
         held = [(slot, int(self._entered[slot])) for slot in slots]
         search = self._searcher.submit(codegraph, table, edge=self._edge)
         self._search = frame, held, search
-        self._last, self._unexplained = frame, 0
+        self._last = frame
 
     def _collected(self) -> list[Discovery]:
         """Return what the search has brought about frames that are still in the window."""

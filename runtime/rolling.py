@@ -300,8 +300,10 @@ class RollingInspector:
                 made = self._consistent(made, slot if admitted else None)
             revisions = self._settled(number)
         with clock.stage("recurring"):
-            unexplained = made.verdict is Verdict.NG and told is None
-            found, alarms = self._recurring(number, unexplained=unexplained)
+            if self._watch is not None and made.verdict is Verdict.NG and admitted and told is None:
+                assert made.patch_scores is not None  # noqa: S101 - it has a verdict
+                self._watch.not_good(slot, int(made.patch_scores.argmax()))
+            found, alarms = self._recurring(number)
         return replace(
             made,
             frame_id=number,
@@ -570,15 +572,11 @@ class RollingInspector:
             held.verdict = Verdict.NG
         return replace(made, verdict=Verdict.NG, consistent=True)
 
-    def _recurring(
-        self, number: int, *, unexplained: bool
-    ) -> tuple[tuple[Revision, ...], tuple[RecurringDefect, ...]]:
+    def _recurring(self, number: int) -> tuple[tuple[Revision, ...], tuple[RecurringDefect, ...]]:
         """Take what the watch has found: frames that are NG after all, and new defects."""
         revisions: list[Revision] = []
         alarms = []
-        for found in (
-            [] if self._watch is None else self._watch.step(number, unexplained=unexplained)
-        ):
+        for found in [] if self._watch is None else self._watch.step(number):
             revisions += self._revised(found)
             if found.new:
                 first = next(h for _, h in self._in_order() if h.frame_id == found.known.since)

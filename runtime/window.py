@@ -318,6 +318,14 @@ class Window:
         self._pool.run(fill, range(len(slots)))
         return to_host(table)
 
+    def patch_distances(self, slots: Sequence[int], patches: Sequence[int]) -> Float32:
+        """Return the distances (n, W) of one patch (of P') of each of n frames to every slot.
+
+        Of the smallest degree, the mean over layers; on the host.
+        """
+        parts = [self._half_squared[unit][slots, :, patches] for unit in self.sharp]
+        return to_host(mean_distances([part.T for part in parts]))
+
     def sharp_frame(self, slot: int) -> tuple[list[Any], list[Any]]:
         """Return a held frame's features (P', C_l) and ½d² (W, P') of the smallest degree.
 

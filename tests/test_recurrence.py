@@ -167,6 +167,7 @@ def test_frames_that_have_left_are_not_spoken_of(bundle):
 def test_a_defect_found_again_is_the_same_one(bundle, monkeypatch):
     """Where newcomers are not recognised, a later search finds them, and names no new defect."""
     monkeypatch.setattr(RecurrenceWatch, "recognise", lambda *_: None)
+    monkeypatch.setattr("zeroline.runtime.recurrence.MOST", 35)  # a search every 35 frames
     with RollingInspector(bundle, **options(degrees=(1,), window=70)) as inspector:
         made = inspected(inspector, range(140), lambda n: 0 if marked(n, start=20) else None)
         (known,) = inspector.recurring
