@@ -120,6 +120,7 @@ class RecurrenceWatch:
         self._search: tuple[int, list[tuple[int, int]], Future[ConsistentAnomalies]] | None = None
         self._last = 0
         self._unexplained: dict[int, int] = {}  # NG frames without a known defect: worst patches
+        self._seen_alike = 0  # how many of them looked alike at the last search
 
     @property
     def known(self) -> tuple[Known, ...]:
@@ -193,7 +194,11 @@ class RecurrenceWatch:
         since, filled = frame - self._last, int(self._window.filled.sum())
         if filled < LEAST_IMAGES or since < self._soonest:
             return False
-        return since >= self._every or self._alike() >= least_members(filled)
+        if since >= self._every:
+            return True
+        alike = self._alike()
+        self._seen_alike = min(self._seen_alike, alike)
+        return alike >= least_members(filled) and alike >= self._seen_alike + LEAST
 
     def _alike(self) -> int:
         """Return how many of the NG frames have two others among their nearest, at their worst.
@@ -216,7 +221,7 @@ class RecurrenceWatch:
         held = [(slot, int(self._entered[slot])) for slot in slots]
         search = self._searcher.submit(codegraph, table, edge=self._edge)
         self._search = frame, held, search
-        self._last = frame
+        self._last, self._seen_alike = frame, self._alike()
 
     def _collected(self) -> list[Discovery]:
         """Return what the search has brought about frames that are still in the window."""
