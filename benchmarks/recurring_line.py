@@ -13,7 +13,6 @@ import argparse
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any
 
 from zeroline.edge_app.sim.line import GOOD, SimulatedLine
@@ -83,9 +82,10 @@ def watch_line(bundle: Any, *, window: int, share: float, seed: int, strength: f
 
 def cost(bundle: Any, *, window: int, degrees: Any) -> str:
     """Return what looking costs on a line on which nothing recurs."""
-    line = SimulatedLine(LineSettings(seed=1, parts=4 * window, defects=0.04))
+    line = SimulatedLine(LineSettings(seed=1, parts=6 * window, defects=0.04))
     frames = [frame.image for frame in line]
-    found: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+    wall, processor = {False: 0.0, True: 0.0}, {False: 0.0, True: 0.0}
+    turn, settle = 16, 1.0
     with ExitStack() as stack:
         pair = {
             used: stack.enter_context(
@@ -94,24 +94,22 @@ def cost(bundle: Any, *, window: int, degrees: Any) -> str:
             )
             for used in (False, True)
         }  # fmt: skip
-        for start in range(0, len(frames), window // 2):
+        for start in range(0, len(frames), turn):
             for used, inspector in pair.items():
-                began, processor = time.perf_counter(), time.process_time()
-                for frame in frames[start : start + window // 2]:
+                began, spent = time.perf_counter(), time.process_time()
+                for frame in frames[start : start + turn]:
                     inspector.push(frame)
-                time.sleep(0.0 if not used else 1.5)  # a search under way belongs to this turn
-                wall = time.perf_counter() - began - (1.5 if used else 0)
-                found[used].append((wall, time.process_time() - processor))
-    full = slice(3, None)  # the window is full
-    ms = {
-        (used, kind): 1e3 * median(turn[kind] for turn in turns[full]) / (window // 2)
-        for used, turns in found.items()
-        for kind in (0, 1)
-    }
+                if start >= window:  # the window is full
+                    wall[used] += time.perf_counter() - began
+                time.sleep(settle if used else 0)  # a search under way belongs to this turn
+                if start >= window:
+                    processor[used] += time.process_time() - spent
+    ms = 1e3 / (len(frames) - window)
     return (
-        f"W {window}, degrees {degrees}: wall {ms[False, 0]:.1f} ms a frame, with CoDeGraph "
-        f"{ms[True, 0]:.1f}; processor time {ms[False, 1]:.1f}, with it {ms[True, 1]:.1f} "
-        f"(+{ms[True, 1] / ms[False, 1] - 1:.1%})"
+        f"W {window}, degrees {degrees}: wall {ms * wall[False]:.1f} ms a frame, with CoDeGraph "
+        f"{ms * wall[True]:.1f} (+{wall[True] / wall[False] - 1:.1%}); processor time "
+        f"{ms * processor[False]:.1f}, with it {ms * processor[True]:.1f} "
+        f"(+{processor[True] / processor[False] - 1:.1%})"
     )
 
 
