@@ -27,8 +27,8 @@ def scoring_memory(
         + T·(4·P·(C + 2) + max(1.25 MB, 512·P) + 13·P·N)   per thread
         + 12·N·P                 patch scores
 
-    With `codegraph` 4·N²·P more, the mean distances; or tokens and 12·N²·P, if that is more:
-    the mean, a copy of it, and the distances of a community of half the images.
+    With `codegraph` 8·N²·P more, two means of distances; or tokens and 16·N²·P, if that is more:
+    the means, a copy of one, and the distances of a community of half the images.
 
     Without the compiled loops (on CuPy, or where numba is missing) three tiles of
     min(N·P², max(2²⁴, P²)) float32 and two more copies of the features come on top. The
@@ -47,7 +47,7 @@ def scoring_memory(
     per_thread = 4 * patches * (widest + 2) + max(1_250_000, 512 * patches) + 13 * elements
     total = tokens + features + distances + threads * per_thread + 12 * elements
     if codegraph:
-        total = max(total + 4 * images * elements, tokens + 12 * images * elements)
+        total = max(total + 8 * images * elements, tokens + 16 * images * elements)
     if not compiled:
         tile = min(elements * patches, max(2**24, patches**2))
         total += 12 * tile + 8 * elements * widest

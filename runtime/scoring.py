@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zeroline.runtime.arrays import array_namespace, to_host
+from zeroline.runtime.arrays import array_namespace
 from zeroline.runtime.codegraph import Community
-from zeroline.runtime.codegraph import codegraph as find_recurring
-from zeroline.runtime.degrees import Degrees, aggregated, match_count, sharpest_degree
+from zeroline.runtime.codegraph.scales import Scales
+from zeroline.runtime.degrees import Degrees, aggregated, match_count
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.frames import Frame
-from zeroline.runtime.grid import map_maximum, widened
+from zeroline.runtime.grid import map_maximum
 from zeroline.runtime.interval import interval_average
 from zeroline.runtime.matching import match_distances
 from zeroline.runtime.rscin import rscin as rescore
@@ -124,13 +124,12 @@ def score_tokens(
         )
     xp = array_namespace(tokens.class_tokens)
     low, high = interval
-    distances = _Mean(len(tokens.layers)) if codegraph else None
-    sharp, blur = sharpest_degree(degrees)
+    scales = Scales(degrees, layers=len(tokens.layers)) if codegraph else None
 
     def patch_scores_with(ignored: Any, step: Callable[[int], None] | None) -> Any:
         total = xp.zeros(tokens.layers[0].shape[:2], dtype=xp.float64)
 
-        def scores_of(features: Any, sought: _Mean | None) -> Any:  # frees what it takes
+        def scores_of(features: Any, number: int) -> Any:  # what it takes is free before the next
             found = match_distances(
                 features,
                 ignore=ignored,
@@ -139,24 +138,23 @@ def score_tokens(
                 threads=threads,
                 progress=step,
             )
-            if sought is not None:
-                sought.add(found)
+            if scales is not None and ignored is ignore:
+                scales.add(found, number)
             return interval_average(found, low=low, high=high)
 
         for layer in tokens.layers:
             for number, features in enumerate(aggregated(layer, degrees, threads=threads)):
-                sharpest = number == sharp and ignored is ignore
-                total += scores_of(features, distances if sharpest else None)
+                total += scores_of(features, number)
         return (total / matches).astype(xp.float32)
 
     patch_scores = patch_scores_with(ignore, progress)
     communities: tuple[Community, ...] = ()
     consistent = xp.zeros(images, dtype=bool)
-    if distances is not None:
-        recurring = find_recurring(distances.taken())
+    if scales is not None:
+        recurring = scales.recurring()
         communities = recurring.communities
         if communities:
-            marks = xp.asarray(widened(recurring.marks, by=blur))
+            marks = xp.asarray(recurring.marks)
             consistent = marks.any(axis=1)
             hidden = marks if ignore is None else marks | xp.asarray(ignore, dtype=bool)
             patch_scores = patch_scores_with(hidden, None)
@@ -165,27 +163,6 @@ def score_tokens(
     if rscin:
         scores = rescore(raw_scores, tokens.class_tokens, neighbours=rscin, normalise=False)
     return ScoreResult(patch_scores, raw_scores, scores, consistent, communities)
-
-
-class _Mean:
-    """The mean of `count` tables of distances, in one of (N, P, N) on the host."""
-
-    def __init__(self, count: int) -> None:
-        self._count = np.float32(count)
-        self._sum: Any = None
-
-    def add(self, distances: Any) -> None:
-        """Add a table."""
-        part = to_host(distances)
-        if self._sum is None:
-            self._sum = np.zeros(part.shape, np.float32)
-        for image, rows in enumerate(part):
-            self._sum[image] += rows / self._count
-
-    def taken(self) -> Any:
-        """Return the mean, and keep nothing."""
-        mean, self._sum = self._sum, None
-        return mean
 
 
 def embed_images(images: Iterable[Frame], bundle: Bundle, /) -> Tokens:

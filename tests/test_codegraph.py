@@ -10,6 +10,7 @@ from zeroline.runtime.codegraph.communities import candidates
 from zeroline.runtime.codegraph.evidence import Evidence, Found, gap_clearness
 from zeroline.runtime.codegraph.graph import KEPT, LEAST_DISTANCE, REACH, image_graph
 from zeroline.runtime.codegraph.guard import Guard
+from zeroline.runtime.codegraph.scales import codegraph_at_both_scales
 from zeroline.runtime.grid import widened
 from zeroline.runtime.matching import match_distances
 
@@ -130,6 +131,23 @@ def test_the_smallest_degree_is_looked_at_and_the_largest_decides_how_wide_to_ma
     assert community.marks.sum(axis=1).max() < 8
     again = score_tokens(tokens, ignore=widened(wanted.marks, by=2), **options)
     np.testing.assert_allclose(scored.patch_scores, again.patch_scores, atol=1e-6)
+
+
+def test_what_shows_only_in_wide_neighbourhoods_is_found_too():
+    small, _ = product(14, 50)
+    with_defects(small, range(10), look(15))
+    both = small.copy()
+    with_defects(both, range(20, 35), look(16), patches=(61, 62))
+    sharp, wide = distances_of(small), distances_of(both)
+    found = codegraph_at_both_scales(sharp, wide, blur=1)
+    members = sorted(tuple(c.members) for c in found.communities)
+    assert members == [tuple(range(10)), tuple(range(20, 35))]
+    of_small = codegraph(sharp)
+    np.testing.assert_array_equal(found.marks[:10], widened(of_small.marks[:10], by=1))
+    assert set(np.flatnonzero(found.marks[25])) >= {61, 62}
+    assert found.marks[20:35].sum() <= 15 * 4  # not widened
+    alone = codegraph_at_both_scales(sharp, None, blur=1)
+    assert [tuple(c.members) for c in alone.communities] == [tuple(range(10))]
 
 
 @pytest.mark.parametrize("seed", range(5))

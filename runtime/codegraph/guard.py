@@ -97,7 +97,7 @@ class Guard:
         clear.sort(key=lambda one: (-one.evidence.clearness, tuple(one.members)))
         kept: list[Found] = []
         for one in clear:
-            if all(_shared(one.members, other.members) < OVERLAP for other in kept):
+            if all(shared(one.members, other.members) < OVERLAP for other in kept):
                 kept.append(one)
         return kept
 
@@ -107,5 +107,6 @@ class Guard:
         return one.evidence.edge > AT_EDGE, sharp
 
 
-def _shared(one: npt.NDArray[np.intp], other: npt.NDArray[np.intp]) -> float:
+def shared(one: npt.NDArray[np.intp], other: npt.NDArray[np.intp]) -> float:
+    """Return the share of the smaller group's images that the other one holds as well."""
     return len(np.intersect1d(one, other)) / min(len(one), len(other))
