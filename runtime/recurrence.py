@@ -120,7 +120,7 @@ class RecurrenceWatch:
         self._search: tuple[int, list[tuple[int, int]], Future[ConsistentAnomalies]] | None = None
         self._last = 0
         self._unexplained: dict[int, int] = {}  # NG frames without a known defect: worst patches
-        self._seen_alike = 0  # how many of them looked alike at the last search
+        self._wait = self._soonest  # frames to the next search for look-alikes, if none is found
 
     @property
     def known(self) -> tuple[Known, ...]:
@@ -196,9 +196,10 @@ class RecurrenceWatch:
             return False
         if since >= self._every:
             return True
-        alike = self._alike()
-        self._seen_alike = min(self._seen_alike, alike)
-        return alike >= least_members(filled) and alike >= self._seen_alike + LEAST
+        alike, least = self._alike(), least_members(filled)
+        if alike < least / 2:
+            self._wait = self._soonest
+        return alike >= least and since >= self._wait
 
     def _alike(self) -> int:
         """Return how many of the NG frames have two others among their nearest, at their worst.
@@ -221,7 +222,7 @@ class RecurrenceWatch:
         held = [(slot, int(self._entered[slot])) for slot in slots]
         search = self._searcher.submit(codegraph, table, edge=self._edge)
         self._search = frame, held, search
-        self._last, self._seen_alike = frame, self._alike()
+        self._last, self._wait = frame, min(2 * self._wait, self._every)
 
     def _collected(self) -> list[Discovery]:
         """Return what the search has brought about frames that are still in the window."""
@@ -230,7 +231,10 @@ class RecurrenceWatch:
         self._search = None
         outcome = search.result()
         brought = [self._found(community, outcome, held) for community in outcome.communities]
-        return [found for found in brought if found is not None]
+        found = [one for one in brought if one is not None]
+        if found:
+            self._wait = self._soonest
+        return found
 
     def _found(
         self, community: Community, outcome: ConsistentAnomalies, held: list[tuple[int, int]]
