@@ -18,6 +18,7 @@ from zeroline.runtime import ScoringError, cuda_kernels, match_distances
 from zeroline.runtime.errors import DeviceError, MissingExtraError
 from zeroline.runtime.interval import average_on_device, interval_average
 from zeroline.runtime.precision_choice import chosen_precision, match_seconds
+from zeroline.runtime.recurrence import Known, RecurrenceWatch
 from zeroline.runtime.ring import ON_CUDA, make_ring
 from zeroline.runtime.rolling import RollingInspector
 from zeroline.runtime.window import Shape, Window
@@ -162,6 +163,52 @@ def test_a_line_on_the_device(cupy, form, tmp_path, paint):
             assert mine.score == pytest.approx(exact.score, rel=5e-3)
     assert [n for n, made in enumerate(found[form]) if made.near_duplicate] == [4]
     assert found[form][7].verdict.value == "NG"
+
+
+def test_recurring_defects_on_the_device(cupy, form):
+    """What a known defect needs: hidden patches, a newcomer's distances, a table to search."""
+    patches, channels, frames = 16, 32, 5
+    places = np.random.default_rng(6).standard_normal((patches, channels))
+    defect = 1.5 * np.random.default_rng(7).standard_normal(channels)
+
+    def tokens_of(number):
+        rng = np.random.default_rng((8, number))
+        rows = places + 0.4 * rng.standard_normal((patches, channels))
+        if number % 3 == 0:
+            rows[5] = defect + 0.1 * rng.standard_normal(channels)
+        return rows.astype(np.float32)
+
+    told, numbers = [], []
+    with WorkerPool(1) as pool:
+        for precision, xp in (("fp32", np), (form, cupy)):
+            window = Window(Shape(frames, patches, (channels,), (1,), precision), pool, xp=xp)
+            watch = RecurrenceWatch(window, roi=np.ones(patches, bool), blur=0)
+            for number in range(frames):
+                features = window.features_of([xp.asarray(tokens_of(number))])
+                window.admit(number, window.match(features))
+                watch.entered(number, number)
+            table = window.sharp_table([3, 0, 4])
+            worst = window.patch_distances([0, 3], [5, 5])
+            known = Known(1, 0, relevant=0.0, gap=1.0)
+            for slot in (0, 3):
+                watch.carries(slot, known, np.arange(patches) == 5)
+                watch.step(frames)
+            marks = []
+            for number in (6, 7):
+                features = window.features_of([xp.asarray(tokens_of(number))])
+                one = watch.recognise(features, window.match(features))
+                marks.append(None if one is None else one[1].tolist())
+            scores = [window.patch_scores(slot) for slot in range(frames)]
+            numbers.append((table, worst, np.stack([row for row in scores if row is not None])))
+            told.append((marks, window.hidden.tolist()))
+            watch.close()
+    host, device = told
+    assert host == device
+    assert device[0][0][5]
+    assert device[0][1] is None
+    assert np.argwhere(device[1]).tolist() == [[0, 5], [3, 5]]
+    for mine, theirs in zip(*numbers, strict=True):
+        np.testing.assert_allclose(theirs, mine, rtol=5e-3, atol=2e-3)
 
 
 def test_the_average_on_the_device(xp):
