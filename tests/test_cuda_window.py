@@ -204,8 +204,10 @@ def test_recurring_defects_on_the_device(cupy, form):
             watch.close()
     host, device = told
     assert host == device
-    assert device[0][0][5]
-    assert device[0][1] is None
+    found, not_found = device[0]
+    assert found is not None
+    assert found[5]
+    assert not_found is None
     assert np.argwhere(device[1]).tolist() == [[0, 5], [3, 5]]
     for mine, theirs in zip(*numbers, strict=True):
         np.testing.assert_allclose(theirs, mine, rtol=5e-3, atol=2e-3)
