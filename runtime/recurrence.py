@@ -120,7 +120,8 @@ class RecurrenceWatch:
         self._search: tuple[int, list[tuple[int, int]], Future[ConsistentAnomalies]] | None = None
         self._last = 0
         self._unexplained: dict[int, int] = {}  # NG frames without a known defect: worst patches
-        self._wait = self._soonest  # frames to the next search for look-alikes, if none is found
+        self._wait = self._soonest  # frames to the next search, where no more look alike by then
+        self._seen_alike = 0  # how many did at the last search
 
     @property
     def known(self) -> tuple[Known, ...]:
@@ -199,7 +200,9 @@ class RecurrenceWatch:
         alike, least = self._alike(), least_members(filled)
         if alike < least / 2:
             self._wait = self._soonest
-        return alike >= least and since >= self._wait
+        self._seen_alike = min(self._seen_alike, alike)
+        more = alike >= self._seen_alike + LEAST
+        return alike >= least and (more or since >= self._wait)
 
     def _alike(self) -> int:
         """Return how many of the NG frames have two others among their nearest, at their worst.
@@ -223,6 +226,7 @@ class RecurrenceWatch:
         search = self._searcher.submit(codegraph, table, edge=self._edge)
         self._search = frame, held, search
         self._last, self._wait = frame, min(2 * self._wait, self._every)
+        self._seen_alike = self._alike()
 
     def _collected(self) -> list[Discovery]:
         """Return what the search has brought about frames that are still in the window."""
