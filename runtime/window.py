@@ -226,20 +226,8 @@ class Window:
             raise ScoringError(f"ignore has shape {hidden.shape}, ({shape.patches},) is expected")
         if self._roi is not None:
             hidden = hidden[self._roi]
-        sizes = (shape.units, shape.capacity, shape.compared)
-        to_slots, from_slots = (self._xp.full(sizes, np.inf, np.float32) for _ in range(2))
         reachable = self.filled if apart is None else self.filled & ~apart
-        sides = [ring.side(part, hidden) for ring, part in zip(self._rings, features, strict=True)]
-
-        def match_run(item: tuple[int, int, int]) -> None:
-            unit, start, stop = item
-            rows, columns = to_slots[unit, start:stop], from_slots[unit, start:stop]
-            self._rings[unit].minima(sides[unit], start, stop, rows, columns)
-
-        runs = _runs(reachable, self._rings[0].block)
-        self._pool.run(match_run, [(u, *run) for u in range(shape.units) for run in runs])
-        to_slots[to_slots >= IGNORED / 2] = np.inf
-        from_slots[from_slots >= IGNORED / 2] = np.inf
+        to_slots, from_slots = self._matched(features, hidden, reachable)
         return Matches(tuple(features), to_slots, from_slots, hidden)
 
     def admit(self, slot: int, matches: Matches) -> None:
@@ -272,28 +260,33 @@ class Window:
             Besides the patches that are hidden already.
         """
         self.hidden[slot] |= marks if self._roi is None else marks[self._roi]
-        hidden, shape = self.hidden[slot], self.shape
+        hidden, features = self.hidden[slot], self.features_in(slot)
+        for ring, part in zip(self._rings, features, strict=True):
+            ring.put(slot, part, hidden)
         others = self.filled.copy()
         others[slot] = False
-        sides = []
-        for ring in self._rings:
-            features = ring.features[slot]
-            ring.put(slot, features, hidden)
-            sides.append(ring.side(features, hidden))
+        _, from_slots = self._matched(features, hidden, others)
+        before = self._half_squared[:, :, slot]
+        kept = before < np.inf  # frames of one part do not match
+        before[kept] = from_slots[kept]
+
+    def _matched(self, features: Sequence[Any], hidden: Any, reachable: Bools) -> tuple[Any, Any]:
+        """Return ½d² (units, W, P') to some slots and from them; inf for all others."""
+        shape = self.shape
         sizes = (shape.units, shape.capacity, shape.compared)
-        to_slots, from_slots = (self._xp.empty(sizes, np.float32) for _ in range(2))
+        to_slots, from_slots = (self._xp.full(sizes, np.inf, np.float32) for _ in range(2))
+        sides = [ring.side(part, hidden) for ring, part in zip(self._rings, features, strict=True)]
 
         def match_run(item: tuple[int, int, int]) -> None:
             unit, start, stop = item
             rows, columns = to_slots[unit, start:stop], from_slots[unit, start:stop]
             self._rings[unit].minima(sides[unit], start, stop, rows, columns)
-            columns[columns >= IGNORED / 2] = np.inf
-            before = self._half_squared[unit, start:stop, slot]
-            kept = before < np.inf  # frames of one part do not match
-            before[kept] = columns[kept]
 
-        runs = _runs(others, self._rings[0].block)
+        runs = _runs(reachable, self._rings[0].block)
         self._pool.run(match_run, [(u, *run) for u in range(shape.units) for run in runs])
+        to_slots[to_slots >= IGNORED / 2] = np.inf
+        from_slots[from_slots >= IGNORED / 2] = np.inf
+        return to_slots, from_slots
 
     def sharp_table(self, slots: Sequence[int]) -> Float32:
         """Return the distances among some frames, of the smallest degree, the mean over layers.

@@ -8,7 +8,13 @@ import pytest
 from zeroline.runtime import ScoringError, Tokens, codegraph, lnamd, score_tokens
 from zeroline.runtime.codegraph.communities import candidates
 from zeroline.runtime.codegraph.evidence import Evidence, Found, gap_clearness
-from zeroline.runtime.codegraph.graph import KEPT, LEAST_DISTANCE, REACH, image_graph
+from zeroline.runtime.codegraph.graph import (
+    KEPT,
+    LEAST_DISTANCE,
+    REACH,
+    image_graph,
+    reference_distances,
+)
 from zeroline.runtime.codegraph.guard import Guard
 from zeroline.runtime.codegraph.scales import codegraph_at_both_scales
 from zeroline.runtime.grid import widened
@@ -215,7 +221,8 @@ def test_the_graph_holds_the_strongest_links():
         kept = max(int(KEPT * images * patches * (images - 1)), images)
         strength[strength < np.sort(strength.ravel())[-kept]] = 0
         wanted = strength.sum(axis=1)
-        found = image_graph(np.maximum(table, LEAST_DISTANCE), emphasis=emphasis)
+        positive = np.maximum(table, LEAST_DISTANCE)
+        found = image_graph(positive, reference_distances(positive), emphasis=emphasis)
         np.testing.assert_allclose(found, wanted + wanted.T, rtol=1e-4)
 
 

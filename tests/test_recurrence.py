@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from small_network import CHANNELS, CLASS_CHANNELS, PATCHES, write_bundle
+from small_network import CHANNELS, CLASS_CHANNELS, PATCHES
 from zeroline.runtime import RollingInspector, Tokens, Verdict, codegraph, lnamd, load_bundle
 from zeroline.runtime.codegraph.recognition import marks_of_newcomer
 from zeroline.runtime.degrees import aggregated
@@ -19,10 +19,8 @@ MARK = (27, 28, 35)
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("recurrence") / "small"
-    write_bundle(folder)
-    with load_bundle(folder, device="cpu", threads=1) as opened:
+def bundle(bundle_folder):
+    with load_bundle(bundle_folder, device="cpu", threads=1) as opened:
         yield opened
 
 

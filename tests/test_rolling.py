@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from small_network import PATCHES, write_bundle
+from small_network import PATCHES
 from zeroline.runtime import ScoringError, load_bundle, score_images
 from zeroline.runtime.inspection import Verdict
 from zeroline.runtime.line_threshold import ThresholdRule
@@ -14,10 +14,8 @@ from zeroline.runtime.rolling import RollingInspector
 
 
 @pytest.fixture(scope="module")
-def bundle(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("rolling") / "small"
-    write_bundle(folder)
-    with load_bundle(folder, device="cpu", threads=1) as opened:
+def bundle(bundle_folder):
+    with load_bundle(bundle_folder, device="cpu", threads=1) as opened:
         yield opened
 
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from zeroline.runtime.arrays import to_host
 from zeroline.runtime.codegraph.communities import candidates
 from zeroline.runtime.codegraph.evidence import Evidence, Found, looked_at
-from zeroline.runtime.codegraph.graph import LEAST_DISTANCE, image_graph
+from zeroline.runtime.codegraph.graph import LEAST_DISTANCE, image_graph, reference_distances
 from zeroline.runtime.codegraph.guard import Guard
 from zeroline.runtime.codegraph.levels import Levels
 from zeroline.runtime.codegraph.marking import marked_patches
@@ -129,11 +129,13 @@ def codegraph(
     table = _without_gaps(table)
     if edge is None:
         edge = outermost(patches)
-    levels, guard = Levels.of(table), Guard(images, patches, false_alarm_rate)
+    reference = reference_distances(table)
+    levels, guard = Levels.of(table, reference), Guard(images, patches, false_alarm_rate)
     closure = Closure(levels)
     found: dict[tuple[int, ...], Found] = {}
     for emphasis in (ANOMALOUS_FIRST, ALL_ALIKE):
-        for start in candidates(image_graph(table, emphasis=emphasis), seed=seed):
+        weights = image_graph(table, reference, emphasis=emphasis)
+        for start in candidates(weights, seed=seed):
             members = closure.of(start)
             if members is None or tuple(members) in found:
                 continue

@@ -21,19 +21,21 @@ KEPT = 0.002
 LEAST_DISTANCE = np.float32(1e-6)
 
 
-def image_graph(distances: npt.NDArray[np.float32], *, emphasis: float) -> Float64:
+def image_graph(
+    distances: npt.NDArray[np.float32], reference: npt.NDArray[np.float32], *, emphasis: float
+) -> Float64:
     """Return the weights between images, shape (N, N), symmetric.
 
     Parameters
     ----------
     distances : array, shape (N, P, N), float32
         From `LEAST_DISTANCE` on.
+    reference : array, shape (N, P), float32
+        d_(ω), from `reference_distances`.
     emphasis : float
         The power of how far a patch is from most images; 0: all patches alike.
     """
     images, patches, _ = distances.shape
-    rank = reference_rank(images)
-    reference = np.stack([np.partition(rows, rank, axis=1)[:, rank] for rows in distances])
     farness = np.log(reference / np.float32(np.median(reference)))
     kept = max(int(KEPT * images * patches * (images - 1)), images)
     strongest = _Strongest(kept)
@@ -46,9 +48,10 @@ def image_graph(distances: npt.NDArray[np.float32], *, emphasis: float) -> Float
     return strongest.graph(images)
 
 
-def reference_rank(images: int) -> int:
-    """Return ω, counted from 0."""
-    return max(3, int(REACH * (images - 1)))
+def reference_distances(distances: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return d_(ω) of each patch, (N, P), from distances (N, P, N): how far most images are."""
+    rank = max(3, int(REACH * (len(distances) - 1)))
+    return np.stack([np.partition(rows, rank, axis=1)[:, rank] for rows in distances])
 
 
 class _Strongest:

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.codegraph.graph import reference_rank
 from zeroline.runtime.interval import interval_average
 
 Float32 = npt.NDArray[np.float32]
@@ -48,17 +47,14 @@ class Levels:
     rows: Float32
 
     @classmethod
-    def of(cls, distances: Float32) -> Levels:
-        """Measure (N, P, N) distances."""
-        images, patches, _ = distances.shape
+    def of(cls, distances: Float32, reference: Float32) -> Levels:
+        """Measure (N, P, N) distances, with their `reference_distances`."""
         scores = interval_average(distances, high=AVERAGED)
         image_scores = scores.max(axis=1)
         relevant = RELEVANT * float(np.median(image_scores))
-        rank = reference_rank(images)
-        far = np.stack([np.partition(rows, rank, axis=1)[:, rank] for rows in distances])
-        count = min(_LOOKED_AT, patches)
-        farthest = np.argpartition(-far, count - 1, axis=1)[:, :count]
-        owners, turn = np.nonzero(np.take_along_axis(far, farthest, axis=1) > relevant)
+        count = min(_LOOKED_AT, distances.shape[1])
+        farthest = np.argpartition(-reference, count - 1, axis=1)[:, :count]
+        owners, turn = np.nonzero(np.take_along_axis(reference, farthest, axis=1) > relevant)
         places = farthest[owners, turn]
         return cls(scores, image_scores, relevant, owners, places, distances[owners, places])
 
