@@ -7,7 +7,7 @@ import pytest
 
 from zeroline.runtime import ScoringError, Tokens, codegraph, lnamd, score_tokens
 from zeroline.runtime.codegraph.communities import candidates
-from zeroline.runtime.codegraph.evidence import Evidence, Found, gap_clearness
+from zeroline.runtime.codegraph.evidence import Evidence, Found, gap_clearness, looked_at
 from zeroline.runtime.codegraph.graph import (
     KEPT,
     LEAST_DISTANCE,
@@ -16,6 +16,7 @@ from zeroline.runtime.codegraph.graph import (
     reference_distances,
 )
 from zeroline.runtime.codegraph.guard import Guard
+from zeroline.runtime.codegraph.levels import Levels
 from zeroline.runtime.codegraph.scales import codegraph_at_both_scales
 from zeroline.runtime.grid import widened
 from zeroline.runtime.matching import match_distances
@@ -282,6 +283,15 @@ def test_members_without_the_gap_are_no_carriers():
     one = group()
     one.gaps[3] = 0.2
     np.testing.assert_array_equal(one.carriers, [0, 1, 2, 4, 5, 6, 7, 8, 9])
+
+
+def test_images_without_a_patch_that_matters_are_no_community():
+    table = np.maximum(distances_of(product(91, 20)[0]), LEAST_DISTANCE)
+    table[:6] *= 0.1
+    levels = Levels.of(table, reference_distances(table))
+    assert not np.isin(levels.owners, range(6)).any()
+    edge = np.zeros(PATCHES, bool)
+    assert looked_at(table, np.arange(6), levels, edge, chance=0.0) is None
 
 
 def test_communities_of_a_plain_graph():

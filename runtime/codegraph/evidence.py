@@ -97,6 +97,8 @@ def looked_at(
         The clearness that chance reaches.
     """
     owners, places, rows = levels.voices(members)
+    if not len(owners):
+        return None
     sides = Sides.of(rows, members)
     inner, outer = sides.inside.shape[-1], sides.outside.shape[-1]
     nearest, half = int(NEAREST * outer), outer // 2
