@@ -116,7 +116,7 @@ def errors(cupy: Any, patches: int, channels: int) -> list[Row]:
 
 def ring_rates(cupy: Any, patches: int, channels: int, slots: int, peak: float) -> list[Row]:
     """Time one frame against a ring, one layer and degree."""
-    from zeroline.runtime.ring import make_ring
+    from zeroline.runtime.matching.bank import make_ring
 
     features = unit_rows(cupy, 5, patches, channels)
     nothing = np.zeros(patches, bool)

@@ -19,7 +19,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from zeroline.runtime import load_bundle
-from zeroline.runtime.bundle import probe_images
+from zeroline.runtime.network.model import probe_images
 
 SIDE = 2048
 

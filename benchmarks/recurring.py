@@ -20,13 +20,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from zeroline.edge_app.metrics import ranking_metrics
+from zeroline.edge_app.batch.metrics import ranking_metrics
 from zeroline.edge_app.sim import camera
 from zeroline.edge_app.sim.defects import damage
 from zeroline.edge_app.sim.surface import make_surface
 from zeroline.runtime import load_bundle
-from zeroline.runtime.grid import anomaly_map
-from zeroline.runtime.scoring import embed_images, score_tokens
+from zeroline.runtime.batch import embed_images, score_tokens
+from zeroline.runtime.stages.maps import anomaly_map
 
 OTHERS = ("scratch", "dent", "stain", "crack")
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from zeroline.edge_app.bench import literal_seconds, matrix_rate
-from zeroline.runtime.window import Shape, Window
+from zeroline.runtime.line.window import Shape, Window
 from zeroline.runtime.workers import WorkerPool
 
 PRECISIONS = ("fp32", "screened-pca", "screened-int8")

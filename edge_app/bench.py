@@ -12,15 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from zeroline.runtime.arrays import array_namespace
-from zeroline.runtime.degrees import match_count
-from zeroline.runtime.interval import interval_bounds
-from zeroline.runtime.precision_choice import chosen_precision
-from zeroline.runtime.rolling import RollingInspector
-from zeroline.runtime.window import Shape, Window
+from zeroline.runtime.line.inspector import RollingInspector
+from zeroline.runtime.line.window import Shape, Window
+from zeroline.runtime.matching.measure import chosen_precision
+from zeroline.runtime.stages.degrees import match_count
+from zeroline.runtime.stages.interval import interval_bounds
 from zeroline.runtime.workers import WorkerPool, single_threaded_blas
 
 if TYPE_CHECKING:
-    from zeroline.runtime.bundle import Bundle
+    from zeroline.runtime.network.model import Bundle
 
 #: Side of the square product that tells the machine's rate, on the CPU and on CUDA.
 _SIDES = {False: 2048, True: 8192}

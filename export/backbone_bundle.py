@@ -19,8 +19,8 @@ from zeroline.export.precision import Shown, Tell, check_request
 from zeroline.export.towers import build_tower
 from zeroline.export.weights import Weights
 from zeroline.export.wrap import InputRules
-from zeroline.runtime.manifest import Defaults, Source
-from zeroline.runtime.probes import probe_frames
+from zeroline.runtime.network.manifest import Defaults, Source
+from zeroline.runtime.network.probes import probe_frames
 
 
 @dataclass(frozen=True)

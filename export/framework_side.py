@@ -2,7 +2,7 @@
 
 It reads the frame, resizes and normalises it by its own rules and never sees the manifest; the
 bundle's side uses only what it will use on the line. So a wrong layer, a wrong mean, swapped
-colours and an overflow all show as a difference (`zeroline.runtime.parity`).
+colours and an overflow all show as a difference (`zeroline.runtime.network.parity`).
 """
 
 from __future__ import annotations

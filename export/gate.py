@@ -13,11 +13,12 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from zeroline.runtime.bundle import Bundle, load_bundle
+from zeroline.runtime.batch import embed_images, patch_and_image_scores
 from zeroline.runtime.frames import Frame
-from zeroline.runtime.onnxruntime_session import OnnxRuntimeSession
-from zeroline.runtime.parity import LIMITS, Limits, Parity, check_parity
-from zeroline.runtime.scoring import embed_images
+from zeroline.runtime.loading import load_bundle
+from zeroline.runtime.network.model import Bundle
+from zeroline.runtime.network.onnxruntime import OnnxRuntimeSession
+from zeroline.runtime.network.parity import LIMITS, Limits, Parity, check_parity
 from zeroline.runtime.tokens import Tokens, joined
 
 
@@ -105,6 +106,7 @@ def gate(
                 limits,
                 names=original.names,
                 size=original.size,
+                scorer=patch_and_image_scores,
                 label=label + about,
                 original=of,
             )

@@ -32,7 +32,7 @@ from zeroline.export.gate import Original, network_tokens
 from zeroline.export.graph_names import named
 from zeroline.export.quiet import quiet
 from zeroline.runtime.frames import Frame
-from zeroline.runtime.parity import row_cosines
+from zeroline.runtime.network.parity import row_cosines
 from zeroline.runtime.tokens import Tokens
 
 SHARES = (0.0, 0.05, 0.1, 0.2, 0.4)

@@ -1,8 +1,8 @@
-"""Make `runtime/integer_product.onnx`, the 8-bit product of `zeroline.runtime.screening`.
+"""Make `runtime/matching/integer_product.onnx`, the 8-bit product of `matching.screens`.
 
 The run-time package has no onnx to write graphs with, so the file lies beside it::
 
-    python -m zeroline.export.integer_product > src/zeroline/runtime/integer_product.onnx
+    python -m zeroline.export.integer_product > src/zeroline/runtime/matching/integer_product.onnx
 """
 
 from __future__ import annotations

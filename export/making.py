@@ -22,8 +22,8 @@ from zeroline.export.int8 import Form
 from zeroline.export.precision import Shown, Tell, narrow
 from zeroline.export.wrap import InputRules, free_output, wrap_onnx
 from zeroline.runtime.errors import BundleError
-from zeroline.runtime.manifest import MANIFEST_NAME, Manifest
-from zeroline.runtime.parity import Parity
+from zeroline.runtime.network.manifest import MANIFEST_NAME, Manifest
+from zeroline.runtime.network.parity import Parity
 
 
 @dataclass(frozen=True)

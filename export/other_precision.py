@@ -13,9 +13,9 @@ from zeroline.export.int8 import Form
 from zeroline.export.making import Exported, make_bundle, staged
 from zeroline.export.precision import Shown, Tell, check_request
 from zeroline.export.wrap import InputRules
-from zeroline.runtime.bundle import load_bundle
-from zeroline.runtime.manifest import InputSpec, Manifest
-from zeroline.runtime.probes import probe_frames
+from zeroline.runtime.loading import load_bundle
+from zeroline.runtime.network.manifest import InputSpec, Manifest
+from zeroline.runtime.network.probes import probe_frames
 
 
 def export_other_precision(

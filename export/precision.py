@@ -12,10 +12,11 @@ from zeroline.export.errors import ExportError
 from zeroline.export.gate import Original, network_tokens
 from zeroline.export.half import LEVELS, rounded, to_half
 from zeroline.export.int8 import SHARES, Form, Quantiser
+from zeroline.runtime.batch import patch_and_image_scores
 from zeroline.runtime.errors import ParityError
 from zeroline.runtime.frames import Frame
-from zeroline.runtime.parity import LIMITS, measure_parity
-from zeroline.runtime.probes import marked
+from zeroline.runtime.network.parity import LIMITS, measure_parity
+from zeroline.runtime.network.probes import marked
 from zeroline.runtime.tokens import Tokens
 
 Tell = Callable[[str], None]
@@ -135,7 +136,9 @@ def _half(
         onnx.save(half, path)
         onnx.save(rounded(half), simulated)
         made = network_tokens(simulated, original, shown.frames)
-        parity = measure_parity(wanted, made, names=original.names, size=original.size)
+        parity = measure_parity(
+            wanted, made, names=original.names, size=original.size, scorer=patch_and_image_scores
+        )
         failures = parity.failures(LIMITS["fp16"])
         tell(f"fp16 with {islands.name} in float32: {parity}")
         if not failures:
@@ -166,7 +169,9 @@ def _int8(
         kept = tuple(order[: round(share * len(order))])
         path = quantiser.quantised(leave=kept)
         made = network_tokens(path, original, frames)
-        parity = measure_parity(wanted, made, names=original.names, size=original.size)
+        parity = measure_parity(
+            wanted, made, names=original.names, size=original.size, scorer=patch_and_image_scores
+        )
         failures = parity.failures(LIMITS["int8"])
         tell(f"int8 but for {len(kept)} of {len(quantiser.layers)} layers: {parity}")
         if not failures:

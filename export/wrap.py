@@ -10,15 +10,9 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from pydantic import ValidationError
 
-from zeroline.runtime.bundle import (
-    check_network,
-    check_unit_rows,
-    fixed_batch,
-    probe_images,
-    sha256_of,
-)
 from zeroline.runtime.errors import BundleError, MissingExtraError
-from zeroline.runtime.manifest import (
+from zeroline.runtime.network.bundle import sha256_of
+from zeroline.runtime.network.manifest import (
     MANIFEST_NAME,
     ClassTokenOutput,
     Defaults,
@@ -29,8 +23,14 @@ from zeroline.runtime.manifest import (
     TokenOutput,
     problems_of,
 )
-from zeroline.runtime.onnxruntime_session import OnnxRuntimeSession
-from zeroline.runtime.session import Session
+from zeroline.runtime.network.model import (
+    check_network,
+    check_unit_rows,
+    fixed_batch,
+    probe_images,
+)
+from zeroline.runtime.network.onnxruntime import OnnxRuntimeSession
+from zeroline.runtime.network.session import Session
 
 CLASS_TOKEN = "class_token"  # noqa: S105 - the name of an output
 TOKENS_PREFIX = "tokens_"

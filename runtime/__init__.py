@@ -9,8 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# at once, not when first used: a function named like its module would else be hidden by it
-from zeroline.runtime.codegraph import codegraph
+from zeroline.runtime.batch import score_images, score_tokens
 from zeroline.runtime.errors import (
     BundleError,
     DeviceError,
@@ -19,36 +18,26 @@ from zeroline.runtime.errors import (
     ScoringError,
     ZerolineError,
 )
-from zeroline.runtime.grid import anomaly_map, map_maximum
-from zeroline.runtime.interval import interval_average
-from zeroline.runtime.lnamd import lnamd
-from zeroline.runtime.matching import match_distances
+from zeroline.runtime.frames import to_bgr8
+from zeroline.runtime.line.inspector import RollingInspector
+from zeroline.runtime.matching.distances import match_distances
 from zeroline.runtime.memory import scoring_memory
-from zeroline.runtime.rscin import rscin
-from zeroline.runtime.threshold import auto_threshold
+from zeroline.runtime.recurring.codegraph import codegraph
+from zeroline.runtime.results import Inspection, RecurringDefect, Revision, ScoreResult, Verdict
+from zeroline.runtime.stages.interval import interval_average
+from zeroline.runtime.stages.lnamd import lnamd
+from zeroline.runtime.stages.maps import anomaly_map, map_maximum
+from zeroline.runtime.stages.rscin import rscin
+from zeroline.runtime.stages.threshold import ThresholdRule, auto_threshold
 from zeroline.runtime.tokens import Tokens
 
 if TYPE_CHECKING:
-    from zeroline.runtime.bundle import Bundle, load_bundle
-    from zeroline.runtime.frames import to_bgr8
-    from zeroline.runtime.inspection import Inspection, RecurringDefect, Revision, Verdict
-    from zeroline.runtime.line_threshold import ThresholdRule
-    from zeroline.runtime.rolling import RollingInspector
-    from zeroline.runtime.scoring import ScoreResult, score_images, score_tokens
+    from zeroline.runtime.loading import load_bundle
+    from zeroline.runtime.network.model import Bundle
 
-_LATER = {  # what needs pydantic or Pillow
-    "Bundle": "bundle",
-    "Inspection": "inspection",
-    "RecurringDefect": "inspection",
-    "Revision": "inspection",
-    "RollingInspector": "rolling",
-    "ThresholdRule": "line_threshold",
-    "Verdict": "inspection",
-    "ScoreResult": "scoring",
-    "load_bundle": "bundle",
-    "score_images": "scoring",
-    "score_tokens": "scoring",
-    "to_bgr8": "frames",
+_LATER = {  # what needs pydantic and Pillow
+    "Bundle": "network.model",
+    "load_bundle": "loading",
 }
 
 __all__ = [  # noqa: RUF022 - in the order of the pipeline

@@ -45,3 +45,11 @@ class MissingExtraError(ZerolineError, ImportError):
             f"{package} is not installed and is needed {purpose}: "
             f'pip install "zeroline[{extra}]" (on a Jetson from NVIDIA\'s index)'
         )
+
+
+class ProviderWarning(UserWarning):
+    """The session runs on another provider than the one that was preferred."""
+
+
+class ReferenceFileError(ZerolineError):
+    """A reference bank that cannot be used."""

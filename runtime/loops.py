@@ -26,7 +26,7 @@ _REORDER = {"reassoc", "contract", "nsz"}
     fastmath=_REORDER,
 )
 def aggregate(tokens, side, radius, out):  # type: ignore[no-untyped-def]
-    """LNAMD of one image; see `zeroline.runtime.lnamd`. tokens and out are (P, C)."""
+    """LNAMD of one image; see `zeroline.runtime.stages.lnamd`. tokens and out are (P, C)."""
     patches, channels = tokens.shape
     total = 0.0
     for p in range(patches):
@@ -200,7 +200,7 @@ def least_keys(  # type: ignore[no-untyped-def]
 ):
     """Least order keys of a screened tile, by row and by column, in one pass.
 
-    Keys are ``(value << shift & -2**bits) + code``, in int32 (`zeroline.runtime.screening`).
+    Keys are ``(value << shift & -2**bits) + code``, in int32 (`zeroline.runtime.matching.screens`).
 
     tile : (images, R, P); row_codes : (·,), used from `row_start` on; column_codes : (images, P);
     row_keys : (images, ·), written from column `row_start` on, over the P columns with *their*

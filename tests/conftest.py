@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from support.machine import ROOT, has_gpu
 
 
 class ArrayLibrary:
@@ -35,15 +35,6 @@ class ArrayLibrary:
 
     def host(self, values: Any) -> Any:
         return values.get() if self.name == "cupy" else values
-
-
-def has_gpu() -> bool:
-    try:
-        import cupy
-
-        return bool((cupy.arange(3) + 1).sum() == 6)  # a kernel must really run
-    except (ImportError, RuntimeError):
-        return False
 
 
 @pytest.fixture(params=["numpy", "read-only numpy", "cupy"])
@@ -66,7 +57,7 @@ def shared() -> Path:
 def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A bundle of a small network with fixed random weights; do not write to it."""
     pytest.importorskip("onnx")  # and more, which a full environment has as well
-    from small_network import write_bundle
+    from support.small_network import write_bundle
 
     folder = tmp_path_factory.mktemp("bundles") / "small"
     write_bundle(folder)
@@ -77,7 +68,7 @@ def bundle_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_bundle(tmp_path: Path) -> Path:
     """A bundle that a test may spoil."""
     pytest.importorskip("onnx")
-    from small_network import write_bundle
+    from support.small_network import write_bundle
 
     folder = tmp_path / "bundle"
     write_bundle(folder)

@@ -4,15 +4,13 @@ import re
 import subprocess
 import sys
 import zipfile
-from pathlib import Path
 
 import click
 import pytest
 
 import zeroline.runtime
+from support.machine import ROOT
 from zeroline.edge_app.cli import main
-
-ROOT = Path(__file__).parent.parent
 
 
 def run(*command, **options):
@@ -108,7 +106,7 @@ def test_wheel_has_all_and_runs_on_its_own(tmp_path):
         "export/wrap.py",
         "runtime/models/tiny/manifest.json",
         "runtime/models/tiny/model.onnx",
-        "edge_app/templates/report.html.j2",
+        "edge_app/batch/templates/report.html.j2",
     ):
         assert f"zeroline/{name}" in names
     run(sys.executable, "-m", "venv", tmp_path / "env")

@@ -9,7 +9,7 @@ import click
 
 from zeroline.edge_app.cli import debug_option
 from zeroline.edge_app.errors import MemoryLimitError
-from zeroline.edge_app.options import PRECISIONS, DegreesType
+from zeroline.edge_app.settings.options import PRECISIONS, DegreesType
 
 
 @click.command()
@@ -49,8 +49,8 @@ def bench(
     from zeroline.edge_app import bench as measuring
     from zeroline.edge_app.sim.line import SimulatedLine
     from zeroline.edge_app.sim.settings import LineSettings
-    from zeroline.runtime.bundle import load_bundle
-    from zeroline.runtime.precision_choice import scoring_arrays
+    from zeroline.runtime.loading import load_bundle
+    from zeroline.runtime.matching.measure import scoring_arrays
     from zeroline.runtime.workers import thread_count
 
     known = {case.name: case for case in measuring.CASES}
@@ -127,8 +127,8 @@ def bench(
 
 
 def _check_memory(case: Any, window: int, degrees: tuple[int, ...] | str) -> None:
-    from zeroline.edge_app.memory import available_memory
-    from zeroline.runtime.window import Shape
+    from zeroline.edge_app.batch.memory import available_memory
+    from zeroline.runtime.line.window import Shape
 
     needed, there = Shape(window, case.patches, case.channels, degrees).memory, available_memory()
     if there is not None and needed > 0.9 * there:

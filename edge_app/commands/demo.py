@@ -11,13 +11,13 @@ from pathlib import Path
 
 import click
 
+from zeroline.edge_app.batch.results import ImageResult, remove_earlier
 from zeroline.edge_app.cli import debug_option
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.images import ImageFile
-from zeroline.edge_app.options import Rate, ScoreOptions, Share
-from zeroline.edge_app.output import prepare_folder, remove_files, whole_file, write_png
-from zeroline.edge_app.results import ImageResult, remove_earlier
+from zeroline.edge_app.settings.options import Rate, ScoreOptions, Share
 from zeroline.edge_app.sim.line import GOOD, SimulatedLine
+from zeroline.edge_app.writing import prepare_folder, remove_files, whole_file, write_png
 from zeroline.runtime.frames import Frame
 
 _TRUTH = ["image", "kind"]
@@ -55,11 +55,11 @@ def demo(
     The model has seen no such part and no label. Writes the frames with their truth, scores.csv,
     overlays/*.png and report.html.
     """
+    from zeroline.edge_app.batch.results_folder import write_results
     from zeroline.edge_app.progress import progress_bars
-    from zeroline.edge_app.results_folder import write_results
     from zeroline.edge_app.sim.settings import LineSettings
-    from zeroline.edge_app.streaming import score_stream
-    from zeroline.runtime.rolling import RollingInspector
+    from zeroline.edge_app.station.streaming import score_stream
+    from zeroline.runtime.line.inspector import RollingInspector
 
     options = ScoreOptions(
         model=model, false_alarm_rate=false_alarm_rate, seed=seed, threads=threads

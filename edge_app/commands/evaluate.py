@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zeroline.edge_app.cli import debug_option
-from zeroline.edge_app.options import ScoreOptions, scoring_options, take_options
+from zeroline.edge_app.settings.options import ScoreOptions, scoring_options, take_options
 
 if TYPE_CHECKING:
-    from zeroline.edge_app.datasets import Dataset
-    from zeroline.edge_app.embedding import Problem
+    from zeroline.edge_app.batch.datasets import Dataset
+    from zeroline.edge_app.batch.embedding import Problem
     from zeroline.edge_app.progress import Bars
-    from zeroline.runtime.bundle import Bundle
+    from zeroline.runtime.network.model import Bundle
 
 _COLUMNS = {
     "image_auroc": "image\nAUROC",
@@ -40,9 +40,9 @@ def evaluate(datasets: tuple[Path, ...], output: Path, **values: Any) -> None:
     Prints a table and writes metrics.json, and verdicts.json with the false alarms and the
     recall at the threshold.
     """
-    from zeroline.edge_app.datasets import find_datasets
-    from zeroline.edge_app.output import prepare_folder, whole_file
+    from zeroline.edge_app.batch.datasets import find_datasets
     from zeroline.edge_app.progress import progress_bars
+    from zeroline.edge_app.writing import prepare_folder, whole_file
 
     options = take_options(values)
     opened = find_datasets(datasets)
@@ -76,11 +76,11 @@ def _evaluate_one(
     """Score one data set; return its metrics, its verdicts in figures, and what was left out."""
     import numpy as np
 
-    from zeroline.edge_app.datasets import read_mask
-    from zeroline.edge_app.embedding import Problem
-    from zeroline.edge_app.metrics import set_metrics
-    from zeroline.edge_app.scoring import score_files
-    from zeroline.runtime.grid import anomaly_map
+    from zeroline.edge_app.batch.datasets import read_mask
+    from zeroline.edge_app.batch.embedding import Problem
+    from zeroline.edge_app.batch.metrics import set_metrics
+    from zeroline.edge_app.batch.scoring import score_files
+    from zeroline.runtime.stages.maps import anomaly_map
 
     samples = {sample.file.name: sample for sample in dataset.samples}
 

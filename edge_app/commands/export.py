@@ -7,9 +7,9 @@ from typing import Any
 
 import click
 
-from zeroline.edge_app import exporting
 from zeroline.edge_app.cli import debug_option
-from zeroline.edge_app.options import NumberList
+from zeroline.edge_app.commands import exporting
+from zeroline.edge_app.settings.options import NumberList
 
 
 class Triple(click.ParamType[tuple[float, float, float]]):

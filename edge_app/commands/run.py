@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from zeroline.edge_app.cli import debug_option
-from zeroline.edge_app.options import (
+from zeroline.edge_app.settings.options import (
     PRECISIONS,
     DegreesType,
     NumberList,
@@ -18,7 +18,7 @@ from zeroline.edge_app.options import (
     ScoreOptions,
     ThresholdType,
 )
-from zeroline.runtime.session import DEVICES
+from zeroline.runtime.network.session import DEVICES
 
 
 @click.command()
@@ -107,11 +107,13 @@ def run(
     and frames that were not taken are counted. A lost camera is tried again until it is back.
     Ctrl-C or SIGTERM ends the line after the frame under way.
     """
-    from zeroline.edge_app.json_lines import Alarms, JsonLines
-    from zeroline.edge_app.line import Sink, run_line, stopped_by_signals
-    from zeroline.edge_app.line_pictures import DefectSheets, Overlays
-    from zeroline.edge_app.sources import frames_per_second, open_source
-    from zeroline.runtime.rolling import RollingInspector
+    from zeroline.edge_app.captured import frames_per_second
+    from zeroline.edge_app.outputs.alarms import Alarms
+    from zeroline.edge_app.outputs.json_lines import JsonLines
+    from zeroline.edge_app.outputs.pictures import DefectSheets, Overlays
+    from zeroline.edge_app.sources.address import open_source
+    from zeroline.edge_app.station.loop import Sink, run_line, stopped_by_signals
+    from zeroline.runtime.line.inspector import RollingInspector
 
     if all_overlays and overlays is None:
         raise click.UsageError("--all-overlays has no meaning without --overlays")

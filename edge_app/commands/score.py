@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zeroline.edge_app.cli import debug_option
-from zeroline.edge_app.options import scoring_options, take_options
+from zeroline.edge_app.settings.options import scoring_options, take_options
 
 if TYPE_CHECKING:
-    from zeroline.edge_app.scoring import ScoredFiles
+    from zeroline.edge_app.batch.scoring import ScoredFiles
 
 #: With fewer images than this each score rests on one or two comparisons.
 FEW_IMAGES = 5
@@ -31,11 +31,11 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, overlays: str, **va
     Writes scores.csv, overlays/*.png and report.html. Images that cannot be used are named and
     left out; the exit code is then 1.
     """
+    from zeroline.edge_app.batch.results_folder import write_results
+    from zeroline.edge_app.batch.scoring import score_files
     from zeroline.edge_app.images import find_images
-    from zeroline.edge_app.output import prepare_folder
     from zeroline.edge_app.progress import progress_bars
-    from zeroline.edge_app.results_folder import write_results
-    from zeroline.edge_app.scoring import score_files
+    from zeroline.edge_app.writing import prepare_folder
 
     options = take_options(values)
     found = find_images(paths, output=output)

@@ -12,9 +12,9 @@ import numpy as np
 
 from zeroline.edge_app.errors import InputError, OutputError
 from zeroline.edge_app.opencv import opencv
-from zeroline.edge_app.output import prepare_folder, whole_file, write_png
 from zeroline.edge_app.sim.line import GOOD, SimFrame
 from zeroline.edge_app.sim.settings import LineSettings
+from zeroline.edge_app.writing import prepare_folder, whole_file, write_png
 
 VIDEO_SUFFIXES = (".avi", ".mp4")
 _DEFAULT_RATE = 10.0

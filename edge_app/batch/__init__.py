@@ -1,0 +1,1 @@
+"""Image folders: files to scores, tables, overlays, reports, metrics."""

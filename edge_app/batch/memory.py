@@ -1,0 +1,86 @@
+"""Refuse what would not fit, before the start."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from zeroline.edge_app.errors import MemoryLimitError
+from zeroline.runtime.compiled import compiled_loops
+from zeroline.runtime.errors import MissingExtraError
+from zeroline.runtime.memory import scoring_memory
+from zeroline.runtime.network.model import Bundle
+from zeroline.runtime.workers import thread_count
+
+_CGROUP_LIMITS = (
+    (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")),
+    (
+        Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+        Path("/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ),
+)
+
+
+def available_memory() -> int:
+    """Return the bytes that this process may still take, a container's limit included."""
+    try:
+        import psutil
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("psutil", extra="app", purpose="to see the free memory") from error
+    free = int(psutil.virtual_memory().available)
+    for limit, used in _CGROUP_LIMITS:
+        with contextlib.suppress(OSError, ValueError):  # no such group, or "max"
+            taken = int(used.read_text()) - _file_cache(used.with_name("memory.stat"))
+            free = min(free, int(limit.read_text()) - taken)
+    return max(free, 0)
+
+
+def _file_cache(statistics: Path) -> int:
+    """Return the bytes of a group's use that are only cached files, freed when need be."""
+    for line in statistics.read_text().splitlines():
+        name, _, value = line.partition(" ")
+        if name in ("inactive_file", "total_inactive_file"):
+            return int(value)
+    return 0
+
+
+def needed_memory(
+    bundle: Bundle, images: int, *, threads: int | None, codegraph: bool = False
+) -> int:
+    """Return the bytes that scoring `images` images as one set takes at its peak."""
+    return scoring_memory(
+        images,
+        patches=bundle.patches,
+        channels=bundle.channels,
+        class_channels=bundle.manifest.outputs.class_token.channels,
+        threads=thread_count(threads),
+        compiled=compiled_loops() is not None,
+        codegraph=codegraph,
+    )
+
+
+def check_memory(
+    bundle: Bundle, images: int, *, threads: int | None, codegraph: bool = False
+) -> int:
+    """Return the bytes that scoring needs, or refuse.
+
+    Raises
+    ------
+    MemoryLimitError
+        Names both figures and a subset size that fits.
+    """
+    needed = needed_memory(bundle, images, threads=threads, codegraph=codegraph)
+    free = available_memory()
+    if needed <= free:
+        return needed
+    fits = images
+    while (
+        fits > 2 and needed_memory(bundle, fits, threads=threads, codegraph=codegraph) > 0.8 * free
+    ):
+        fits = fits * 4 // 5
+    advice = f"use --subset {fits}" + (" or a smaller number" if fits > 2 else "")
+    raise MemoryLimitError(
+        f'scoring {images} images as one set with "{bundle.name}" takes '
+        f"{needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free: "
+        f"{advice}"
+    )

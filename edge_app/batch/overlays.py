@@ -1,0 +1,100 @@
+"""Draw and write the overlays of a run, and keep the worst for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from zeroline.edge_app.batch.report import MOST_PICTURES, worst_first
+from zeroline.edge_app.batch.results import ImageResult
+from zeroline.edge_app.draw.overlay import HeatScale, draw_overlay
+from zeroline.edge_app.errors import ImageError, OutputError
+from zeroline.edge_app.images import flat_names, read_image
+from zeroline.edge_app.opencv import opencv
+from zeroline.edge_app.writing import prepare_folder, write_png
+from zeroline.runtime.workers import run_in_threads
+
+_REPORT_SIDE = 480
+_JPEG_QUALITY = 85
+
+
+def write_overlays(
+    results: Sequence[ImageResult],
+    folder: Path,
+    *,
+    which: str,
+    false_alarm_rate: float,
+    white_level: int | None,
+    threads: int | None,
+    progress: Callable[[int], None],
+) -> dict[str, bytes]:
+    """Write ``overlays/*.png`` and return JPEG files of the worst for the report.
+
+    Parameters
+    ----------
+    results : sequence of ImageResult
+    folder : Path
+        Made if need be.
+    which : {"all", "ng", "none"}
+        Which overlays are written; the report has its pictures all the same.
+    false_alarm_rate : float
+        Of the one heat scale.
+    white_level, threads
+        See `read_image` and `run_in_threads`.
+    progress : callable
+        Called with 1 after each image.
+
+    Returns
+    -------
+    dict
+        JPEG files by the name of the image.
+    """
+    cv2 = opencv("to draw overlays")
+    prepare_folder(folder)
+    scale = HeatScale.of(
+        np.array([r.raw_score for r in results]), false_alarm_rate=false_alarm_rate
+    )
+    shown = {r.file.name for r in worst_first(results)[:MOST_PICTURES]}
+    pictures: dict[str, bytes] = {}
+
+    def draw(item: tuple[str, ImageResult]) -> None:
+        name, result = item
+        write = which == "all" or (which == "ng" and result.verdict == "NG")
+        if write or result.file.name in shown:
+            try:
+                frame = read_image(result.file.path, white_level=white_level)
+            except ImageError as error:  # it could be read a moment ago
+                raise OutputError(f'no overlay for "{result.file.name}": {error}') from error
+            picture = draw_overlay(
+                frame,
+                result.patch_scores,
+                scale=scale,
+                contour_at=_contour_level(result, scale),
+                verdict=result.verdict,
+                score=result.score,
+                threshold=result.threshold,
+                consistent=result.consistent,
+            )
+            if write:
+                write_png(folder / name, picture)
+            if result.file.name in shown:
+                factor = min(1.0, _REPORT_SIDE / max(picture.shape[:2]))
+                small = cv2.resize(
+                    picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA
+                )
+                quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+                pictures[result.file.name] = cv2.imencode(".jpg", small, quality)[1].tobytes()
+        progress(1)
+
+    names = flat_names((r.file.name for r in results), suffix=".png")
+    run_in_threads(draw, list(zip(names, results, strict=True)), threads=threads)
+    return pictures
+
+
+def _contour_level(result: ImageResult, scale: HeatScale) -> float:
+    """Return the patch score to enclose: an NG picture always shows where."""
+    if result.verdict == "NG":  # RsCIN may call NG what lies under the pixel threshold
+        return min(result.pixel_threshold, (scale.low + result.raw_score) / 2)
+    return result.pixel_threshold

@@ -1,0 +1,79 @@
+"""Recurring defects for people: which images, where in them, and a picture of both."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.edge_app.draw.sheet import MOST_SHOWN, outlined
+from zeroline.edge_app.errors import ImageError, OutputError
+from zeroline.edge_app.images import ImageFile, read_image
+from zeroline.edge_app.opencv import opencv
+from zeroline.runtime.results import ScoreResult
+
+_JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True)
+class RecurringDefect:
+    """A defect that several images share.
+
+    Attributes
+    ----------
+    files : tuple of ImageFile
+        Those that show it, in the order in which they were given.
+    marks : array, shape (files, P), bool
+        Where.
+    among : tuple of ImageFile
+        All images of the set.
+    """
+
+    files: tuple[ImageFile, ...]
+    marks: npt.NDArray[np.bool_]
+    among: tuple[ImageFile, ...]
+
+    @property
+    def share(self) -> float:
+        """Share of the set's images that show it."""
+        return len(self.files) / len(self.among)
+
+    def __str__(self) -> str:
+        """Return one line."""
+        return (
+            f"recurring defect in {len(self.files)} of {len(self.among)} images "
+            f"({self.share:.0%}), the first: {self.files[0].name}"
+        )
+
+    def places(self) -> list[bool]:
+        """Tell for each image of the set, in order, whether it shows the defect."""
+        members = set(self.files)
+        return [file in members for file in self.among]
+
+
+def recurring_defects(outcome: ScoreResult, files: Sequence[ImageFile]) -> list[RecurringDefect]:
+    """Return the recurring defects of a set, the clearest first."""
+    return [
+        RecurringDefect(tuple(files[i] for i in found.members), found.marks, tuple(files))
+        for found in outcome.communities
+    ]
+
+
+def pictures_of(defect: RecurringDefect, *, white_level: int | None) -> dict[str, bytes]:
+    """Return JPEG files of some images, the marked patches outlined, by the images' names."""
+    cv2 = opencv("to draw recurring defects")
+    count = min(MOST_SHOWN, len(defect.files))
+    chosen = np.unique(np.linspace(0, len(defect.files) - 1, count).round().astype(int))
+    pictures = {}
+    for place in chosen.tolist():
+        file = defect.files[place]
+        try:
+            frame = read_image(file.path, white_level=white_level)
+        except ImageError as error:  # it could be read a moment ago
+            raise OutputError(f'no picture of "{file.name}": {error}') from error
+        picture = outlined(cv2, frame, defect.marks[place])
+        quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
+        pictures[file.name] = cv2.imencode(".jpg", picture, quality)[1].tobytes()
+    return pictures

@@ -1,0 +1,59 @@
+"""Everything that a scoring run leaves behind: table, maps, overlays, report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from zeroline.edge_app.batch.embedding import Problem
+from zeroline.edge_app.batch.overlays import write_overlays
+from zeroline.edge_app.batch.recurring import RecurringDefect, pictures_of
+from zeroline.edge_app.batch.report import write_report
+from zeroline.edge_app.batch.results import ImageResult, remove_earlier, write_csv, write_maps
+from zeroline.edge_app.progress import Bars
+
+
+def write_results(
+    output: Path,
+    results: Sequence[ImageResult],
+    *,
+    title: str,
+    settings: Mapping[str, str],
+    bars: Bars,
+    false_alarm_rate: float,
+    problems: Sequence[Problem] = (),
+    recurring: Sequence[RecurringDefect] = (),
+    maps: bool = False,
+    overlays: str = "all",
+    white_level: int | None = None,
+    threads: int | None = None,
+) -> None:
+    """Write ``scores.csv``, ``overlays/*.png``, ``report.html`` and, if wanted, ``maps/*.npy``.
+
+    What an earlier run left in the folder is removed first. See `write_overlays` and
+    `write_report` for the options.
+    """
+    remove_earlier(output)
+    # what is smallest and matters most is written first
+    write_csv(results, output / "scores.csv")
+    if maps:
+        write_maps(results, output / "maps")
+    pictures = write_overlays(
+        results,
+        output / "overlays",
+        which=overlays,
+        false_alarm_rate=false_alarm_rate,
+        white_level=white_level,
+        threads=threads,
+        progress=bars("drawing", len(results)),
+    )
+    write_report(
+        output / "report.html",
+        results,
+        pictures=pictures,
+        problems=problems,
+        recurring=[(defect, pictures_of(defect, white_level=white_level)) for defect in recurring],
+        settings=settings,
+        overlays=overlays,
+        title=title,
+    )

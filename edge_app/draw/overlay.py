@@ -1,0 +1,127 @@
+"""A picture of why: the frame, heat where it is anomalous, contour, verdict and score."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.edge_app.opencv import opencv
+from zeroline.runtime.frames import Frame
+from zeroline.runtime.stages.maps import anomaly_map
+from zeroline.runtime.stages.threshold import auto_threshold
+
+#: Overlays are drawn with a long side in this range, so that the text can be read.
+LEAST_SIDE, MOST_SIDE = 480, 1280
+_STRONGEST = 0.6  # the defect must still be seen below the heat
+_BAR = 34
+_COLOURS = {"OK": (74, 120, 40), "NG": (38, 38, 190), "UNCERTAIN": (30, 130, 190)}
+
+
+@dataclass(frozen=True)
+class HeatScale:
+    """One scale for a whole set, so that colours mean the same on every picture.
+
+    Attributes
+    ----------
+    low, high : float
+        Patch scores, in distance units, at which heat begins and is full.
+    """
+
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, raw_scores: Any, *, false_alarm_rate: float) -> HeatScale:
+        """Fit a scale to the image scores before RsCIN, which are the maxima of the maps.
+
+        Heat begins half way from the median image's highest value to the threshold, so that
+        most good images stay clear and near misses show.
+        """
+        threshold = auto_threshold(raw_scores, false_alarm_rate=false_alarm_rate)
+        median = float(np.median(raw_scores))
+        low = (median + threshold) / 2
+        # a set without defects must not show its least good image in full heat
+        return cls(
+            low, max(float(np.max(raw_scores)), threshold + 2 * (threshold - median), low + 1e-6)
+        )
+
+
+def draw_overlay(
+    frame: Frame,
+    patch_scores: npt.NDArray[np.float32],
+    *,
+    scale: HeatScale,
+    contour_at: float,
+    verdict: str,
+    score: float,
+    threshold: float,
+    consistent: bool = False,
+) -> Frame:
+    """Draw one overlay.
+
+    Parameters
+    ----------
+    frame : array, shape (H, W, 3), uint8
+        BGR; not written to.
+    patch_scores : array, shape (P,), float32
+    scale : HeatScale
+    contour_at : float
+        Patch score, in distance units, that the contour encloses.
+    verdict : {"OK", "NG", "UNCERTAIN"}
+    score, threshold : float
+        Of the image, for the caption.
+    consistent : bool
+        Whether the image has a recurring defect, for the caption.
+
+    Returns
+    -------
+    array, uint8, BGR
+        The picture, scaled to a long side of 480 to 1280 pixels, with a caption below it.
+    """
+    cv2 = opencv("to draw overlays")
+    height, width = frame.shape[:2]
+    factor = min(max(LEAST_SIDE / max(height, width), 1.0), MOST_SIDE / max(height, width))
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    picture = cv2.resize(frame, size, interpolation=method)
+
+    side = min(max(size), 512)
+    heat = cv2.resize(anomaly_map(patch_scores, size=side), size, interpolation=cv2.INTER_LINEAR)
+    strength = np.clip((heat - scale.low) / (scale.high - scale.low), 0, 1)
+    # the upper part of the colour map: yellow over orange to dark red
+    shades = cv2.applyColorMap((160 + strength * 80).astype(np.uint8), cv2.COLORMAP_TURBO)
+    opacity = (_STRONGEST * np.sqrt(strength))[:, :, None]
+    picture = (picture * (1 - opacity) + shades * opacity).astype(np.uint8)
+
+    over = (heat > contour_at).astype(np.uint8)
+    outlines, _ = cv2.findContours(over, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    cv2.drawContours(picture, outlines, -1, (0, 0, 0), 4, cv2.LINE_AA)
+    cv2.drawContours(picture, outlines, -1, (255, 255, 255), 2, cv2.LINE_AA)
+    return np.vstack([picture, _caption(size[0], verdict, score, threshold, consistent=consistent)])
+
+
+def _caption(
+    width: int, verdict: str, score: float, threshold: float, *, consistent: bool
+) -> Frame:
+    """Draw a bar of the picture's width with as much text as there is room for."""
+    cv2 = opencv("to draw overlays")
+    bar = np.empty((_BAR, width, 3), dtype=np.uint8)
+    bar[:] = _COLOURS[verdict]
+    left = 10
+    for text, weight in (
+        (f"{verdict} recurring" if consistent else verdict, 2),
+        (f"score {score:.3f}", 1),
+        (f"threshold {threshold:.3f}", 1),
+    ):
+        extent = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, weight)[0][0]
+        if left + extent > width:
+            break
+        cv2.putText(
+            bar, text, (left, 23), cv2.FONT_HERSHEY_SIMPLEX, 0.6, (255, 255, 255), weight,
+            cv2.LINE_AA,
+        )  # fmt: skip
+        left += extent + 18
+    return bar

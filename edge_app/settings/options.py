@@ -1,0 +1,258 @@
+"""The options that `score` and `evaluate` share, and what they mean for a bundle."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from zeroline.runtime.loading import load_bundle
+from zeroline.runtime.network.model import Bundle
+from zeroline.runtime.network.session import DEVICES
+from zeroline.runtime.stages.degrees import FUSED, Degrees
+from zeroline.runtime.stages.threshold import ThresholdRule, auto_threshold
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class NumberList(click.ParamType[tuple[int, ...]]):
+    """Whole numbers separated by commas, checked one by one; or a word that stands for none."""
+
+    name = "numbers"
+
+    def __init__(
+        self,
+        *,
+        least: int,
+        most: int,
+        odd: bool = False,
+        empty: str | None = None,
+        repeated: bool = False,
+    ) -> None:
+        self._least = least
+        self._most = most
+        self._odd = odd
+        self._empty = empty
+        self._repeated = repeated
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Turn "1,3,5" into (1, 3, 5)."""
+        if isinstance(value, tuple):
+            return value
+        if self._empty is not None and value == self._empty:
+            return ()
+        kind = "odd numbers" if self._odd else "whole numbers"
+        kind = kind if self._repeated else f"different {kind}"
+        word = f' or "{self._empty}"' if self._empty else ""
+        try:
+            numbers = tuple(int(part) for part in value.split(","))
+        except ValueError:
+            numbers = ()
+        fits = all(self._least <= n <= self._most and (n % 2 or not self._odd) for n in numbers)
+        repeats = len(set(numbers)) < len(numbers) and not self._repeated
+        if not numbers or not fits or repeats:
+            self.fail(
+                f"{value!r}: {kind} from {self._least} to {self._most}, with commas,{word} "
+                "are expected"
+            )
+        return numbers
+
+
+class DegreesType(NumberList):
+    """Different odd numbers, or "fused"."""
+
+    def __init__(self) -> None:
+        super().__init__(least=1, most=99, odd=True)
+
+    def convert(  # type: ignore[override]
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...] | str:
+        """Turn "1,3,5" into (1, 3, 5), and leave "fused"."""
+        return FUSED if value == FUSED else super().convert(value, param, ctx)
+
+
+def described_degrees(degrees: Degrees) -> str:
+    """Return degrees in words."""
+    return degrees if isinstance(degrees, str) else ", ".join(map(str, degrees))
+
+
+class ThresholdType(click.ParamType[float | None]):
+    """A distance between unit rows, 0 to 2, or "auto" (None)."""
+
+    name = "auto|NUMBER"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float | None:
+        """Turn "auto" into None and anything else into a distance."""
+        if value in (None, "auto"):
+            return None
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if not 0 <= number <= 2:
+            self.fail(f'{value!r}: "auto" or a number from 0 to 2 is expected')
+        return number
+
+
+class Share(click.FloatRange):
+    """A share from 0 to 1; not a number is none."""
+
+    def __init__(self, most: float = 1.0, *, min_open: bool = False) -> None:
+        super().__init__(0, most, min_open=min_open)
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Turn text into a share."""
+        number = float(super().convert(value, param, ctx))
+        if number != number:  # noqa: PLR0124 - only NaN differs from itself
+            self.fail(f"{value!r} is not in the range {self._describe_range()}.", param, ctx)
+        return number
+
+
+class Rate(Share):
+    """A share over 0 and up to a half."""
+
+    def __init__(self) -> None:
+        super().__init__(0.5, min_open=True)
+
+
+#: How neighbours are found. For "auto" a set takes the exact way, since its results are kept and
+#: compared; a line measures what is quickest here.
+PRECISIONS = ("auto", "fp32", "screened", "fp16")
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """Options of a scoring run, as given on the command line; None: the bundle's default."""
+
+    model: str
+    device: str = "auto"
+    precision: str = "auto"
+    codegraph: bool = True
+    degrees: tuple[int, ...] | str | None = None
+    rscin: tuple[int, ...] | None = None
+    threshold: float | None = None
+    false_alarm_rate: float = 0.01
+    subset: int | None = None
+    seed: int = 0
+    threads: int | None = None
+    white_level: int | None = None
+
+    def open_bundle(self) -> Bundle:
+        """Load the bundle on the device; tell where it runs if that is not what was wanted."""
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            # one thread: `embed_files` runs as many batches side by side as there are cores
+            bundle = load_bundle(
+                self.model,
+                device=self.device,
+                threads=1,
+                tell=lambda line: click.echo(line, err=True),
+            )
+        for warning in caught:
+            click.echo(f"warning: {warning.message}", err=True)
+        return bundle
+
+    def scoring(self, bundle: Bundle) -> dict[str, Any]:
+        """Return the keyword arguments of `score_tokens`, the bundle's defaults filled in."""
+        defaults = bundle.manifest.defaults
+        return {
+            "size": bundle.size,
+            "degrees": defaults.degrees if self.degrees is None else self.degrees,
+            "rscin": defaults.rscin if self.rscin is None else self.rscin,
+            "interval": defaults.interval,
+            "codegraph": self.codegraph,
+            "precision": "fp32" if self.precision == "auto" else self.precision,
+            "threads": self.threads,
+        }
+
+    def rolling(self, bundle: Bundle) -> dict[str, Any]:
+        """Return the keyword arguments of `RollingInspector`, the bundle's defaults filled in."""
+        scoring = self.scoring(bundle)
+        rule = ThresholdRule(self.threshold, self.false_alarm_rate)
+        kept = ("degrees", "rscin", "interval", "codegraph", "threads")
+        return {name: scoring[name] for name in kept} | {
+            "threshold": rule,
+            "precision": self.precision,
+        }
+
+    def threshold_for(self, scores: Any) -> float:
+        """Return the threshold for a set of scores."""
+        if self.threshold is not None:
+            return self.threshold
+        return auto_threshold(scores, false_alarm_rate=self.false_alarm_rate)
+
+    def described(self, bundle: Bundle) -> Mapping[str, str]:
+        """Return the settings in words, for a report."""
+        scoring = self.scoring(bundle)
+        low, high = scoring["interval"]
+        auto = f"auto, false-alarm rate {self.false_alarm_rate:g}"
+        source = bundle.manifest.source
+        return {
+            "Model": f"{bundle.name} ({source.architecture}, {source.weights}, {source.licence})",
+            "Input": f"{bundle.size}×{bundle.size} pixels, {bundle.patches} patches",
+            "Runs on": f"{bundle.session.device} ({bundle.session.providers[0]})",
+            "Degrees": described_degrees(scoring["degrees"]),
+            "RsCIN": ", ".join(map(str, scoring["rscin"])) or "off",
+            "Interval": f"{low:g} to {high:g}",
+            "Precision": scoring["precision"],
+            "Recurring defects": "looked for" if self.codegraph else "not looked for",
+            "Threshold": auto if self.threshold is None else f"{self.threshold:g}",
+            "Subsets": f"of {self.subset}, seed {self.seed}" if self.subset else "none",
+        }
+
+
+_OPTIONS = (
+    click.option("--model", default="tiny", show_default=True, metavar="NAME|DIR",
+                 help="A bundled model or the folder of a bundle."),
+    click.option("--output", type=click.Path(path_type=Path, file_okay=False),
+                 default=Path("results"), show_default=True, help="Folder of the results."),
+    click.option("--degrees", type=DegreesType(), metavar="1,3,5|fused",
+                 help="Neighbourhood sizes of LNAMD.  [default: the model's]"),
+    click.option("--rscin", type=NumberList(least=1, most=1000, empty="off"), metavar="1,2,3|off",
+                 help="Neighbourhood sizes of RsCIN.  [default: the model's]"),
+    click.option("--device", type=click.Choice(DEVICES), default="auto",
+                 show_default=True, help="Where the network runs."),
+    click.option("--precision", type=click.Choice(PRECISIONS), default="auto",
+                 show_default=True,
+                 help="How neighbours are found: exactly (fp32, also auto), by a cheap product "
+                      "first (screened, on the CPU), or in float16 (on CUDA)."),
+    click.option("--codegraph/--no-codegraph", default=True, show_default=True,
+                 help="Look for defects that recur in many images, and would vouch for each "
+                      "other."),
+    click.option("--threshold", type=ThresholdType(), default="auto", show_default=True,
+                 help="Score over which an image is NG, in distance units."),
+    click.option("--false-alarm-rate", type=Rate(), default=0.01,
+                 show_default=True, help="Wanted share of good images over the auto threshold."),
+    click.option("--subset", type=click.IntRange(min=2), metavar="N",
+                 help="Score random subsets of about N images apart, for folders too large for "
+                      "one set."),
+    click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0,
+                 show_default=True, help="Of the random subsets."),
+    click.option("--threads", type=click.IntRange(1, 256), metavar="N",
+                 help="CPU threads.  [default: all cores]"),
+    click.option("--white-level", type=click.IntRange(1, 65535), metavar="N",
+                 help="Value of white in 16-bit files, 4095 for 12 bits stored unshifted.  "
+                      "[default: 65535]"),
+)  # fmt: skip
+
+
+def scoring_options(command: Command) -> Command:
+    """Add the options that `score` and `evaluate` share to a command."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def take_options(values: dict[str, Any]) -> ScoreOptions:
+    """Move the shared options out of a command's values."""
+    return ScoreOptions(**{name: values.pop(name) for name in ScoreOptions.__dataclass_fields__})

@@ -1,0 +1,47 @@
+"""From an address to a source."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from zeroline.edge_app.captured import FrameSource, Tell
+from zeroline.edge_app.errors import InputError
+from zeroline.edge_app.sources.files import PictureSource, VideoSource
+from zeroline.edge_app.sources.live import URL, LiveSource
+from zeroline.edge_app.sources.simulated import SimulatedSource
+
+_VIDEOS = (".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+
+
+def open_source(address: str, *, tell: Tell, stop: threading.Event | None = None) -> FrameSource:
+    """Open a source by its address.
+
+    Parameters
+    ----------
+    address : str
+        A device number, an RTSP or HTTP URL, a GStreamer pipeline ("… ! appsink"), a video file,
+        an image or a folder of images, or ``sim://parts?…``.
+    tell : callable
+        Takes lines about a camera that is lost and found.
+    stop : Event, optional
+        Ends a live source's wait for a frame.
+
+    Raises
+    ------
+    InputError
+        If it is none of these, or a file cannot be opened.
+    """
+    if address.startswith("sim://"):
+        return SimulatedSource(address)
+    if address.isdigit() or URL.match(address) or "!" in address:
+        return LiveSource(address, tell=tell, stop=stop or threading.Event())
+    path = Path(address)
+    if not path.exists():
+        raise InputError(
+            f'source "{address}" is no file, folder, device number, URL, GStreamer pipeline '
+            "or sim://parts"
+        )
+    if path.suffix.lower() in _VIDEOS:
+        return VideoSource(path)
+    return PictureSource(path)

@@ -1,0 +1,156 @@
+"""Live cameras, of which the latest frame counts.
+
+A live source runs on; a thread takes its frames as they come and keeps the latest one, and what
+nobody took in time is counted.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from zeroline.edge_app.captured import Captured, Tell
+from zeroline.edge_app.opencv import opencv
+from zeroline.runtime.frames import Frame
+
+URL = re.compile(r"(rtsps?|https?|udp|tcp)://")
+#: Seconds before a lost camera is tried again: doubled each time, up to the last.
+BACK_OFF = (0.5, 10.0)
+#: Seconds without a frame after which a live source is at fault.
+SILENCE = 5.0
+#: Seconds after which the opening of a stream, and the wait for its next frame, are given up: long
+#: enough for cameras that send a whole picture only every ten seconds, the others being changes.
+LIMITS = (15.0, 10.0)
+
+_DECODERS = 1  # threads of FFmpeg for a live stream: each after the first holds back one frame
+_DOUBT = 0.1  # seconds for which the first frame after a silence is not given yet, see `_keep`
+_SLICE = 0.2  # seconds after which a wait looks whether it shall end
+
+
+class LiveSource:
+    """A camera or a stream; a thread reads it, and the latest frame counts.
+
+    A source that is lost is opened again, with growing pauses, until `close`.
+
+    Parameters
+    ----------
+    address : str
+        Device number, URL or GStreamer pipeline.
+    tell : callable
+        Takes lines about losses.
+    stop : Event
+        Ends it; `close` sets it.
+    """
+
+    live = True
+
+    def __init__(self, address: str, *, tell: Tell, stop: threading.Event) -> None:
+        self._address, self._tell = address, tell
+        self._is_url = URL.match(address) is not None
+        self._shown = re.sub(r"(://[^/:@]*):[^/\s]*@", r"\1:…@", address)  # without the password
+        self._cv2 = opencv("to read cameras")
+        self._ended = stop
+        self._changed = threading.Condition()
+        self._latest: Frame | None = None
+        self._arrived = self._taken = 0
+        self._certain = 0.0  # from when on the latest frame may be given
+        self._trouble: BaseException | None = None
+        self._thread = threading.Thread(target=self._read, name="zeroline-capture", daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[Captured]:
+        while not self._ended.is_set():
+            patience = time.monotonic() + SILENCE
+            with self._changed:
+                there = False
+                while not there and time.monotonic() < patience:
+                    there = self._changed.wait_for(self._ready, timeout=_SLICE)
+                if self._trouble is not None:
+                    raise self._trouble
+                if self._ended.is_set():
+                    return
+                frame, number = self._latest if there else None, self._arrived
+                dropped = number - self._taken - 1
+                if frame is not None:
+                    self._latest, self._taken = None, number
+            if frame is not None:
+                yield Captured(frame, str(number - 1), dropped=dropped)
+            else:
+                yield Captured(None, "", fault=f"no frame for {SILENCE:g} s")
+
+    def close(self) -> None:
+        """End the thread; waits for it for a moment."""
+        self._ended.set()
+        with self._changed:
+            self._changed.notify_all()
+        self._thread.join(timeout=1)  # one that waits for a hung camera ends with the program
+
+    def _ready(self) -> bool:
+        given = self._latest is not None and time.monotonic() >= self._certain
+        return given or self._ended.is_set() or self._trouble is not None
+
+    def _read(self) -> None:
+        pause = BACK_OFF[0]
+        lost = False
+        try:
+            while not self._ended.is_set():
+                capture = self._open()
+                began = self._arrived
+                while capture.isOpened() and not self._ended.is_set():
+                    asked = time.monotonic()
+                    there, frame = capture.read()
+                    waited = time.monotonic() - asked if self._is_url else 0.0
+                    if not there or waited >= LIMITS[1]:
+                        break
+                    if lost:
+                        self._tell(f"source {self._shown}: frames again")
+                        lost, pause = False, BACK_OFF[0]
+                    self._keep(frame, doubtful=waited >= SILENCE)
+                self._drop_doubtful()
+                capture.release()
+                if self._ended.is_set():
+                    return
+                if not lost or self._arrived > began:
+                    self._tell(f"source {self._shown}: no frames, tried again until they come")
+                    lost = True
+                self._ended.wait(pause)
+                pause = min(2 * pause, BACK_OFF[1])
+        except BaseException as error:  # noqa: BLE001 - raised where the frames are taken
+            self._trouble = error
+            with self._changed:
+                self._changed.notify_all()
+
+    def _keep(self, frame: Frame, *, doubtful: bool) -> None:
+        """Keep a frame as the latest one.
+
+        The first one after a silence may be what FFmpeg held back when it began: then the next
+        one, or the stream's end, follows at once, and takes its place.
+        """
+        with self._changed:
+            self._latest = frame
+            self._certain = time.monotonic() + _DOUBT if doubtful else 0.0
+            self._arrived += 1
+            self._changed.notify_all()
+
+    def _drop_doubtful(self) -> None:
+        with self._changed:
+            if time.monotonic() < self._certain:
+                self._latest = None
+
+    def _open(self) -> Any:
+        cv2 = self._cv2
+        if self._address.isdigit():
+            capture = cv2.VideoCapture(int(self._address))
+        elif not self._is_url:
+            capture = cv2.VideoCapture(self._address, cv2.CAP_GSTREAMER)
+        else:
+            # a stream that stops sending must not block the thread for FFmpeg's half minute
+            settings = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, int(1000 * LIMITS[0]),
+                        cv2.CAP_PROP_READ_TIMEOUT_MSEC, int(1000 * LIMITS[1]),
+                        cv2.CAP_PROP_N_THREADS, _DECODERS]  # fmt: skip
+            capture = cv2.VideoCapture(self._address, cv2.CAP_FFMPEG, settings)
+        capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+        return capture

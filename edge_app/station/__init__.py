@@ -1,0 +1,1 @@
+"""The line as a program: frames in, verdicts out."""

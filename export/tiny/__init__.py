@@ -1,1 +1,0 @@
-"""Train the bundled backbone `tiny`: a small network learns a larger one's patch tokens."""

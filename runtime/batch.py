@@ -1,0 +1,229 @@
+"""Score a set of images against each other: MuSc from tokens to image scores."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence, Sized
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zeroline.runtime.arrays import array_namespace
+from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.frames import Frame
+from zeroline.runtime.matching.distances import match_distances
+from zeroline.runtime.recurring.codegraph import Community
+from zeroline.runtime.recurring.scales import Scales
+from zeroline.runtime.results import ScoreResult
+from zeroline.runtime.stages.degrees import Degrees, aggregated, match_count
+from zeroline.runtime.stages.interval import interval_average
+from zeroline.runtime.stages.maps import map_maximum
+from zeroline.runtime.stages.rscin import rscin as rescore
+from zeroline.runtime.tokens import TokenBuffer, Tokens
+
+if TYPE_CHECKING:
+    from zeroline.runtime.network.model import Bundle
+
+
+def score_tokens(
+    tokens: Tokens,
+    /,
+    *,
+    size: int,
+    degrees: Degrees = (1, 3, 5),
+    rscin: Sequence[int] = (1, 2, 3),
+    interval: tuple[float, float] = (0.0, 0.3),
+    groups: Any = None,
+    ignore: Any = None,
+    codegraph: bool = False,
+    precision: str = "fp32",
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> ScoreResult:
+    """Score N images from their tokens (docs/algorithms.md).
+
+    For each layer and degree: `lnamd`, `match_distances`, `interval_average`; the mean of
+    these is the patch score. Then `map_maximum` and `rscin`.
+
+    Parameters
+    ----------
+    tokens : Tokens
+        Of N ≥ 2 images, all finite.
+    size : int
+        Side S of the maps whose maximum is the image score, in pixels.
+    degrees : sequence of odd int, or "fused"
+        Neighbourhood sizes of LNAMD; see `zeroline.runtime.stages.degrees` for "fused".
+    rscin : sequence of int
+        Neighbourhood sizes of RsCIN; empty: off.
+    interval : (float, float)
+        Part of the sorted distances that is averaged.
+    groups, ignore, precision
+        See `match_distances`.
+    codegraph : bool
+        Look for recurring defects, and where there are some score a second time, their patches
+        marked: nobody may match them.
+    threads : int or None
+        Worker threads on the CPU; None takes all cores.
+    progress : callable, optional
+        Called with 1 as each image of each layer and degree is done: N·L·R times, in the first
+        run.
+
+    Returns
+    -------
+    ScoreResult
+        On the device of the tokens.
+
+    Raises
+    ------
+    ScoringError
+        For fewer than two images, tokens that are not finite, or options out of range.
+
+    Notes
+    -----
+    Memory: `memory.scoring_memory` has the formula.
+    """
+    images = len(tokens)
+    shapes = {layer.shape[:2] for layer in tokens.layers}
+    if len(shapes) != 1 or next(iter(shapes))[0] != images:
+        raise ScoringError(
+            f"{images} class token(s) and token layers of (N, P) {sorted(shapes)}: one or more "
+            "layers of the same N and P, and N class tokens, are expected"
+        )
+    if images < 2:
+        raise ScoringError(f"{images} image(s): mutual scoring needs at least 2")
+    matches = len(tokens.layers) * match_count(degrees)
+    bad = np.nonzero(~tokens.finite())[0]
+    if bad.size:
+        raise ScoringError(
+            f"the tokens of image {bad[0]} hold NaN or inf ({bad.size} such image(s))"
+        )
+    xp = array_namespace(tokens.class_tokens)
+    low, high = interval
+    scales = Scales(degrees, layers=len(tokens.layers)) if codegraph else None
+
+    def patch_scores_with(ignored: Any, step: Callable[[int], None] | None) -> Any:
+        total = xp.zeros(tokens.layers[0].shape[:2], dtype=xp.float64)
+
+        def scores_of(features: Any, number: int) -> Any:  # what it takes is free before the next
+            found = match_distances(
+                features,
+                ignore=ignored,
+                groups=groups,
+                precision=precision,
+                threads=threads,
+                progress=step,
+            )
+            if scales is not None and ignored is ignore:
+                scales.add(found, number)
+            return interval_average(found, low=low, high=high)
+
+        for layer in tokens.layers:
+            for number, features in enumerate(aggregated(layer, degrees, threads=threads)):
+                total += scores_of(features, number)
+        return (total / matches).astype(xp.float32)
+
+    patch_scores = patch_scores_with(ignore, progress)
+    communities: tuple[Community, ...] = ()
+    consistent = xp.zeros(images, dtype=bool)
+    if scales is not None:
+        recurring = scales.recurring()
+        communities = recurring.communities
+        if communities:
+            marks = xp.asarray(recurring.marks)
+            consistent = marks.any(axis=1)
+            hidden = marks if ignore is None else marks | xp.asarray(ignore, dtype=bool)
+            patch_scores = patch_scores_with(hidden, None)
+    raw_scores = map_maximum(patch_scores, size=size)
+    scores = raw_scores
+    if rscin:
+        scores = rescore(raw_scores, tokens.class_tokens, neighbours=rscin, normalise=False)
+    return ScoreResult(patch_scores, raw_scores, scores, consistent, communities)
+
+
+def patch_and_image_scores(tokens: Tokens, size: int, /) -> tuple[Any, Any]:
+    """Return patch scores (N, P) and image scores (N,) before RsCIN, by MuSc's own options.
+
+    What two networks are compared by (`zeroline.runtime.network.parity`).
+    """
+    result = score_tokens(tokens, size=size, rscin=())
+    return result.patch_scores, result.raw_scores
+
+
+def embed_images(images: Iterable[Frame], bundle: Bundle, /) -> Tokens:
+    """Run the network over frames, `bundle.batch_size` at a time.
+
+    Parameters
+    ----------
+    images : iterable of arrays, shape (H, W, 3), uint8
+        BGR; sizes may differ. What has a length is taken batch by batch; anything else is
+        made a list first.
+    bundle : Bundle
+
+    Returns
+    -------
+    Tokens
+        Of all images, in their order.
+    """
+    if not isinstance(images, Sized):
+        images = list(images)
+    buffer = TokenBuffer(len(images))
+    source = iter(images)
+    while batch := list(islice(source, bundle.batch_size)):
+        buffer.append(bundle.embed(np.stack([bundle.prepare(frame) for frame in batch])))
+    tokens = buffer.tokens()
+    if tokens is None:
+        raise ScoringError("0 image(s): mutual scoring needs at least 2")
+    return tokens
+
+
+def score_images(
+    images: Iterable[Frame],
+    bundle: Bundle,
+    /,
+    *,
+    groups: Any = None,
+    ignore: Any = None,
+    codegraph: bool = False,
+    degrees: Degrees | None = None,
+    rscin: Sequence[int] | None = None,
+    interval: tuple[float, float] | None = None,
+    precision: str = "fp32",
+    threads: int | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> ScoreResult:
+    """Score N images as one set (MuSc, arXiv 2401.16753).
+
+    Parameters
+    ----------
+    images : iterable of arrays, shape (H, W, 3), uint8
+        BGR frames; sizes may differ, at least two.
+    bundle : Bundle
+        From `load_bundle`; its manifest has the defaults of what is not given here.
+    groups, ignore, codegraph, degrees, rscin, interval, precision, threads, progress
+        See `score_tokens`.
+
+    Returns
+    -------
+    ScoreResult
+
+    Raises
+    ------
+    FrameError
+        For a frame that is not uint8 BGR.
+    ScoringError
+        See `score_tokens`.
+    """
+    defaults = bundle.manifest.defaults
+    return score_tokens(
+        embed_images(images, bundle),
+        size=bundle.size,
+        degrees=defaults.degrees if degrees is None else degrees,
+        rscin=defaults.rscin if rscin is None else rscin,
+        interval=defaults.interval if interval is None else interval,
+        groups=groups,
+        ignore=ignore,
+        codegraph=codegraph,
+        precision=precision,
+        threads=threads,
+        progress=progress,
+    )

@@ -1,0 +1,1 @@
+"""The line: frames scored as they come, against the last frames."""

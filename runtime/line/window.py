@@ -1,0 +1,402 @@
+"""The rolling window: match distances among the frames that it holds, kept up to date.
+
+A new frame costs one matrix product per layer and degree. Its row minima are the new frame's
+distances to every slot, its column minima every slot's distances to the new frame; so the table
+of distances is whole after each admission, at a cost that grows with the window and not with its
+square (docs/algorithms.md, "Rolling window").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.arrays import array_namespace, to_host
+from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.grid import grid_side
+from zeroline.runtime.matching.bank import ON_CUDA, checked_precision, make_ring, ring_bytes
+from zeroline.runtime.matching.operand import IGNORED
+from zeroline.runtime.stages.degrees import aggregated, match_count, sharpest_degree
+from zeroline.runtime.stages.interval import average_on_device, average_rows
+from zeroline.runtime.workers import WorkerPool
+
+Float32 = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a window.
+
+    Attributes
+    ----------
+    capacity : int
+        W, the number of slots.
+    patches : int
+        P.
+    channels : tuple of int
+        C_l of each layer.
+    degrees : tuple of int, or "fused"
+        Neighbourhood sizes of LNAMD; see `zeroline.runtime.stages.degrees`.
+    precision : {"fp32", "screened-pca", "screened-int8", "fp16-fused", "fp16-tiled"}
+        How neighbours are found, the last two on a CUDA device; see `matching.bank`.
+    counted : int, optional
+        Patches that are compared, where a region of interest leaves some out; else P.
+    """
+
+    capacity: int
+    patches: int
+    channels: tuple[int, ...]
+    degrees: tuple[int, ...] | str
+    precision: str = "fp32"
+    counted: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.capacity < 2:
+            raise ScoringError(f"window is {self.capacity}, at least 2 frames are expected")
+        match_count(self.degrees)
+        grid_side(self.patches)
+        if not 1 <= self.compared <= self.patches:
+            raise ScoringError(f"{self.compared} of {self.patches} patches counted: from 1 on")
+        checked_precision(self.precision, patches=self.compared, cuda=self.cuda)
+
+    @property
+    def units(self) -> int:
+        """Number of matches: (layer, degree) pairs, or layers where degrees are fused."""
+        return len(self.channels) * match_count(self.degrees)
+
+    @property
+    def cuda(self) -> bool:
+        """Tell whether the window lies on a CUDA device."""
+        return self.precision in ON_CUDA
+
+    @property
+    def compared(self) -> int:
+        """P', the patches that are compared."""
+        return self.patches if self.counted is None else self.counted
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the window holds, all taken at its start.
+
+        With W slots, P' patches compared, R degrees, C_l channels of L layers::
+
+            R·Σ_l 4·W·P'·(2·C_l + 2)     features, and the operand that they are multiplied by
+            + L·R·4·W²·P'                distances
+
+        A screened window's operand is smaller: 4·66 bytes for each patch with PCA (less where
+        C_l < 64), 128 + 4 in 8 bits, instead of 4·(C_l + 2). On a CUDA device features are of 2
+        bytes, C_l filled up to a multiple of 32, with 8 bytes more for each patch.
+        """
+        rings = sum(
+            ring_bytes(self.precision, self.capacity, self.compared, c) for c in self.channels
+        )
+        distances = 4 * self.units * self.capacity**2 * self.compared
+        return match_count(self.degrees) * rings + distances
+
+
+@dataclass(frozen=True)
+class Matches:
+    """A new frame matched with the window, not yet part of it.
+
+    Attributes
+    ----------
+    features : tuple of arrays, shape (P', C_l), float32
+        Unit rows, by unit.
+    to_slots : array, shape (units, W, P'), float32
+        ½‖x − y‖² from each patch of the new frame to each slot; inf where it does not match.
+    from_slots : array, shape (units, W, P'), float32
+        The same from each patch of each slot to the new frame.
+    ignore : array, shape (P',), bool
+        Patches of the new frame that nobody may match.
+    """
+
+    features: tuple[Any, ...]
+    to_slots: Any
+    from_slots: Any
+    ignore: Any
+
+
+class Window:
+    """W slots with the features of as many frames, and the distances among them.
+
+    Parameters
+    ----------
+    shape : Shape
+    pool : WorkerPool
+        Threads for the products.
+    interval : (float, float)
+        Part of the sorted distances that is averaged.
+    roi : array, shape (P,), bool, optional
+        Patches that count; the others neither score nor match, and cost nothing.
+    xp : module
+        CuPy where the shape's precision is one of CUDA's.
+
+    Attributes
+    ----------
+    filled : array, shape (W,), bool
+        Slots that hold a frame.
+    hidden : array, shape (W, P'), bool
+        Patches of the frames that nobody may match.
+    sharp : range
+        Units of the smallest degree, one for each layer.
+
+    Notes
+    -----
+    Slots are chosen by the caller: `admit` writes to a slot, whatever was there before.
+    """
+
+    def __init__(
+        self,
+        shape: Shape,
+        pool: WorkerPool,
+        *,
+        interval: tuple[float, float] = (0.0, 0.3),
+        roi: Bools | None = None,
+        xp: Any = np,
+    ) -> None:
+        self.shape = shape
+        self._xp = xp
+        self._pool = pool
+        self._interval = interval
+        self._roi = None if roi is None or roi.all() else np.flatnonzero(roi)
+        slots, patches = shape.capacity, shape.compared
+        if patches != (shape.patches if self._roi is None else len(self._roi)):
+            raise ScoringError(f"{patches} patches counted, the region of interest has others")
+        channels = [c for c in shape.channels for _ in range(match_count(shape.degrees))]
+        self._rings = [
+            make_ring(shape.precision, slots, patches, c, turn=unit * slots // shape.units, xp=xp)
+            for unit, c in enumerate(channels)
+        ]
+        count = match_count(shape.degrees)
+        place, _ = sharpest_degree(shape.degrees)
+        self.sharp = range(place, shape.units, count)
+        self.hidden: Bools = np.zeros((slots, patches), bool)
+        # [unit, image, other image, patch]; an empty slot is out of reach
+        self._half_squared = xp.full((shape.units, slots, slots, patches), np.inf, np.float32)
+        self.filled: Bools = np.zeros(slots, bool)
+
+    def features_of(self, layers: Sequence[Any]) -> tuple[Any, ...]:
+        """Return LNAMD features of one frame's tokens, by unit, of the patches that count.
+
+        Parameters
+        ----------
+        layers : sequence of arrays, shape (P, C_l), float32
+            On the window's device.
+        """
+        expected = [(self.shape.patches, c) for c in self.shape.channels]
+        found = [tuple(layer.shape) for layer in layers]
+        if found != expected:
+            raise ScoringError(f"tokens have the shapes {found}, {expected} is expected")
+        return tuple(
+            features[0] if self._roi is None else features[0][self._xp.asarray(self._roi)]
+            for layer in layers
+            for features in aggregated(layer[None], self.shape.degrees)
+        )
+
+    def features_in(self, slot: int) -> tuple[Any, ...]:
+        """Return the features of the frame in a slot, by unit."""
+        return tuple(ring.features[slot] for ring in self._rings)
+
+    def match(
+        self,
+        features: Sequence[Any],
+        *,
+        ignore: Bools | None = None,
+        apart: Bools | None = None,
+    ) -> Matches:
+        """Match a new frame with all slots; the window stays as it is.
+
+        Parameters
+        ----------
+        features : sequence of arrays, shape (P', C_l), float32
+            From `features_of`.
+        ignore : array, shape (P,), bool, optional
+            Patches of the new frame that nobody may match.
+        apart : array, shape (W,), bool, optional
+            Slots that the new frame does not match, nor they it: those of the same part.
+        """
+        shape = self.shape
+        hidden = np.zeros(shape.patches, bool) if ignore is None else np.asarray(ignore, bool)
+        if hidden.shape != (shape.patches,):
+            raise ScoringError(f"ignore has shape {hidden.shape}, ({shape.patches},) is expected")
+        if self._roi is not None:
+            hidden = hidden[self._roi]
+        reachable = self.filled if apart is None else self.filled & ~apart
+        to_slots, from_slots = self._matched(features, hidden, reachable)
+        return Matches(tuple(features), to_slots, from_slots, hidden)
+
+    def admit(self, slot: int, matches: Matches) -> None:
+        """Put a matched frame into a slot, in place of what is there."""
+        self.evict(slot)
+
+        def put(unit: int) -> None:
+            self._rings[unit].put(slot, matches.features[unit], matches.ignore)
+            self._half_squared[unit, slot] = matches.to_slots[unit]
+            self._half_squared[unit, :, slot] = matches.from_slots[unit]
+            self._half_squared[unit, slot, slot] = np.inf
+
+        self._pool.run(put, range(self.shape.units))
+        self.hidden[slot] = to_host(matches.ignore)
+        self.filled[slot] = True
+
+    def evict(self, slot: int) -> None:
+        """Empty a slot."""
+        self.filled[slot] = False
+        self._half_squared[:, slot] = np.inf
+        self._half_squared[:, :, slot] = np.inf
+
+    def hide(self, slot: int, marks: Bools) -> None:
+        """Let nobody match some patches of a frame any more; all frames match it anew.
+
+        Parameters
+        ----------
+        slot : int
+        marks : array, shape (P,), bool
+            Besides the patches that are hidden already.
+        """
+        self.hidden[slot] |= marks if self._roi is None else marks[self._roi]
+        hidden, features = self.hidden[slot], self.features_in(slot)
+        for ring, part in zip(self._rings, features, strict=True):
+            ring.put(slot, part, hidden)
+        others = self.filled.copy()
+        others[slot] = False
+        _, from_slots = self._matched(features, hidden, others)
+        before = self._half_squared[:, :, slot]
+        kept = before < np.inf  # frames of one part do not match
+        before[kept] = from_slots[kept]
+
+    def _matched(self, features: Sequence[Any], hidden: Any, reachable: Bools) -> tuple[Any, Any]:
+        """Return ½d² (units, W, P') to some slots and from them; inf for all others."""
+        shape = self.shape
+        sizes = (shape.units, shape.capacity, shape.compared)
+        to_slots, from_slots = (self._xp.full(sizes, np.inf, np.float32) for _ in range(2))
+        sides = [ring.side(part, hidden) for ring, part in zip(self._rings, features, strict=True)]
+
+        def match_run(item: tuple[int, int, int]) -> None:
+            unit, start, stop = item
+            rows, columns = to_slots[unit, start:stop], from_slots[unit, start:stop]
+            self._rings[unit].minima(sides[unit], start, stop, rows, columns)
+
+        runs = _runs(reachable, self._rings[0].block)
+        self._pool.run(match_run, [(u, *run) for u in range(shape.units) for run in runs])
+        to_slots[to_slots >= IGNORED / 2] = np.inf
+        from_slots[from_slots >= IGNORED / 2] = np.inf
+        return to_slots, from_slots
+
+    def sharp_table(self, slots: Sequence[int]) -> Float32:
+        """Return the distances among some frames, of the smallest degree, the mean over layers.
+
+        Parameters
+        ----------
+        slots : sequence of int
+
+        Returns
+        -------
+        array, shape (n, P', n), float32
+            On the host; inf where frames do not match.
+        """
+        table = self._xp.empty((len(slots), self.shape.compared, len(slots)), np.float32)
+        chosen = self._xp.asarray(slots)
+
+        def fill(image: int) -> None:
+            table[image] = mean_distances(
+                [self._half_squared[unit, slots[image]][chosen] for unit in self.sharp]
+            )
+
+        self._pool.run(fill, range(len(slots)))
+        return to_host(table)
+
+    def patch_distances(self, slots: Sequence[int], patches: Sequence[int]) -> Float32:
+        """Return the distances (n, W) of one patch (of P') of each of n frames to every slot.
+
+        Of the smallest degree, the mean over layers; on the host.
+        """
+        parts = [self._half_squared[unit][slots, :, patches] for unit in self.sharp]
+        return to_host(mean_distances([part.T for part in parts]))
+
+    def sharp_frame(self, slot: int) -> tuple[list[Any], list[Any]]:
+        """Return a held frame's features (P', C_l) and ½d² (W, P') of the smallest degree.
+
+        Both by layer, on the window's device.
+        """
+        return (
+            [self._rings[unit].features[slot] for unit in self.sharp],
+            [self._half_squared[unit, slot] for unit in self.sharp],
+        )
+
+    def score(self, matches: Matches, *, without: int | None = None) -> Float32 | None:
+        """Return the patch scores (P,) of a frame that is not in the window; see `patch_scores`.
+
+        Parameters
+        ----------
+        matches : Matches
+        without : int, optional
+            A slot that does not count: the one that the frame will take.
+        """
+        rows = matches.to_slots
+        if without is not None:
+            rows = rows.copy()
+            rows[:, without] = np.inf
+        return self._average(rows)
+
+    def patch_scores(self, slot: int, *, without: Sequence[int] = ()) -> Float32 | None:
+        """Return the patch scores (P,) of the frame in a slot, against the window as it is now.
+
+        Mean over layers and degrees, 0 outside the region of interest. None where a patch has no
+        frame to match.
+
+        Parameters
+        ----------
+        slot : int
+        without : sequence of int
+            Slots that do not count.
+        """
+        rows = self._half_squared[:, slot]
+        if without:
+            rows = rows.copy()
+            rows[:, self._xp.asarray(without)] = np.inf
+        return self._average(rows)
+
+    def _average(self, half_squared: Any) -> Float32 | None:
+        """Average (units, W, P') half squared distances to patch scores (P,); 0 outside the roi."""
+        low, high = self._interval
+        if self._xp is not np:
+            mean = to_host(average_on_device(half_squared, low=low, high=high))
+            return None if np.isnan(mean).any() else self._placed(mean)
+        there = np.isfinite(half_squared).any(axis=(0, 2))
+        total = np.zeros(self.shape.compared, np.float64)
+        for unit in half_squared:
+            distances = np.sqrt(2 * np.maximum(unit[there], 0)).T
+            if not distances.size or not np.isfinite(distances).any(axis=1).all():
+                return None
+            total += average_rows(distances, low=low, high=high)
+        return self._placed((total / self.shape.units).astype(np.float32))
+
+    def _placed(self, mean: Float32) -> Float32:
+        """Return scores of all patches, 0 outside the region of interest."""
+        if self._roi is None:
+            return mean
+        scores = np.zeros(self.shape.patches, np.float32)
+        scores[self._roi] = mean
+        return scores
+
+
+def mean_distances(half_squared: Sequence[Any]) -> Any:
+    """Return the mean of distances (P, n) of several ½d² (n, P)."""
+    xp = array_namespace(half_squared[0])
+    total = sum(xp.sqrt(2 * xp.maximum(part, 0)) for part in half_squared)
+    return total.T / np.float32(len(half_squared))
+
+
+def _runs(reachable: Bools, block: int) -> list[tuple[int, int]]:
+    """Return the reachable slots as (start, stop) runs of at most `block`."""
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], reachable, [False])).astype(np.int8)))
+    runs = []
+    for first, end in edges.reshape(-1, 2).tolist():
+        runs += [(start, min(start + block, end)) for start in range(first, end, block)]
+    return runs

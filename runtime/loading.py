@@ -1,0 +1,52 @@
+"""Load a bundle: where the network and the scoring meet, since an engine is compared by scores."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from zeroline.runtime.batch import patch_and_image_scores
+from zeroline.runtime.network.model import Bundle
+from zeroline.runtime.network.open import open_bundle
+from zeroline.runtime.network.session import Tell
+
+
+def load_bundle(
+    name_or_path: str | Path,
+    /,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    tell: Tell | None = None,
+) -> Bundle:
+    """Load a model bundle and check that it is what its manifest says.
+
+    Parameters
+    ----------
+    name_or_path : str or Path
+        The name of a bundled model, or a bundle's folder.
+    device : {"auto", "cpu", "cuda", "tensorrt"}
+        Where the network shall run.
+    threads : int or None
+        CPU threads of the network; None takes all cores.
+    tell : callable, optional
+        Takes lines of progress, when a TensorRT engine is built; the log does when not given.
+
+    Returns
+    -------
+    Bundle
+
+    Raises
+    ------
+    BundleError
+        If the folder, a file, a hash, an input or an output is not as the manifest says.
+    DeviceError
+        If the device cannot be had.
+    """
+    return open_bundle(
+        name_or_path,
+        device=device,
+        threads=threads,
+        tell=tell or logging.getLogger(__name__).warning,
+        scorer=patch_and_image_scores,
+    )

@@ -1,0 +1,1 @@
+"""Match distances: the nearest patch in every other image, exactly or faster."""

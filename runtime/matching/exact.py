@@ -1,0 +1,171 @@
+"""The exact ring: one float32 product with all slots, minima taken while tiles are in the cache.
+
+A product of one frame's rows with a block of slots fills a tile that stays in the L2 cache; one
+compiled pass takes its row and column minima, and near matches are computed anew
+(`zeroline.runtime.matching.operand` has the product).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.compiled import compiled_loops
+from zeroline.runtime.matching.operand import (
+    IGNORED,
+    NEAR,
+    left_rows,
+    right_operand,
+    rounding_margin,
+)
+from zeroline.runtime.matching.plain import block_minima as plain_minima
+from zeroline.runtime.matching.tiles import tile_shape
+
+Float32 = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
+
+_NEAR_BITS = int(np.float32(NEAR).view(np.int32))
+
+
+@dataclass(frozen=True)
+class ExactSide:
+    """A new frame, ready for the products.
+
+    Attributes
+    ----------
+    features : array, shape (P, C), float32
+    ignore : array, shape (P,), bool
+    operand : array, shape (P, C + 2), float32
+        Its ignored patches are out of everybody's reach.
+    own : array, shape (ignored patches, C + 2), float32
+        Nobody matches them, but they match others.
+    """
+
+    features: Float32
+    ignore: Bools
+    operand: Float32
+    own: Float32
+
+
+class ExactRing:
+    """Features and the right operand of the augmented product; see `matching.bank`.
+
+    Parameters
+    ----------
+    features : array, shape (W, P, C), float32
+        Taken as they are, and written to by `put`.
+    ignore : array, shape (W, P), bool, optional
+        Patches that nobody may match.
+    """
+
+    def __init__(self, features: Float32, ignore: Bools | None = None) -> None:
+        self.features = features
+        slots, patches, _ = features.shape
+        self._ignored = np.zeros((slots, patches), bool) if ignore is None else ignore.copy()
+        self._operand: Float32 = right_operand(features, ignore)
+        self._rows, self.block = tile_shape(patches)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of features and operand."""
+        return int(self.features.nbytes + self._operand.nbytes)
+
+    def put(self, slot: int, features: Float32, ignore: Bools) -> None:
+        """Write a frame to a slot."""
+        patches = self.features.shape[1]
+        self.features[slot] = features
+        self._ignored[slot] = ignore
+        place = slice(slot * patches, (slot + 1) * patches)
+        self._operand[:, place] = right_operand(features[None], ignore[None])
+
+    def side(self, features: Float32, ignore: Bools) -> ExactSide:
+        """Prepare a frame for `minima`."""
+        operand = left_rows(features)
+        own = operand[ignore]
+        operand[ignore, features.shape[1]] = IGNORED
+        return ExactSide(features, ignore, operand, own)
+
+    def minima(
+        self, side: ExactSide, start: int, stop: int, rows: Float32, columns: Float32
+    ) -> None:
+        """Match a frame with some slots; see `zeroline.runtime.matching.bank.Ring.minima`."""
+        patches = self.features.shape[1]
+        right = self._operand[:, start * patches : stop * patches]
+        ring = self.features[start:stop]
+        columns[:] = self._product(side.operand, right, side.features, ring, rows)
+        if len(side.own):
+            least = np.empty((stop - start, len(side.own)), np.float32)
+            self._product(side.own, right, side.features[side.ignore], ring, least)
+            rows[:, side.ignore] = least
+        ignored = self._ignored[start:stop]
+        if ignored.any():
+            columns[ignored] = self._own_minima(ring[ignored], side)
+
+    def _own_minima(self, chosen: Float32, side: ExactSide) -> Float32:
+        """Match slots' patches that nobody may match, (n, C), with a frame."""
+        minima = np.empty((1, len(chosen)), np.float32)
+        right = right_operand(side.features[None], side.ignore[None])
+        self._product(left_rows(chosen), right, chosen, side.features[None], minima)
+        return minima.reshape(-1)
+
+    def _product(
+        self, left: Float32, right: Float32, of_left: Float32, of_right: Float32, rows: Float32
+    ) -> Float32:
+        """Write row minima by slot; return column minima, shape (slots, P)."""
+        loops = compiled_loops()
+        if loops is None:
+            columns: Float32 = plain_minima(left, right, of_left, of_right, rows)
+        else:
+            columns = block_minima(
+                left, right, of_left, of_right, rows, height=self._rows, loops=loops
+            )
+        return columns.reshape(of_right.shape[:2])
+
+
+def block_minima(
+    left: Float32,
+    right: Float32,
+    left_features: Float32,
+    right_features: Float32,
+    row_minima: Float32,
+    *,
+    height: int,
+    loops: Any,
+) -> Float32:
+    """Write the row minima of left·right, image by image; return its column minima.
+
+    left : (R, C + 2); right : (C + 2, images·P); left_features : (R, C); right_features :
+    (images, P, C); row_minima : (images, R), written to; height : rows of a tile.
+    """
+    images, _, channels = right_features.shape
+    columns = np.full(right.shape[1], np.inf, dtype=np.float32)
+    tile_columns = np.empty_like(columns)
+    tile = np.empty((min(height, len(left)), len(columns)), dtype=np.float32)
+    for start in range(0, len(left), height):
+        part = slice(start, min(start + height, len(left)))
+        product = tile[: part.stop - start]
+        np.matmul(left[part], right, out=product)
+        least = loops.tile_minima(
+            product.view(np.int32),
+            images,
+            row_minima.view(np.int32),
+            start,
+            tile_columns.view(np.int32),
+        )
+        if least < _NEAR_BITS:
+            loops.refine_near(
+                product,
+                images,
+                left_features[part],
+                right_features.reshape(-1, channels),
+                row_minima,
+                start,
+                tile_columns,
+                NEAR,
+                rounding_margin(channels),
+            )
+        np.minimum(columns, tile_columns, out=columns)
+    return columns

@@ -1,0 +1,166 @@
+"""The screened ring: a cheap product names each patch's neighbour, exact arithmetic measures it.
+
+A distance found this way is never under the true one, and equal to it wherever the screen
+(`matching.screens`) names the true neighbour. The screen is fitted to what the ring
+holds, again whenever its frames have doubled, and then once for each W frames: what the line
+shows may drift.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.compiled import compiled_loops
+from zeroline.runtime.matching.operand import IGNORED, check_finite
+from zeroline.runtime.matching.screens import SAMPLE, Screen, fit_screen
+from zeroline.runtime.matching.tiles import tile_shape
+
+Float32 = npt.NDArray[np.float32]
+Int32 = npt.NDArray[np.int32]
+Bools = npt.NDArray[np.bool_]
+
+_NO_KEY = np.iinfo(np.int32).max
+#: Slots of one call at least: what Python does for each call is worth some of them.
+_BLOCK = 8
+
+
+@dataclass(frozen=True)
+class ScreenedSide:
+    """A new frame, ready for the products.
+
+    Attributes
+    ----------
+    features : array, shape (P, C), float32
+    ignore : array, shape (P,), bool
+    values : array, shape (P, K)
+    codes : array, shape (P,), int32
+    """
+
+    features: Float32
+    ignore: Bools
+    values: Any
+    codes: Int32
+
+
+class ScreenedRing:
+    """Features, and their reduced form that is multiplied; see `zeroline.runtime.matching.bank`.
+
+    Parameters
+    ----------
+    features : array, shape (W, P, C), float32
+        Written to by `put`.
+    form : {"screened-pca", "screened-int8"}
+    turn : int
+        Which of W admissions renews the screen.
+    """
+
+    def __init__(self, features: Float32, *, form: str, turn: int = 0) -> None:
+        slots, patches, _ = features.shape
+        self.features = features
+        self._form, self._turn = form, turn % slots
+        self._ignored = np.zeros((slots, patches), bool)
+        self._there = np.zeros(slots, bool)
+        self._admitted = 0
+        self._screen: Screen | None = None
+        self._values: Any = None
+        self._codes = np.zeros((slots, patches), np.int32)
+        self._rows, self._images = tile_shape(patches)
+        self.block = max(self._images, _BLOCK)
+
+    @classmethod
+    def filled(cls, features: Float32, ignore: Bools | None, *, form: str) -> ScreenedRing:
+        """Return a ring of N images at once, (N, P, C).
+
+        Raises
+        ------
+        ScoringError
+            For NaN or inf; names the image.
+        """
+        for image, part in enumerate(features):
+            check_finite(part, image=image)
+        ring = cls(features, form=form)
+        ring._there[:] = True
+        if ignore is not None:
+            ring._ignored[:] = ignore
+        ring._fit()
+        return ring
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of features, their reduced form (0 before the first frame) and codes."""
+        values = 0 if self._values is None else self._values.nbytes
+        return int(self.features.nbytes + values + self._codes.nbytes)
+
+    def put(self, slot: int, features: Float32, ignore: Bools) -> None:
+        """Write a frame to a slot."""
+        self.features[slot] = features
+        self._ignored[slot] = ignore
+        self._there[slot] = True
+        self._admitted += 1
+        if self._is_turn():
+            self._fit()
+        else:
+            self._encode(slot)
+
+    def side(self, features: Float32, ignore: Bools) -> ScreenedSide:
+        """Prepare a frame for `minima`."""
+        if self._screen is None:  # nothing to match yet
+            return ScreenedSide(features, ignore, None, np.zeros(len(features), np.int32))
+        return ScreenedSide(features, ignore, *self._screen.left(features, ignore))
+
+    def minima(
+        self, side: ScreenedSide, start: int, stop: int, rows: Float32, columns: Float32
+    ) -> None:
+        """Match a frame with some slots; see `zeroline.runtime.matching.bank.Ring.minima`."""
+        screen, loops = self._screen, compiled_loops()
+        assert screen is not None  # noqa: S101 - a slot was filled, so it was fitted
+        images, patches = stop - start, len(side.features)
+        row_keys = np.empty((images, patches), np.int32)
+        column_keys = np.full((images, patches), _NO_KEY, np.int32)
+        values, codes = self._values[start:stop], self._codes[start:stop]
+        tile = np.empty(self._images * self._rows * patches, np.int32)
+        for first in range(0, images, self._images):
+            some = slice(first, min(first + self._images, images))
+            for top in range(0, patches, self._rows):
+                part = side.values[top : top + self._rows]
+                shape = some.stop - first, len(part), patches
+                product = tile[: shape[0] * shape[1] * patches].reshape(shape)
+                screen.product(part, values[some], product)
+                loops.least_keys(
+                    product, screen.shift, screen.bits, side.codes, codes[some], top,
+                    row_keys[some], column_keys[some],
+                )  # fmt: skip
+        loops.measure_named(
+            side.features, self.features[start:stop], side.ignore, self._ignored[start:stop],
+            row_keys, column_keys, screen.bits, IGNORED, rows, columns,
+        )  # fmt: skip
+
+    def _is_turn(self) -> bool:
+        slots = len(self.features)
+        if self._admitted <= slots:
+            doubled = self._admitted & (self._admitted - 1) == 0
+            return doubled or self._admitted == slots
+        return bool(self._admitted % slots == self._turn)
+
+    def _fit(self) -> None:
+        """Fit the screen to the frames that are there, and write their reduced form anew."""
+        slots, patches, _ = self.features.shape
+        held = np.flatnonzero(self._there)
+        count = min(SAMPLE, len(held) * patches)
+        drawn = np.random.default_rng(0).choice(len(held) * patches, count, replace=False)
+        rows = self.features[held[drawn // patches], drawn % patches]
+        self._screen = fit_screen(self._form, rows, patches)
+        if self._values is None:
+            shape = (slots, self._screen.depth, patches)
+            self._values = np.zeros(shape, self._screen.dtype)
+        for slot in held.tolist():
+            self._encode(slot)
+
+    def _encode(self, slot: int) -> None:
+        assert self._screen is not None  # noqa: S101 - the first frame is fitted to
+        values, codes = self._screen.right(self.features[slot], self._ignored[slot])
+        self._values[slot], self._codes[slot] = values, codes

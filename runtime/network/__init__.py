@@ -1,0 +1,1 @@
+"""The frozen network: its bundle, the sessions that run it, its engines."""

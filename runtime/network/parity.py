@@ -1,0 +1,198 @@
+"""Whether a network does what another one does: the measure, and the limits.
+
+The tokens are compared, and what users feel: the order of the patches and the scores of the
+images. Who made the tokens does not matter here: a framework and its export, an ONNX file and a
+TensorRT engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zeroline.runtime.arrays import FloatArray, to_host
+from zeroline.runtime.errors import ParityError
+from zeroline.runtime.tokens import Tokens
+
+#: Takes tokens and the side of the network's input; returns patch scores (N, P) and image scores
+#: (N,), before RsCIN.
+Scorer = Callable[[Tokens, int], tuple[Any, Any]]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a network must keep to.
+
+    Attributes
+    ----------
+    cosine : float
+        Least mean cosine of the rows of an output.
+    row : float
+        Least cosine of any single row.
+    rank : float
+        Least rank correlation of the patch scores.
+    score : float
+        Largest change of an image score, as a share of it.
+    """
+
+    cosine: float
+    row: float
+    rank: float
+    score: float
+
+
+LIMITS: Mapping[str, Limits] = {
+    "fp32": Limits(cosine=0.9999, row=0.999, rank=0.999, score=0.01),
+    "fp16": Limits(cosine=0.999, row=0.99, rank=0.99, score=0.03),
+    # tokens of 8 bits are coarse where they are small; what users feel must stand all the more
+    "int8": Limits(cosine=0.98, row=0.0, rank=0.98, score=0.15),
+}
+
+
+@dataclass(frozen=True)
+class Parity:
+    """What was measured.
+
+    Attributes
+    ----------
+    cosine, least_cosine, error : dict
+        By output: mean and least cosine of its rows, and the largest absolute difference as a
+        share of the largest value; NaN where a row holds NaN or inf.
+    rank : float
+        Spearman's correlation of the patch scores of all images.
+    score : float
+        Largest change of an image score (before RsCIN), as a share of it.
+    """
+
+    cosine: dict[str, float]
+    least_cosine: dict[str, float]
+    error: dict[str, float]
+    rank: float
+    score: float
+
+    def figures(self) -> dict[str, float]:
+        """Return all figures by name, as a manifest holds them."""
+        named = {}
+        for name in self.cosine:
+            named[f"{name}_cosine"] = self.cosine[name]
+            named[f"{name}_least_cosine"] = self.least_cosine[name]
+            named[f"{name}_error"] = self.error[name]
+        return named | {"patch_rank_correlation": self.rank, "image_score_change": self.score}
+
+    def failures(self, limits: Limits) -> list[str]:
+        """Return what lies outside the limits, in words; NaN always does."""
+        found = []
+        for name, cosine in self.cosine.items():
+            least = self.least_cosine[name]
+            if not cosine >= limits.cosine:
+                found.append(f"{name}: cosine {cosine:.6f}, at least {limits.cosine} is expected")
+            elif not least >= limits.row:
+                found.append(f"{name}: a row's cosine {least:.6f}, at least {limits.row}")
+        if not self.rank >= limits.rank:
+            found.append(
+                f"rank correlation of patch scores {self.rank:.4f}, at least {limits.rank}"
+            )
+        if not self.score <= limits.score:
+            found.append(f"an image score changes by {self.score:.1%}, at most {limits.score:.0%}")
+        return found
+
+    def __str__(self) -> str:
+        """Return one line."""
+        return (
+            f"least cosine {min(self.cosine.values()):.6f}, rank correlation {self.rank:.5f}, "
+            f"image scores within {self.score:.2%}"
+        )
+
+
+def check_parity(
+    wanted: Tokens,
+    made: Tokens,
+    limits: Limits,
+    *,
+    names: Sequence[str],
+    size: int,
+    scorer: Scorer,
+    label: str,
+    original: str = "the framework",
+) -> Parity:
+    """Compare a network's tokens with its original's, and refuse it if they differ too much.
+
+    Parameters
+    ----------
+    wanted, made : Tokens
+        Of the original and of the network, for the same frames; two or more, better eight of
+        one kind of part.
+    limits : Limits
+    names, size, scorer
+        See `measure_parity`.
+    label, original : str
+        Name the two networks in errors.
+
+    Raises
+    ------
+    ParityError
+        Names every limit that is not kept.
+    """
+    parity = measure_parity(wanted, made, names=names, size=size, scorer=scorer)
+    if failures := parity.failures(limits):
+        raise ParityError(f"{label} does not follow {original}: {'; '.join(failures)}")
+    return parity
+
+
+def measure_parity(
+    wanted: Tokens, made: Tokens, *, names: Sequence[str], size: int, scorer: Scorer
+) -> Parity:
+    """Compare the tokens of the same frames.
+
+    Parameters
+    ----------
+    wanted, made : Tokens
+        On the host or on a device.
+    names : sequence of str
+        Of the outputs, the class token's last.
+    size : int
+        Side of the network's input, in pixels.
+    scorer : callable
+        How tokens are scored: `zeroline.runtime.batch.patch_and_image_scores`.
+    """
+    wanted, made = _on_host(wanted), _on_host(made)
+    cosine, least, error = {}, {}, {}
+    pairs = zip(
+        names,
+        (*wanted.layers, wanted.class_tokens),
+        (*made.layers, made.class_tokens),
+        strict=True,
+    )
+    for name, want, got in pairs:
+        if want.shape != got.shape or not np.isfinite(got).all():
+            cosine[name] = least[name] = error[name] = float("nan")
+            continue
+        rows = row_cosines(want, got)
+        cosine[name], least[name] = float(rows.mean()), float(rows.min())
+        error[name] = float(np.abs(want - got).max() / np.abs(want).max())
+    if any(np.isnan(value) for value in cosine.values()):
+        return Parity(cosine, least, error, float("nan"), float("nan"))
+    (patches, before), (their_patches, after) = (scorer(tokens, size) for tokens in (wanted, made))
+    change = np.abs(after - before) / np.maximum(before, 1e-6)
+    rank = _rank_correlation(patches.ravel(), their_patches.ravel())
+    return Parity(cosine, least, error, rank, float(change.max()))
+
+
+def _on_host(tokens: Tokens) -> Tokens:
+    return Tokens(tuple(to_host(layer) for layer in tokens.layers), to_host(tokens.class_tokens))
+
+
+def row_cosines(want: FloatArray, got: FloatArray) -> NDArray[np.float64]:
+    """Return the cosine of each row of `want` with the same row of `got`, on the host."""
+    want, got = want.astype(np.float64), got.astype(np.float64)
+    lengths = np.linalg.norm(want, axis=-1) * np.linalg.norm(got, axis=-1)
+    return np.asarray((want * got).sum(axis=-1) / np.maximum(lengths, 1e-30))
+
+
+def _rank_correlation(first: FloatArray, second: FloatArray) -> float:
+    ranks = [values.argsort().argsort().astype(np.float64) for values in (first, second)]
+    return float(np.asarray(np.corrcoef(ranks))[0, 1])

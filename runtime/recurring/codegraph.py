@@ -1,0 +1,171 @@
+"""CoDeGraph: find the defect that recurs in many images, and would vouch for itself.
+
+arXiv 2510.10456 has the idea: a patch of a recurring defect stays near to the few images that share
+it, then its distances jump; such patches link images to a graph whose dense communities are the
+recurring defects. How a community is found, told from a normal look that some images share, and
+marked is ours (docs/algorithms.md).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.arrays import to_host
+from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.grid import outermost
+from zeroline.runtime.recurring.communities import candidates
+from zeroline.runtime.recurring.evidence import Evidence, Found, looked_at
+from zeroline.runtime.recurring.filter import Guard
+from zeroline.runtime.recurring.graph import LEAST_DISTANCE, image_graph, reference_distances
+from zeroline.runtime.recurring.marking import marked_patches
+from zeroline.runtime.recurring.members import Closure
+from zeroline.runtime.recurring.statistics import Levels
+
+Bools = npt.NDArray[np.bool_]
+Float32 = npt.NDArray[np.float32]
+
+#: With fewer images a community cannot be told from chance.
+LEAST_IMAGES = 12
+#: How strongly links of anomalous patches count: in one graph, which shows defects, and in
+#: another, which shows what normal looks this set has.
+ANOMALOUS_FIRST, ALL_ALIKE = 6, 0
+
+
+@dataclass(frozen=True)
+class Community:
+    """Images that share a defect.
+
+    Attributes
+    ----------
+    members : array of int
+        Their numbers, ascending.
+    marks : array, shape (members, P), bool
+        Where each of them has it.
+    evidence : Evidence
+        Why it is believed.
+    """
+
+    members: npt.NDArray[np.intp]
+    marks: Bools
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class ConsistentAnomalies:
+    """What recurs in a set.
+
+    Attributes
+    ----------
+    marks : array, shape (N, P), bool
+        Patches that nobody should match: those of recurring defects.
+    communities : tuple of Community
+        The clearest first.
+    relevant : float
+        Score from which on a patch matters in this set; 0 where nothing was looked for.
+    """
+
+    marks: Bools
+    communities: tuple[Community, ...]
+    relevant: float = 0.0
+
+
+def codegraph(
+    distances: Any,
+    /,
+    *,
+    false_alarm_rate: float = 0.01,
+    edge: Bools | None = None,
+    seed: int = 0,
+) -> ConsistentAnomalies:
+    """Find recurring defects among N images.
+
+    Parameters
+    ----------
+    distances : array, shape (N, P, N), float
+        Match distances of the smallest degree, the mean over layers; wider neighbourhoods blur
+        which images share a small defect. Where images do not match, inf: a patch is then taken to
+        be as far as from the median of those that it matches.
+    false_alarm_rate : float
+        Wanted share of sets without recurring defects, under the model of steady distances, in
+        which one is reported.
+    edge : array, shape (P,), bool, optional
+        Patches in the outermost row of the frame; without it, those of the g × g grid.
+    seed : int
+        Of the community search.
+
+    Returns
+    -------
+    ConsistentAnomalies
+        On the host. Matching again with the marks as `ignore` is the caller's step.
+
+    Raises
+    ------
+    ScoringError
+        For a rate out of range or distances of another shape.
+
+    Notes
+    -----
+    A defect in more than half of the images is the normal look, for this as for any method that
+    has no labels. Under 12 images nothing is looked for. Memory: 8·k·P·N bytes for a community of k
+    images, and 4·N²·P for distances under 1e-6, or that are not contiguous float32 on the host.
+
+    References
+    ----------
+    CoDeGraph, arXiv 2510.10456; docs/algorithms.md for what differs.
+    """
+    table = np.ascontiguousarray(to_host(distances), np.float32)
+    if table.ndim != 3 or table.shape[0] != table.shape[2]:
+        raise ScoringError(f"distances have shape {table.shape}, (N, P, N) is expected")
+    if not 0 < false_alarm_rate <= 0.5:
+        raise ScoringError(f"false_alarm_rate is {false_alarm_rate}, 0 < rate <= 0.5 is expected")
+    images, patches, _ = table.shape
+    nothing = ConsistentAnomalies(np.zeros((images, patches), bool), ())
+    if images < LEAST_IMAGES:
+        return nothing
+    table = _without_gaps(table)
+    if edge is None:
+        edge = outermost(patches)
+    reference = reference_distances(table)
+    levels, guard = Levels.of(table, reference), Guard(images, patches, false_alarm_rate)
+    closure = Closure(levels)
+    found: dict[tuple[int, ...], Found] = {}
+    for emphasis in (ANOMALOUS_FIRST, ALL_ALIKE):
+        weights = image_graph(table, reference, emphasis=emphasis)
+        for start in candidates(weights, seed=seed):
+            members = closure.of(start)
+            if members is None or tuple(members) in found:
+                continue
+            one = looked_at(table, members, levels, edge, chance=guard.chance)
+            if one is not None:
+                found[tuple(members)] = one
+        if not any(guard.suspects(one) for one in found.values()):
+            return nothing  # nothing to hold against this set's normal looks
+    marks = nothing.marks.copy()
+    communities = []
+    for one in guard.accepted(list(found.values())):
+        members = one.carriers
+        own = marked_patches(table, members, levels)
+        carrying = own.any(axis=1)
+        marks[members] |= own
+        communities.append(Community(members[carrying], own[carrying], one.evidence))
+    return ConsistentAnomalies(marks, tuple(communities), levels.relevant)
+
+
+def _without_gaps(table: Float32) -> Float32:
+    """Return distances of which each, but those to the own image, is finite and over zero."""
+    if table.min() < LEAST_DISTANCE:
+        table = np.maximum(table, LEAST_DISTANCE)
+    apart = ~np.isfinite(table[:, 0])
+    np.fill_diagonal(apart, False)
+    if apart.any():
+        table = table.copy()
+        for image in np.flatnonzero(apart.any(axis=1)):
+            rows = table[image]
+            matched = np.isfinite(rows[0])
+            usual = np.median(rows[:, matched], axis=1) if matched.any() else np.ones(len(rows))
+            rows[:, apart[image]] = usual[:, None]
+    return table

@@ -1,0 +1,199 @@
+"""How clear, how local and how anomalous a community is; measured on the distances themselves.
+
+Under the model of steady distances (CoDeGraph, §3: a patch's neighbours grow like a power law) the
+ratio of the distances at ranks a < b has (d_(a)/d_(b))^α ~ Beta(a, b - a), with α from the patch's
+distances to images outside. The gap between the members' median and the nearest images outside has
+a p-value by it, which counts large communities as clearer than small ones with the same gap.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import lgamma, log
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.recurring.statistics import Levels, Sides
+
+#: Quantile of the distances outside that the gap reaches to: a stray look-alike may be nearer.
+NEAREST = 0.02
+#: An image without this share of the community's usual gap is no member.
+OWN_GAP = 0.25
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What speaks for a community.
+
+    Attributes
+    ----------
+    clearness : float
+        -log10 of the p-value of the gap of its images' best patch, the median over images.
+    spread : float
+        Median number of an image's patches whose gap is at least half of its best patch's: how wide
+        the defect is at half its height.
+    anomaly : float
+        Median over its images of the score that they would have without each other, in robust
+        deviations over the median of the images outside.
+    edge : float
+        Share of its images whose best patch lies in the outermost row of the frame.
+    gap : float
+        Median over its images of the gap of the best patch: the logarithm of how much nearer the
+        members are than the nearest images outside.
+    """
+
+    clearness: float
+    spread: float
+    anomaly: float
+    edge: float
+    gap: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """A group of images that was looked at.
+
+    Attributes
+    ----------
+    members : array of int
+    gaps : array, shape (members,), float32
+        Of each one's best patch.
+    evidence : Evidence
+    """
+
+    members: npt.NDArray[np.intp]
+    gaps: npt.NDArray[np.float32]
+    evidence: Evidence
+
+    @property
+    def carriers(self) -> npt.NDArray[np.intp]:
+        """Members that have the gap themselves: a quarter of the usual one at least.
+
+        Others are near to the community without being part of it: what they show of its kind is
+        nearer to images outside, or has no weight.
+        """
+        return self.members[self.gaps >= OWN_GAP * self.evidence.gap]
+
+
+def looked_at(
+    distances: npt.NDArray[np.float32],
+    members: npt.NDArray[np.intp],
+    levels: Levels,
+    edge: npt.NDArray[np.bool_],
+    *,
+    chance: float,
+) -> Found | None:
+    """Measure a group of images; None where it is no clearer than chance.
+
+    Parameters
+    ----------
+    distances : array, shape (N, P, N), float32
+    members : array of int
+    levels : Levels
+    edge : array, shape (P,), bool
+        Patches in the outermost row of the frame.
+    chance : float
+        The clearness that chance reaches.
+    """
+    owners, places, rows = levels.voices(members)
+    if not len(owners):
+        return None
+    sides = Sides.of(rows, members)
+    inner, outer = sides.inside.shape[-1], sides.outside.shape[-1]
+    nearest, half = int(NEAREST * outer), outer // 2
+    gap, without = gaps(sides), sides.scores_without()
+    relevant = without > levels.relevant
+    best = _best(np.where(relevant, gap, -np.inf), owners, members)
+    known = best >= 0
+
+    own = np.zeros(len(members), np.float32)
+    own[known] = np.maximum(gap[best[known]], 0)
+    # 1/α by the outer distances of the same patch, between the ranks of both quantiles
+    rise = np.log(sides.outside[best, half] / sides.among_others(NEAREST)[best])
+    steady = rise / max(log((half + 1) / (nearest + 1)), 1e-3)
+    first, last = int(0.5 * inner) + 1, inner + nearest + 1
+    scaled = own / np.maximum(steady, 1e-3)
+    clearness = float(np.median([gap_clearness(float(x), first, last) for x in scaled]))
+    if clearness <= chance:
+        return None
+
+    rest = np.setdiff1d(np.arange(len(distances)), members)
+    usual = float(np.median(levels.image_scores[rest]))
+    below = levels.image_scores[rest][levels.image_scores[rest] <= usual]
+    deviation = 1.4826 * float(np.median(usual - below))
+    raised = np.where(relevant & (gap > 0), without, 0)
+    highest = [raised[owners == member].max(initial=0) for member in members]
+    evidence = Evidence(
+        clearness=clearness,
+        spread=_spread(distances[members], members, own),
+        anomaly=(float(np.median(highest)) - usual) / max(deviation, 1e-9),
+        edge=float((edge[places[best]] & known).mean()),
+        gap=float(np.median(own)),
+    )
+    return Found(members, own, evidence)
+
+
+def gaps(sides: Sides, *, nearest: float = NEAREST) -> npt.NDArray[np.float32]:
+    """Return how much nearer patches are to the members than to the nearest images outside.
+
+    The logarithm of the ratio of both distances, by patch.
+
+    Parameters
+    ----------
+    sides : Sides
+    nearest : float
+        Quantile of the distances outside.
+    """
+    outside, inside = np.log(sides.among_others(nearest)), np.log(sides.among_members(0.5))
+    difference: npt.NDArray[np.float32] = outside - inside
+    return difference
+
+
+def _best(
+    gap: npt.NDArray[np.float32], owners: npt.NDArray[np.intp], members: npt.NDArray[np.intp]
+) -> npt.NDArray[np.intp]:
+    """Return each member's patch with the widest gap, -1 where it has none that matters."""
+    order = np.lexsort((-gap, owners))
+    place = np.searchsorted(owners[order], members)
+    there = place < len(owners)
+    first = order[np.minimum(place, len(owners) - 1)]
+    there &= (owners[first] == members) & np.isfinite(gap[first])
+    return np.where(there, first, -1)
+
+
+def _spread(
+    rows: npt.NDArray[np.float32], members: npt.NDArray[np.intp], own: npt.NDArray[np.float32]
+) -> float:
+    """Return the median number of patches with at least half of the image's best gap."""
+    gap = gaps(Sides.of(rows, members))
+    return float(np.median((gap >= np.maximum(own / 2, 1e-9)[:, None]).sum(axis=1)))
+
+
+def gap_clearness(scaled: float, first: int, last: int) -> float:
+    """Return -log10 of P(α·ln(d_(b)/d_(a)) ≥ x) for steady distances.
+
+    Parameters
+    ----------
+    scaled : float
+        x ≥ 0.
+    first, last : int
+        Ranks a < b, from 1.
+
+    Notes
+    -----
+    The Beta distribution's lower tail at u = e⁻ˣ, as a sum of binomial terms: of b - 1 draws at
+    least a fall under u.
+    """
+    if scaled <= 0:
+        return 0.0
+    draws = last - 1
+    under, over = -scaled, log(-np.expm1(-scaled))
+    hits = np.arange(first, draws + 1)
+    terms = [
+        lgamma(draws + 1) - lgamma(h + 1) - lgamma(draws - h + 1) + h * under + (draws - h) * over
+        for h in hits.tolist()
+    ]
+    most = max(terms)
+    total = most + log(sum(np.exp(term - most) for term in terms))
+    return max(0.0, -float(total) / log(10))

@@ -1,0 +1,42 @@
+"""Which patches of a community's images are the defect: those whose score depends on the members.
+
+Left out, the members change a normal patch's interval average by a few hundredths; a patch of the
+defect loses all its near matches. Whose ratio stands out, by robust deviations, is marked
+(CoDeGraph, §3, stage d).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.recurring.statistics import Levels, Sides
+
+#: Robust deviations of the logarithm of the ratio over its median.
+STANDS_OUT = 3.0
+
+
+def marked_patches(
+    distances: npt.NDArray[np.float32], members: npt.NDArray[np.intp], levels: Levels
+) -> npt.NDArray[np.bool_]:
+    """Return the marks (members, P) of a community.
+
+    Parameters
+    ----------
+    distances : array, shape (N, P, N), float32
+    members : array of int
+    levels : Levels
+    """
+    sides = Sides.of(distances[members], members)
+    return standing_out(sides.scores_without(), levels.patch_scores[members])
+
+
+def standing_out(
+    without: npt.NDArray[np.float32], usual: npt.NDArray[np.float32]
+) -> npt.NDArray[np.bool_]:
+    """Return which patches' scores depend on a community, from scores without it and with it."""
+    ratio = np.log(without / np.maximum(usual, 1e-6))
+    middle = float(np.median(ratio))
+    deviation = 1.4826 * float(np.median(np.abs(ratio - middle)))
+    marks: npt.NDArray[np.bool_] = ratio > middle + STANDS_OUT * max(deviation, 1e-6)
+    return marks

@@ -1,0 +1,54 @@
+"""Whether a new image carries a recurring defect that is known, and where.
+
+The same measures as for the members, but one image at a time: no graph, no search.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.recurring.evidence import gaps
+from zeroline.runtime.recurring.marking import standing_out
+from zeroline.runtime.recurring.statistics import AVERAGED, Sides
+
+#: A newcomer's gap is at least this share of the members' usual one.
+NEWCOMER = 0.5
+#: Quantile of the distances outside that its gap reaches to: other newcomers, not yet recognised,
+#: may be among the nearest.
+NEAREST = 0.1
+
+
+def marks_of_newcomer(
+    rows: npt.NDArray[np.float32],
+    members: npt.NDArray[np.intp],
+    *,
+    relevant: float,
+    gap: float,
+) -> npt.NDArray[np.bool_] | None:
+    """Return where an image has a known defect, None where it has not.
+
+    Parameters
+    ----------
+    rows : array, shape (P, n), float32
+        Its distances to n other images, all finite, as if no patch were hidden.
+    members : array of int
+        Those of them that carry the defect.
+    relevant : float
+        Score from which on a patch matters (`ConsistentAnomalies.relevant`).
+    gap : float
+        The members' usual gap (`Evidence.gap`).
+
+    Returns
+    -------
+    array, shape (P,), bool, or None
+    """
+    if len(members) < 1 or len(members) >= rows.shape[1]:
+        return None
+    sides = Sides.of(rows, members, own=False)
+    without = sides.scores_without()
+    if not ((gaps(sides, nearest=NEAREST) >= NEWCOMER * gap) & (without > relevant)).any():
+        return None
+    everyone = np.sort(rows, axis=1)[:, : max(1, int(AVERAGED * rows.shape[1]))].mean(axis=1)
+    marks = standing_out(without, everyone)
+    return marks if marks.any() else None

@@ -1,0 +1,114 @@
+"""How far patches and images of a set usually are: what "near" and "anomalous" are measured by."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.stages.interval import interval_average
+
+Float32 = npt.NDArray[np.float32]
+Indices = npt.NDArray[np.intp]
+
+#: The interval of MuSc.
+AVERAGED = 0.3
+#: A patch matters if, without the community, it would score at least this share of a typical image.
+RELEVANT = 0.9
+
+_LOOKED_AT = 32  # relevant patches of an image, the farthest
+
+
+@dataclass(frozen=True)
+class Levels:
+    """The set as it is, before anything is marked.
+
+    Attributes
+    ----------
+    patch_scores : array, shape (N, P), float32
+        Interval averages.
+    image_scores : array, shape (N,), float32
+        Their maxima.
+    relevant : float
+        Score from which on a patch matters to its image.
+    owners, patches : array, shape (R,), int
+        Images and places of the R patches that are farther than that from half of the images,
+        those that a community can make anomalous; 32 of an image at most. Ascending.
+    rows : array, shape (R, N), float32
+        Their distances.
+    """
+
+    patch_scores: Float32
+    image_scores: Float32
+    relevant: float
+    owners: Indices
+    patches: Indices
+    rows: Float32
+
+    @classmethod
+    def of(cls, distances: Float32, reference: Float32) -> Levels:
+        """Measure (N, P, N) distances, with their `reference_distances`."""
+        scores = interval_average(distances, high=AVERAGED)
+        image_scores = scores.max(axis=1)
+        relevant = RELEVANT * float(np.median(image_scores))
+        count = min(_LOOKED_AT, distances.shape[1])
+        farthest = np.argpartition(-reference, count - 1, axis=1)[:, :count]
+        owners, turn = np.nonzero(np.take_along_axis(reference, farthest, axis=1) > relevant)
+        places = farthest[owners, turn]
+        return cls(scores, image_scores, relevant, owners, places, distances[owners, places])
+
+    def voices(self, members: Indices) -> tuple[Indices, Indices, Float32]:
+        """Return owners, places and rows of the members' patches."""
+        belongs = np.zeros(len(self.image_scores), bool)
+        belongs[members] = True
+        theirs = belongs[self.owners]
+        return self.owners[theirs], self.patches[theirs], self.rows[theirs]
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Distances of some patches, sorted: to a community's members, and to the images outside.
+
+    Attributes
+    ----------
+    inside : array, shape (…, members - 1), float32
+    outside : array, shape (…, images outside), float32
+    """
+
+    inside: Float32
+    outside: Float32
+
+    @classmethod
+    def of(cls, rows: Float32, members: Indices, *, own: bool = True) -> Sides:
+        """Sort rows of patches.
+
+        Parameters
+        ----------
+        rows : array, shape (…, N), float32
+        members : array of int
+        own : bool
+            Whether the rows are of members: the distance to the own image, inf, is then left out.
+        """
+        others = np.setdiff1d(np.arange(rows.shape[-1]), members)
+        inside, outside = np.take(rows, members, axis=-1), np.take(rows, others, axis=-1)
+        inside.sort(axis=-1)
+        outside.sort(axis=-1)
+        return cls(inside[..., : len(members) - own], outside)
+
+    def among_members(self, share: float) -> Float32:
+        """Return the quantile of the distances to the other members."""
+        values: Float32 = self.inside[..., int(share * self.inside.shape[-1])]
+        return values
+
+    def among_others(self, share: float) -> Float32:
+        """Return the quantile of the distances to the images outside."""
+        values: Float32 = self.outside[..., int(share * self.outside.shape[-1])]
+        return values
+
+    def scores_without(self, *, low: float = 0.0, high: float = AVERAGED) -> Float32:
+        """Return the interval average over the images outside alone."""
+        count = self.outside.shape[-1]
+        first = int(low * count)
+        means: Float32 = self.outside[..., first : max(int(high * count), first + 1)].mean(axis=-1)
+        return means

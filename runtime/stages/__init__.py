@@ -1,0 +1,1 @@
+"""The formulas of MuSc, one in each module; functions without state."""

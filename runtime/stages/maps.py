@@ -1,0 +1,71 @@
+"""Maps drawn from patch scores at full size, and their maximum: MuSc's image score."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.arrays import array_namespace, as_float32
+from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.grid import grid_side
+
+
+@lru_cache(maxsize=16)
+def _neighbours(
+    side: int, size: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """For each of `size` positions over `side` nodes: the nodes round it, and the way between."""
+    position = np.arange(size, dtype=np.float64) * ((side - 1) / max(size - 1, 1))
+    lower = np.minimum(position.astype(np.int64), side - 1)
+    return lower, np.minimum(lower + 1, side - 1), (position - lower).astype(np.float32)
+
+
+def anomaly_map(patch_scores: Any, /, *, size: int) -> Any:
+    """Draw patch scores as a map of the network input's size.
+
+    Bilinear, corners aligned: the outer patches' scores stand in the map's corners.
+
+    Parameters
+    ----------
+    patch_scores : array, shape (P,) or (N, P), float
+        Scores of the g·g patches, row by row.
+    size : int
+        Side S of the map, in pixels.
+
+    Returns
+    -------
+    array, shape (S, S) or (N, S, S), float32
+        On the device of `patch_scores`.
+    """
+    if size < 1:
+        raise ScoringError(f"size is {size}, a map needs at least 1 pixel")
+    xp = array_namespace(patch_scores)
+    single = patch_scores.ndim == 1
+    scores = as_float32(patch_scores[None] if single else patch_scores, name="patch_scores", ndim=2)
+    side = grid_side(scores.shape[1])
+    lower, upper, way = map(xp.asarray, _neighbours(side, size))
+    maps = xp.empty((len(scores), size, size), dtype=xp.float32)
+    for drawn, grid in zip(maps, scores.reshape(-1, side, side), strict=True):
+        rows = grid[lower] * (1 - way)[:, None] + grid[upper] * way[:, None]
+        drawn[...] = rows[:, lower] * (1 - way) + rows[:, upper] * way
+    return maps[0] if single else maps
+
+
+def map_maximum(patch_scores: Any, /, *, size: int) -> Any:
+    """Return the highest value of each image's map: MuSc's image score.
+
+    Parameters
+    ----------
+    patch_scores : array, shape (N, P), float
+    size : int
+        Side S of the maps; they are made one at a time, S·S·4 bytes each.
+
+    Returns
+    -------
+    array, shape (N,), float32
+    """
+    xp = array_namespace(patch_scores)
+    return xp.stack([anomaly_map(row, size=size).max() for row in patch_scores])

@@ -1,0 +1,4 @@
+"""Train the bundled backbone `tiny`: a small network learns a larger one's patch tokens.
+
+Run with ``PYTHONPATH=tools``, in an environment with the extra ``train``.
+"""
