@@ -115,21 +115,21 @@ def errors(cupy: Any, patches: int, channels: int) -> list[Row]:
 
 
 def ring_rates(cupy: Any, patches: int, channels: int, slots: int, peak: float) -> list[Row]:
-    """Time one frame against a ring, one layer and degree."""
-    from zeroline.runtime.matching.bank import make_ring
+    """Time one frame against a bank, one layer and degree."""
+    from zeroline.runtime.matching.bank import make_bank
 
     features = unit_rows(cupy, 5, patches, channels)
     nothing = np.zeros(patches, bool)
     rows, columns = (cupy.empty((slots, patches), cupy.float32) for _ in range(2))
     made = []
     for form in FORMS:
-        ring = make_ring(form, slots, patches, channels, xp=cupy)
+        bank = make_bank(form, slots, patches, channels, xp=cupy)
         for slot in range(slots):
-            ring.put(slot, features[slot % 4], nothing)
-        side = ring.side(features[4], nothing)
+            bank.put(slot, features[slot % 4], nothing)
+        query = bank.query(features[4], nothing)
 
-        def match(ring: Any = ring, side: Any = side) -> None:
-            ring.minima(side, 0, slots, rows, columns)
+        def match(bank: Any = bank, query: Any = query) -> None:
+            bank.minima(query, 0, slots, rows, columns)
 
         seconds = median_seconds(cupy, match)
         rate = 2.0 * slots * patches**2 * channels / seconds
@@ -140,7 +140,7 @@ def ring_rates(cupy: Any, patches: int, channels: int, slots: int, peak: float) 
                 f"{rate / 1e12:.1f} TFLOP/s, {rate / peak:.0%} of the matrix rate",
             )
         )
-        del ring
+        del bank
     return made
 
 
@@ -255,7 +255,7 @@ def main() -> int:
     peak = 1e9 if small else 1e9 * matrix_rate(threads=1, xp=cupy)
     table.append(("matrix rate, float16, 8192³", f"{peak / 1e12:.0f} TFLOP/s", ""))
     for _, patches, channels, _ in shapes:
-        attempt(f"ring at P {patches}", ring_rates, cupy, patches, channels, window, peak)
+        attempt(f"bank at P {patches}", ring_rates, cupy, patches, channels, window, peak)
     *_, (_, patches, channels, _) = shapes
     images = 5 if small else 100
     attempt("authors' way", against_torch, cupy, images, patches, channels)

@@ -223,10 +223,10 @@ def literal_seconds(frames: Sequence[Sequence[Any]], window: int) -> float:
         with single_threaded_blas():
             wait(xp)
             began = time.perf_counter()
-            for unit, mine in enumerate(wide[0]):
+            for scale, mine in enumerate(wide[0]):
                 rows = []
                 for other in wide[1:]:
-                    theirs = other[unit]
+                    theirs = other[scale]
                     squares = (mine**2).sum(1)[:, None] + (theirs**2).sum(1)[None]
                     distances = xp.sqrt(xp.maximum(squares - 2 * (mine @ theirs.T), 0))
                     rows.append(distances.min(axis=1))

@@ -129,7 +129,7 @@ def score_tokens(
         recurring = scales.recurring()
         communities = recurring.communities
         if communities:
-            marks = xp.asarray(recurring.marks)
+            marks = xp.asarray(recurring.ignored)
             consistent = marks.any(axis=1)
             hidden = marks if ignore is None else marks | xp.asarray(ignore, dtype=bool)
             patch_scores = patch_scores_with(hidden, None)

@@ -18,7 +18,7 @@ _JPEG_QUALITY = 85
 
 
 @dataclass(frozen=True)
-class RecurringDefect:
+class SetDefect:
     """A defect that several images share.
 
     Attributes
@@ -53,15 +53,15 @@ class RecurringDefect:
         return [file in members for file in self.among]
 
 
-def recurring_defects(outcome: ScoreResult, files: Sequence[ImageFile]) -> list[RecurringDefect]:
+def recurring_defects(outcome: ScoreResult, files: Sequence[ImageFile]) -> list[SetDefect]:
     """Return the recurring defects of a set, the clearest first."""
     return [
-        RecurringDefect(tuple(files[i] for i in found.members), found.marks, tuple(files))
+        SetDefect(tuple(files[i] for i in found.members), found.marks, tuple(files))
         for found in outcome.communities
     ]
 
 
-def pictures_of(defect: RecurringDefect, *, white_level: int | None) -> dict[str, bytes]:
+def pictures_of(defect: SetDefect, *, white_level: int | None) -> dict[str, bytes]:
     """Return JPEG files of some images, the marked patches outlined, by the images' names."""
     cv2 = opencv("to draw recurring defects")
     count = min(MOST_SHOWN, len(defect.files))

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from zeroline.edge_app.batch.embedding import Problem
-from zeroline.edge_app.batch.recurring import RecurringDefect
+from zeroline.edge_app.batch.recurring import SetDefect
 from zeroline.edge_app.batch.results import ImageResult
 from zeroline.edge_app.writing import whole_file
 from zeroline.runtime.errors import MissingExtraError
@@ -90,7 +90,7 @@ def write_report(
     *,
     pictures: Mapping[str, bytes],
     problems: Sequence[Problem],
-    recurring: Sequence[tuple[RecurringDefect, Mapping[str, bytes]]] = (),
+    recurring: Sequence[tuple[SetDefect, Mapping[str, bytes]]] = (),
     settings: Mapping[str, str],
     overlays: str,
     title: str,
@@ -106,7 +106,7 @@ def write_report(
         JPEG files of overlays by the name of the image, for those that are to be shown.
     problems : sequence of Problem
         Images that were left out.
-    recurring : sequence of (RecurringDefect, mapping)
+    recurring : sequence of (SetDefect, mapping)
         Each with JPEG files of some of its images, by name.
     settings : mapping
         What a reader needs to repeat the run.

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from zeroline.edge_app.batch.embedding import Problem
 from zeroline.edge_app.batch.overlays import write_overlays
-from zeroline.edge_app.batch.recurring import RecurringDefect, pictures_of
+from zeroline.edge_app.batch.recurring import SetDefect, pictures_of
 from zeroline.edge_app.batch.report import write_report
 from zeroline.edge_app.batch.results import ImageResult, remove_earlier, write_csv, write_maps
 from zeroline.edge_app.progress import Bars
@@ -22,7 +22,7 @@ def write_results(
     bars: Bars,
     false_alarm_rate: float,
     problems: Sequence[Problem] = (),
-    recurring: Sequence[RecurringDefect] = (),
+    recurring: Sequence[SetDefect] = (),
     maps: bool = False,
     overlays: str = "all",
     white_level: int | None = None,

@@ -9,7 +9,7 @@ import numpy as np
 
 from zeroline.edge_app.batch.embedding import Problem, embed_files
 from zeroline.edge_app.batch.memory import check_memory
-from zeroline.edge_app.batch.recurring import RecurringDefect, recurring_defects
+from zeroline.edge_app.batch.recurring import SetDefect, recurring_defects
 from zeroline.edge_app.batch.results import ImageResult
 from zeroline.edge_app.batch.verdicts import scores_of
 from zeroline.edge_app.errors import InputError
@@ -28,7 +28,7 @@ class ScoredFiles:
     results: list[ImageResult]
     problems: list[Problem]
     smallest_set: int  # images that were compared with each other, at the least
-    recurring: list[RecurringDefect]
+    recurring: list[SetDefect]
 
 
 def random_subsets(count: int, size: int | None, *, seed: int) -> list[list[int]]:
@@ -67,7 +67,7 @@ def score_files(
     by_file: dict[ImageFile, ImageResult] = {}
     problems: list[Problem] = []
     sizes: list[int] = []
-    recurring: list[RecurringDefect] = []
+    recurring: list[SetDefect] = []
 
     def score_set(chosen: Sequence[ImageFile]) -> tuple[list[ImageResult], list[ImageFile]]:
         """Score a set; return its results, or the one file that had no company."""

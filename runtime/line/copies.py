@@ -30,14 +30,14 @@ def place_distances(
     Parameters
     ----------
     features : sequence of arrays, shape (P, C), float32
-        Unit rows, by unit.
+        Unit rows, by scale.
     others : sequence of such sequences
         On the same device; float16 will do.
 
     Returns
     -------
     array, shape (frames,), float32
-        On the host. The median is over patches, of the mean over units.
+        On the host. The median is over patches, of the mean over scales.
     """
     xp = array_namespace(features[0])
     medians = []

@@ -20,11 +20,11 @@ from zeroline.runtime.errors import ScoringError, ZerolineError
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.line.copies import is_copy, place_distances
 from zeroline.runtime.line.reference import Reference, read_reference, write_reference
-from zeroline.runtime.line.tracker import Discovery, Known, RecurrenceWatch
+from zeroline.runtime.line.tracker import DefectTracker, KnownDefect, SearchResult
 from zeroline.runtime.line.window import Matches, Shape, Window
 from zeroline.runtime.matching.measure import chosen_precision, scoring_arrays
 from zeroline.runtime.results import Inspection, RecurringDefect, Revision, ScoreResult, Verdict
-from zeroline.runtime.stages.degrees import Degrees, sharpest_degree
+from zeroline.runtime.stages.degrees import Degrees, finest_degree
 from zeroline.runtime.stages.maps import map_maximum
 from zeroline.runtime.stages.rscin import rscin as rescore
 from zeroline.runtime.stages.threshold import ThresholdRule
@@ -179,8 +179,8 @@ class RollingInspector:
             roi=self._roi,
             xp=self._xp,
         )
-        _, blur = sharpest_degree(self.shape.degrees)
-        self._watch = RecurrenceWatch(self.window, roi=self._roi, blur=blur) if codegraph else None
+        _, blur = finest_degree(self.shape.degrees)
+        self._watch = DefectTracker(self.window, roi=self._roi, blur=blur) if codegraph else None
         self._parts_of_defects: dict[int, str | None] = {}  # the first part of each
         self._held: list[_Held | None] = [None] * window
         self._order: list[int] = []  # slots, the one filled first in front
@@ -583,7 +583,7 @@ class RollingInspector:
                 alarms.append(self._described(found.known))
         return tuple(revisions), tuple(alarms)
 
-    def _revised(self, found: Discovery) -> list[Revision]:
+    def _revised(self, found: SearchResult) -> list[Revision]:
         """Score frames without those that share their defect, and call them NG."""
         twins = tuple(found.known.carriers)
         held = {slot: frame for slot in found.slots if (frame := self._held[slot]) is not None}
@@ -612,7 +612,7 @@ class RollingInspector:
             frame.verdict = Verdict.NG
         return sorted(revisions, key=lambda revision: revision.frame_id)
 
-    def _described(self, known: Known) -> RecurringDefect:
+    def _described(self, known: KnownDefect) -> RecurringDefect:
         carriers = {
             held.frame_id: known.carriers[slot]
             for slot, held in self._in_order()

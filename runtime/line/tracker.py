@@ -3,7 +3,7 @@
 Once in W frames (256 at most), and sooner where NG frames look alike, the window's distances go
 through CoDeGraph (`zeroline.runtime.recurring`) on a thread of their own; what it finds is
 applied a fixed number of frames later, so that a line's verdicts do not depend on the machine's
-speed. The marked patches are then hidden from all frames, one frame with each push. From then on
+speed. The marked patches are then ignored from all frames, one frame with each push. From then on
 each new frame is held against the known defect alone: some hundred patches instead of the whole
 window.
 """
@@ -23,8 +23,8 @@ from zeroline.runtime.grid import outermost, widened
 from zeroline.runtime.line.window import Matches, Window, mean_distances
 from zeroline.runtime.recurring.codegraph import (
     LEAST_IMAGES,
+    CodegraphResult,
     Community,
-    ConsistentAnomalies,
     codegraph,
 )
 from zeroline.runtime.recurring.communities import LEAST
@@ -60,7 +60,7 @@ class Carrier:
 
 
 @dataclass
-class Known:
+class KnownDefect:
     """A recurring defect that has been found.
 
     Attributes
@@ -83,23 +83,23 @@ class Known:
 
 
 @dataclass(frozen=True)
-class Discovery:
+class SearchResult:
     """What a search brought: a defect, and frames of the window that were not known to have it.
 
     Attributes
     ----------
-    known : Known
+    known : KnownDefect
     new : bool
         Whether the defect was not known before.
     slots : tuple of int
     """
 
-    known: Known
+    known: KnownDefect
     new: bool
     slots: tuple[int, ...]
 
 
-class RecurrenceWatch:
+class DefectTracker:
     """Watches a window for recurring defects.
 
     Parameters
@@ -119,64 +119,66 @@ class RecurrenceWatch:
         self._edge = outermost(len(roi))[roi]
         self._entered = np.zeros(capacity, np.int64)  # the frame that a slot holds
         self._reference: Bools = np.zeros(capacity, bool)
-        self._known: list[Known] = []
+        self._known: list[KnownDefect] = []
         self._names = 0
-        self._to_hide: list[tuple[int, Bools]] = []
+        self._to_ignore: list[tuple[int, Bools]] = []
         self._searcher = ThreadPoolExecutor(1, thread_name_prefix="zeroline-recurring")
-        self._search: tuple[int, list[tuple[int, int]], Future[ConsistentAnomalies]] | None = None
+        self._search: tuple[int, list[tuple[int, int]], Future[CodegraphResult]] | None = None
         self._last = 0
         self._unexplained: dict[int, int] = {}  # NG frames without a known defect: worst patches
         self._wait = self._soonest  # frames to the next search, where no more look alike by then
         self._seen_alike = 0  # how many did at the last search
 
     @property
-    def known(self) -> tuple[Known, ...]:
+    def known(self) -> tuple[KnownDefect, ...]:
         """Defects that frames of the window have."""
         return tuple(self._known)
 
-    def recognise(self, features: Sequence[Any], matches: Matches) -> tuple[Known, Bools] | None:
+    def recognise(
+        self, features: Sequence[Any], matches: Matches
+    ) -> tuple[KnownDefect, Bools] | None:
         """Return the known defect that a new frame has, and where (P',); None where it has none.
 
         Parameters
         ----------
         features : sequence of arrays, shape (P', C_l)
-            By unit.
+            By scale.
         matches : Matches
         """
         if not self._known:
             return None
-        sharp = self._window.sharp
+        finest = self._window.finest
         return self._recognised(
-            [features[unit] for unit in sharp], [matches.to_slots[unit] for unit in sharp]
+            [features[scale] for scale in finest], [matches.to_slots[scale] for scale in finest]
         )
 
     def entered(self, slot: int, frame: int, *, reference: bool = False) -> None:
         """Note that a frame took a slot, in place of what was there."""
         self._entered[slot], self._reference[slot] = frame, reference
-        self._to_hide = [item for item in self._to_hide if item[0] != slot]
+        self._to_ignore = [item for item in self._to_ignore if item[0] != slot]
         self._unexplained.pop(slot, None)
         for known in self._known:
             known.carriers.pop(slot, None)
         self._known = [known for known in self._known if known.carriers]
 
-    def carries(self, slot: int, known: Known, marks: Bools) -> None:
-        """Note that the frame in a slot has a known defect; its marks (P',) will be hidden."""
+    def carries(self, slot: int, known: KnownDefect, marks: Bools) -> None:
+        """Note that the frame in a slot has a known defect; its marks (P',) will be ignored."""
         features = self._window.features_in(slot)
         places = array_namespace(features[0]).asarray(np.flatnonzero(marks))
-        examples = tuple(features[unit][places] for unit in self._window.sharp)
+        examples = tuple(features[scale][places] for scale in self._window.finest)
         self._unexplained.pop(slot, None)
         everywhere = np.zeros(len(self._roi), bool)
         everywhere[self._roi] = marks
         known.carriers[slot] = Carrier(slot, everywhere, examples)
         if all(other is not known for other in self._known):  # its last carrier has just left
             self._known.append(known)
-        self._to_hide.append((slot, widened(everywhere[None], by=self._blur)[0]))
+        self._to_ignore.append((slot, widened(everywhere[None], by=self._blur)[0]))
 
     def not_good(self, slot: int, patch: int) -> None:
         """Note that the frame in a slot is NG at a patch (of P), for no defect that is known."""
         self._unexplained[slot] = int(np.searchsorted(np.flatnonzero(self._roi), patch))
 
-    def step(self, frame: int) -> list[Discovery]:
+    def step(self, frame: int) -> list[SearchResult]:
         """Do what is due after a frame, and return what a search has brought.
 
         Parameters
@@ -187,8 +189,8 @@ class RecurrenceWatch:
         found = []
         if self._search is not None and frame - self._search[0] >= PATIENCE:
             found = self._collected()
-        if self._to_hide:
-            self._window.hide(*self._to_hide.pop(0))
+        if self._to_ignore:
+            self._window.ignore_patches(*self._to_ignore.pop(0))
         elif self._search is None and self._due(frame):
             self._start(frame)
         return found
@@ -227,14 +229,14 @@ class RecurrenceWatch:
         filled = np.flatnonzero(self._window.filled)
         newest = np.argsort(-self._entered[filled], kind="stable")[:MOST]
         slots = np.sort(filled[newest]).tolist()
-        table = self._window.sharp_table(slots)
+        table = self._window.finest_table(slots)
         held = [(slot, int(self._entered[slot])) for slot in slots]
         search = self._searcher.submit(codegraph, table, edge=self._edge)
         self._search = frame, held, search
         self._last, self._wait = frame, min(2 * self._wait, self._every)
         self._seen_alike = self._alike()
 
-    def _collected(self) -> list[Discovery]:
+    def _collected(self) -> list[SearchResult]:
         """Return what the search has brought about frames that are still in the window."""
         assert self._search is not None  # noqa: S101 - the caller looked
         _, held, search = self._search
@@ -247,8 +249,8 @@ class RecurrenceWatch:
         return found
 
     def _found(
-        self, community: Community, outcome: ConsistentAnomalies, held: list[tuple[int, int]]
-    ) -> Discovery | None:
+        self, community: Community, outcome: CodegraphResult, held: list[tuple[int, int]]
+    ) -> SearchResult | None:
         members = [held[number] for number in community.members.tolist()]
         if np.mean([self._reference[slot] for slot, _ in members]) > _REFERENCES:
             return None
@@ -264,29 +266,29 @@ class RecurrenceWatch:
         if known is None:
             self._names += 1
             first = min(int(self._entered[slot]) for slot, _ in there)
-            known = Known(self._names, first, outcome.relevant, community.evidence.gap)
+            known = KnownDefect(self._names, first, outcome.relevant, community.evidence.gap)
             self._known.append(known)
         for slot, marks in there:
             self.carries(slot, known, marks)
         slots = [slot for slot, _ in there]
         for slot in self._entered_after(max(frame for _, frame in held)):
-            told = self._recognised(*self._window.sharp_frame(slot))
+            told = self._recognised(*self._window.finest_frame(slot))
             if told is not None and told[0] is known:
                 self.carries(slot, *told)
                 slots.append(slot)
-        return Discovery(known, new, tuple(slots))
+        return SearchResult(known, new, tuple(slots))
 
     def _entered_after(self, frame: int) -> list[int]:
         """Return the slots of later frames, in their order."""
         later = [slot for slot, number in enumerate(self._entered) if number > frame]
         return sorted(later, key=lambda slot: int(self._entered[slot]))
 
-    def _same(self, there: Sequence[tuple[int, Bools]]) -> Known | None:
+    def _same(self, there: Sequence[tuple[int, Bools]]) -> KnownDefect | None:
         """Return the known defect that most of these frames have, None where it is another one."""
         if not self._known:
             return None
         twins = [slot for slot, _ in there]
-        told = [self._recognised(*self._window.sharp_frame(slot), but=twins) for slot in twins]
+        told = [self._recognised(*self._window.finest_frame(slot), but=twins) for slot in twins]
         for known in self._known:
             if sum(one is not None and one[0] is known for one in told) > len(there) / 2:
                 return known
@@ -294,7 +296,7 @@ class RecurrenceWatch:
 
     def _recognised(
         self, features: Sequence[Any], half_squared: Sequence[Any], *, but: Sequence[int] = ()
-    ) -> tuple[Known, Bools] | None:
+    ) -> tuple[KnownDefect, Bools] | None:
         """Hold a frame against what is known.
 
         Parameters
@@ -307,7 +309,7 @@ class RecurrenceWatch:
             Slots that do not count, since their frames may have the same defect.
         """
         for known in self._known:
-            rows = to_host(mean_distances(_unhidden(features, half_squared, known)))
+            rows = to_host(mean_distances(_as_if_matched(features, half_squared, known)))
             counted = np.isfinite(rows).all(axis=0)
             counted[list(but)] = False
             there = np.flatnonzero(counted)
@@ -320,7 +322,9 @@ class RecurrenceWatch:
         return None
 
 
-def _unhidden(features: Sequence[Any], half_squared: Sequence[Any], known: Known) -> list[Any]:
+def _as_if_matched(
+    features: Sequence[Any], half_squared: Sequence[Any], known: KnownDefect
+) -> list[Any]:
     """Return ½d² by layer as if the carriers' marked patches could still be matched."""
     carriers = list(known.carriers.values())
     full = []

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from zeroline.runtime.arrays import array_namespace, to_host
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.grid import grid_side
-from zeroline.runtime.matching.bank import ON_CUDA, checked_precision, make_ring, ring_bytes
+from zeroline.runtime.matching.bank import ON_CUDA, bank_bytes, checked_precision, make_bank
 from zeroline.runtime.matching.operand import IGNORED
-from zeroline.runtime.stages.degrees import aggregated, match_count, sharpest_degree
+from zeroline.runtime.stages.degrees import aggregated, finest_degree, match_count
 from zeroline.runtime.stages.interval import average_on_device, average_rows
 from zeroline.runtime.workers import WorkerPool
 
@@ -65,7 +65,7 @@ class Shape:
         checked_precision(self.precision, patches=self.compared, cuda=self.cuda)
 
     @property
-    def units(self) -> int:
+    def scales(self) -> int:
         """Number of matches: (layer, degree) pairs, or layers where degrees are fused."""
         return len(self.channels) * match_count(self.degrees)
 
@@ -92,11 +92,11 @@ class Shape:
         C_l < 64), 128 + 4 in 8 bits, instead of 4·(C_l + 2). On a CUDA device features are of 2
         bytes, C_l filled up to a multiple of 32, with 8 bytes more for each patch.
         """
-        rings = sum(
-            ring_bytes(self.precision, self.capacity, self.compared, c) for c in self.channels
+        banks = sum(
+            bank_bytes(self.precision, self.capacity, self.compared, c) for c in self.channels
         )
-        distances = 4 * self.units * self.capacity**2 * self.compared
-        return match_count(self.degrees) * rings + distances
+        distances = 4 * self.scales * self.capacity**2 * self.compared
+        return match_count(self.degrees) * banks + distances
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,10 @@ class Matches:
     Attributes
     ----------
     features : tuple of arrays, shape (P', C_l), float32
-        Unit rows, by unit.
-    to_slots : array, shape (units, W, P'), float32
+        Unit rows, by scale.
+    to_slots : array, shape (scales, W, P'), float32
         ½‖x − y‖² from each patch of the new frame to each slot; inf where it does not match.
-    from_slots : array, shape (units, W, P'), float32
+    from_slots : array, shape (scales, W, P'), float32
         The same from each patch of each slot to the new frame.
     ignore : array, shape (P',), bool
         Patches of the new frame that nobody may match.
@@ -140,9 +140,9 @@ class Window:
     ----------
     filled : array, shape (W,), bool
         Slots that hold a frame.
-    hidden : array, shape (W, P'), bool
+    ignored : array, shape (W, P'), bool
         Patches of the frames that nobody may match.
-    sharp : range
+    finest : range
         Units of the smallest degree, one for each layer.
 
     Notes
@@ -168,20 +168,20 @@ class Window:
         if patches != (shape.patches if self._roi is None else len(self._roi)):
             raise ScoringError(f"{patches} patches counted, the region of interest has others")
         channels = [c for c in shape.channels for _ in range(match_count(shape.degrees))]
-        self._rings = [
-            make_ring(shape.precision, slots, patches, c, turn=unit * slots // shape.units, xp=xp)
-            for unit, c in enumerate(channels)
+        self._banks = [
+            make_bank(shape.precision, slots, patches, c, turn=scale * slots // shape.scales, xp=xp)
+            for scale, c in enumerate(channels)
         ]
         count = match_count(shape.degrees)
-        place, _ = sharpest_degree(shape.degrees)
-        self.sharp = range(place, shape.units, count)
-        self.hidden: Bools = np.zeros((slots, patches), bool)
-        # [unit, image, other image, patch]; an empty slot is out of reach
-        self._half_squared = xp.full((shape.units, slots, slots, patches), np.inf, np.float32)
+        place, _ = finest_degree(shape.degrees)
+        self.finest = range(place, shape.scales, count)
+        self.ignored: Bools = np.zeros((slots, patches), bool)
+        # [scale, image, other image, patch]; an empty slot is out of reach
+        self._half_squared = xp.full((shape.scales, slots, slots, patches), np.inf, np.float32)
         self.filled: Bools = np.zeros(slots, bool)
 
     def features_of(self, layers: Sequence[Any]) -> tuple[Any, ...]:
-        """Return LNAMD features of one frame's tokens, by unit, of the patches that count.
+        """Return LNAMD features of one frame's tokens, by scale, of the patches that count.
 
         Parameters
         ----------
@@ -199,8 +199,8 @@ class Window:
         )
 
     def features_in(self, slot: int) -> tuple[Any, ...]:
-        """Return the features of the frame in a slot, by unit."""
-        return tuple(ring.features[slot] for ring in self._rings)
+        """Return the features of the frame in a slot, by scale."""
+        return tuple(bank.features[slot] for bank in self._banks)
 
     def match(
         self,
@@ -221,27 +221,27 @@ class Window:
             Slots that the new frame does not match, nor they it: those of the same part.
         """
         shape = self.shape
-        hidden = np.zeros(shape.patches, bool) if ignore is None else np.asarray(ignore, bool)
-        if hidden.shape != (shape.patches,):
-            raise ScoringError(f"ignore has shape {hidden.shape}, ({shape.patches},) is expected")
+        ignored = np.zeros(shape.patches, bool) if ignore is None else np.asarray(ignore, bool)
+        if ignored.shape != (shape.patches,):
+            raise ScoringError(f"ignore has shape {ignored.shape}, ({shape.patches},) is expected")
         if self._roi is not None:
-            hidden = hidden[self._roi]
+            ignored = ignored[self._roi]
         reachable = self.filled if apart is None else self.filled & ~apart
-        to_slots, from_slots = self._matched(features, hidden, reachable)
-        return Matches(tuple(features), to_slots, from_slots, hidden)
+        to_slots, from_slots = self._matched(features, ignored, reachable)
+        return Matches(tuple(features), to_slots, from_slots, ignored)
 
     def admit(self, slot: int, matches: Matches) -> None:
         """Put a matched frame into a slot, in place of what is there."""
         self.evict(slot)
 
-        def put(unit: int) -> None:
-            self._rings[unit].put(slot, matches.features[unit], matches.ignore)
-            self._half_squared[unit, slot] = matches.to_slots[unit]
-            self._half_squared[unit, :, slot] = matches.from_slots[unit]
-            self._half_squared[unit, slot, slot] = np.inf
+        def put(scale: int) -> None:
+            self._banks[scale].put(slot, matches.features[scale], matches.ignore)
+            self._half_squared[scale, slot] = matches.to_slots[scale]
+            self._half_squared[scale, :, slot] = matches.from_slots[scale]
+            self._half_squared[scale, slot, slot] = np.inf
 
-        self._pool.run(put, range(self.shape.units))
-        self.hidden[slot] = to_host(matches.ignore)
+        self._pool.run(put, range(self.shape.scales))
+        self.ignored[slot] = to_host(matches.ignore)
         self.filled[slot] = True
 
     def evict(self, slot: int) -> None:
@@ -250,45 +250,47 @@ class Window:
         self._half_squared[:, slot] = np.inf
         self._half_squared[:, :, slot] = np.inf
 
-    def hide(self, slot: int, marks: Bools) -> None:
+    def ignore_patches(self, slot: int, marks: Bools) -> None:
         """Let nobody match some patches of a frame any more; all frames match it anew.
 
         Parameters
         ----------
         slot : int
         marks : array, shape (P,), bool
-            Besides the patches that are hidden already.
+            Besides the patches that are ignored already.
         """
-        self.hidden[slot] |= marks if self._roi is None else marks[self._roi]
-        hidden, features = self.hidden[slot], self.features_in(slot)
-        for ring, part in zip(self._rings, features, strict=True):
-            ring.put(slot, part, hidden)
+        self.ignored[slot] |= marks if self._roi is None else marks[self._roi]
+        ignored, features = self.ignored[slot], self.features_in(slot)
+        for bank, part in zip(self._banks, features, strict=True):
+            bank.put(slot, part, ignored)
         others = self.filled.copy()
         others[slot] = False
-        _, from_slots = self._matched(features, hidden, others)
+        _, from_slots = self._matched(features, ignored, others)
         before = self._half_squared[:, :, slot]
         kept = before < np.inf  # frames of one part do not match
         before[kept] = from_slots[kept]
 
-    def _matched(self, features: Sequence[Any], hidden: Any, reachable: Bools) -> tuple[Any, Any]:
-        """Return ½d² (units, W, P') to some slots and from them; inf for all others."""
+    def _matched(self, features: Sequence[Any], ignored: Any, reachable: Bools) -> tuple[Any, Any]:
+        """Return ½d² (scales, W, P') to some slots and from them; inf for all others."""
         shape = self.shape
-        sizes = (shape.units, shape.capacity, shape.compared)
+        sizes = (shape.scales, shape.capacity, shape.compared)
         to_slots, from_slots = (self._xp.full(sizes, np.inf, np.float32) for _ in range(2))
-        sides = [ring.side(part, hidden) for ring, part in zip(self._rings, features, strict=True)]
+        queries = [
+            bank.query(part, ignored) for bank, part in zip(self._banks, features, strict=True)
+        ]
 
         def match_run(item: tuple[int, int, int]) -> None:
-            unit, start, stop = item
-            rows, columns = to_slots[unit, start:stop], from_slots[unit, start:stop]
-            self._rings[unit].minima(sides[unit], start, stop, rows, columns)
+            scale, start, stop = item
+            rows, columns = to_slots[scale, start:stop], from_slots[scale, start:stop]
+            self._banks[scale].minima(queries[scale], start, stop, rows, columns)
 
-        runs = _runs(reachable, self._rings[0].block)
-        self._pool.run(match_run, [(u, *run) for u in range(shape.units) for run in runs])
+        runs = _runs(reachable, self._banks[0].block)
+        self._pool.run(match_run, [(u, *run) for u in range(shape.scales) for run in runs])
         to_slots[to_slots >= IGNORED / 2] = np.inf
         from_slots[from_slots >= IGNORED / 2] = np.inf
         return to_slots, from_slots
 
-    def sharp_table(self, slots: Sequence[int]) -> Float32:
+    def finest_table(self, slots: Sequence[int]) -> Float32:
         """Return the distances among some frames, of the smallest degree, the mean over layers.
 
         Parameters
@@ -305,7 +307,7 @@ class Window:
 
         def fill(image: int) -> None:
             table[image] = mean_distances(
-                [self._half_squared[unit, slots[image]][chosen] for unit in self.sharp]
+                [self._half_squared[scale, slots[image]][chosen] for scale in self.finest]
             )
 
         self._pool.run(fill, range(len(slots)))
@@ -316,17 +318,17 @@ class Window:
 
         Of the smallest degree, the mean over layers; on the host.
         """
-        parts = [self._half_squared[unit][slots, :, patches] for unit in self.sharp]
+        parts = [self._half_squared[scale][slots, :, patches] for scale in self.finest]
         return to_host(mean_distances([part.T for part in parts]))
 
-    def sharp_frame(self, slot: int) -> tuple[list[Any], list[Any]]:
+    def finest_frame(self, slot: int) -> tuple[list[Any], list[Any]]:
         """Return a held frame's features (P', C_l) and ½d² (W, P') of the smallest degree.
 
         Both by layer, on the window's device.
         """
         return (
-            [self._rings[unit].features[slot] for unit in self.sharp],
-            [self._half_squared[unit, slot] for unit in self.sharp],
+            [self._banks[scale].features[slot] for scale in self.finest],
+            [self._half_squared[scale, slot] for scale in self.finest],
         )
 
     def score(self, matches: Matches, *, without: int | None = None) -> Float32 | None:
@@ -363,19 +365,19 @@ class Window:
         return self._average(rows)
 
     def _average(self, half_squared: Any) -> Float32 | None:
-        """Average (units, W, P') half squared distances to patch scores (P,); 0 outside the roi."""
+        """Average ½d² (scales, W, P') to patch scores (P,); 0 outside the region of interest."""
         low, high = self._interval
         if self._xp is not np:
             mean = to_host(average_on_device(half_squared, low=low, high=high))
             return None if np.isnan(mean).any() else self._placed(mean)
         there = np.isfinite(half_squared).any(axis=(0, 2))
         total = np.zeros(self.shape.compared, np.float64)
-        for unit in half_squared:
-            distances = np.sqrt(2 * np.maximum(unit[there], 0)).T
+        for scale in half_squared:
+            distances = np.sqrt(2 * np.maximum(scale[there], 0)).T
             if not distances.size or not np.isfinite(distances).any(axis=1).all():
                 return None
             total += average_rows(distances, low=low, high=high)
-        return self._placed((total / self.shape.units).astype(np.float32))
+        return self._placed((total / self.shape.scales).astype(np.float32))
 
     def _placed(self, mean: Float32) -> Float32:
         """Return scores of all patches, 0 outside the region of interest."""

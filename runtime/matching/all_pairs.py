@@ -1,4 +1,4 @@
-"""Match distances of a set: each image against those after it, on a ring of all."""
+"""Match distances of a set: each image against those after it, on a bank of all."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from zeroline.runtime.arrays import array_namespace, to_host
-from zeroline.runtime.matching.bank import ON_CUDA, SCREENED, Ring, make_ring
-from zeroline.runtime.matching.exact import ExactRing
+from zeroline.runtime.matching.bank import ON_CUDA, SCREENED, FeatureBank, make_bank
+from zeroline.runtime.matching.exact import ExactBank
 from zeroline.runtime.matching.operand import check_finite, mark_unmatched
-from zeroline.runtime.matching.screened import ScreenedRing
+from zeroline.runtime.matching.screened import ScreenedBank
 from zeroline.runtime.workers import run_in_threads
 
 
@@ -34,17 +34,17 @@ def half_squared_distances(
     features = xp.ascontiguousarray(features)
     half_squared = xp.empty((images, images, patches), dtype=xp.float32)
     nothing = xp.zeros(patches, dtype=bool)
-    ring = _ring_of(features, ignore, precision)
+    bank = _bank_of(features, ignore, precision)
     labels = None if groups is None else to_host(groups)
 
     def match_image(i: int) -> None:
-        side = ring.side(features[i], nothing if ignore is None else ignore[i])
-        for start in range(i + 1, images, ring.block):
-            stop = min(start + ring.block, images)
+        query = bank.query(features[i], nothing if ignore is None else ignore[i])
+        for start in range(i + 1, images, bank.block):
+            stop = min(start + bank.block, images)
             if labels is not None and (labels[start:stop] == labels[i]).all():
                 continue
             columns = xp.empty((stop - start, patches), dtype=xp.float32)
-            ring.minima(side, start, stop, half_squared[i, start:stop], columns)
+            bank.minima(query, start, stop, half_squared[i, start:stop], columns)
             half_squared[start:stop, i] = columns
         if progress is not None:
             progress(1)
@@ -54,17 +54,17 @@ def half_squared_distances(
     return half_squared
 
 
-def _ring_of(features: Any, ignore: Any, precision: str) -> Ring:
-    """Return a ring that holds all images."""
+def _bank_of(features: Any, ignore: Any, precision: str) -> FeatureBank:
+    """Return a bank that holds all images."""
     if precision in SCREENED:
-        return ScreenedRing.filled(features, ignore, form=precision)
+        return ScreenedBank.filled(features, ignore, form=precision)
     if precision not in ON_CUDA:
-        return ExactRing(features, ignore)
+        return ExactBank(features, ignore)
     xp = array_namespace(features)
     images, patches, channels = features.shape
-    ring = make_ring(precision, images, patches, channels, xp=xp)
+    bank = make_bank(precision, images, patches, channels, xp=xp)
     nothing = xp.zeros(patches, dtype=bool)
     for image in range(images):
         check_finite(features[image], image=image)
-        ring.put(image, features[image], nothing if ignore is None else ignore[image])
-    return ring
+        bank.put(image, features[image], nothing if ignore is None else ignore[image])
+    return bank

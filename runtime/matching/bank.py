@@ -1,7 +1,7 @@
-"""Rings: the features of W frames, kept so that a new frame is matched with all of them at once.
+"""Banks: the features of W frames, kept so that a new frame is matched with all of them at once.
 
-One ring serves one layer and degree. The window (`zeroline.runtime.line.window`) and the set
-(`zeroline.runtime.matching.distances`) stand on the same rings; each precision has its own:
+One bank serves one layer and degree. The window (`zeroline.runtime.line.window`) and the set
+(`zeroline.runtime.matching.distances`) stand on the same banks; each precision has its own:
 
 - "fp32", `zeroline.runtime.matching.exact`: the whole product, exact;
 - "screened-pca" and "screened-int8", `zeroline.runtime.matching.screened`: a cheap product names a
@@ -31,7 +31,7 @@ PRECISIONS = ("fp32", "screened", *SCREENED)
 CUDA_PRECISIONS = ("fp32", "fp16", *ON_CUDA)
 
 
-class Ring(Protocol):
+class FeatureBank(Protocol):
     """W slots of P patches with C channels.
 
     Attributes
@@ -50,15 +50,15 @@ class Ring(Protocol):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the large arrays; `ring_bytes` tells them in advance."""
+        """Bytes of the large arrays; `bank_bytes` tells them in advance."""
 
     def put(self, slot: int, features: Any, ignore: Bools) -> None:
         """Write a frame's features (P, C) to a slot; `ignore` (P,): patches nobody may match."""
 
-    def side(self, features: Any, ignore: Bools) -> Any:
+    def query(self, features: Any, ignore: Bools) -> Any:
         """Prepare a new frame's features (P, C) for `minima`."""
 
-    def minima(self, side: Any, start: int, stop: int, rows: Any, columns: Any) -> None:
+    def minima(self, query: Any, start: int, stop: int, rows: Any, columns: Any) -> None:
         """Match a new frame with the slots from `start` to `stop`.
 
         Writes to `rows` (slots, P) ½‖x - y‖² from each patch x of the frame to its best match y
@@ -67,10 +67,10 @@ class Ring(Protocol):
         """
 
 
-def make_ring(
+def make_bank(
     precision: str, slots: int, patches: int, channels: int, *, turn: int = 0, xp: Any = np
-) -> Ring:
-    """Return an empty ring.
+) -> FeatureBank:
+    """Return an empty bank.
 
     Parameters
     ----------
@@ -78,31 +78,31 @@ def make_ring(
     slots, patches, channels : int
         W, P, C.
     turn : int
-        Where among W admissions a screened ring renews its basis, so that rings take turns.
+        Where among W admissions a screened bank renews its basis, so that banks take turns.
     xp : module
         CuPy for "fp16-…".
     """
     if precision in ON_CUDA:
-        from zeroline.runtime.matching.cuda import CudaRing
+        from zeroline.runtime.matching.cuda import CudaBank
 
-        return CudaRing(slots, patches, channels, form=precision, cupy=xp)
+        return CudaBank(slots, patches, channels, form=precision, cupy=xp)
     if precision in SCREENED:
-        from zeroline.runtime.matching.screened import ScreenedRing
+        from zeroline.runtime.matching.screened import ScreenedBank
 
-        return ScreenedRing(
+        return ScreenedBank(
             np.zeros((slots, patches, channels), np.float32), form=precision, turn=turn
         )
-    from zeroline.runtime.matching.exact import ExactRing
+    from zeroline.runtime.matching.exact import ExactBank
 
-    return ExactRing(np.zeros((slots, patches, channels), np.float32))
+    return ExactBank(np.zeros((slots, patches, channels), np.float32))
 
 
-def ring_bytes(precision: str, slots: int, patches: int, channels: int) -> int:
-    """Return the bytes that a ring holds: features, and what the product takes."""
+def bank_bytes(precision: str, slots: int, patches: int, channels: int) -> int:
+    """Return the bytes that a bank holds: features, and what the product takes."""
     if precision in ON_CUDA:
-        from zeroline.runtime.matching.cuda import cuda_ring_bytes
+        from zeroline.runtime.matching.cuda import cuda_bank_bytes
 
-        return cuda_ring_bytes(slots, patches, channels)
+        return cuda_bank_bytes(slots, patches, channels)
     features = 4 * slots * patches * channels
     if precision in SCREENED:
         from zeroline.runtime.matching.screens import reduced_bytes

@@ -1,10 +1,10 @@
-"""The ring on a CUDA device: float16 features, products with float32 sums, minima beside them.
+"""The bank on a CUDA device: float16 features, products with float32 sums, minima beside them.
 
 Two forms give the same: "fp16-fused" multiplies and takes minima in one kernel, "fp16-tiled" lets
 cuBLAS multiply some slots at a time, whose tile stays in the L2 cache, and takes the minima there.
 Which is quicker depends on device and channels.
 
-A ring in float16 halves memory and its traffic. Against the exact form the distances of unit rows
+A bank in float16 halves memory and its traffic. Against the exact form the distances of unit rows
 come out some 1e-4 off (docs/algorithms.md); near matches are measured anew from the same rows.
 Nothing here waits for the device: all is queued on CuPy's current stream.
 """
@@ -24,7 +24,7 @@ _NO_KEY = 0x7FFFFFFF
 
 
 @dataclass(frozen=True)
-class CudaSide:
+class CudaQuery:
     """A new frame on the device, ready for the products.
 
     Attributes
@@ -41,7 +41,7 @@ class CudaSide:
     codes: Any
 
 
-class CudaRing:
+class CudaBank:
     """Features in float16; see `zeroline.runtime.matching.bank`.
 
     Parameters
@@ -80,12 +80,14 @@ class CudaRing:
 
     def put(self, slot: int, features: Any, ignore: Any) -> None:
         """Write a frame to a slot."""
-        side = self.side(features, ignore)
-        self._held[slot] = side.features
-        self._half_norms[slot] = side.half_norms[: self._patches] - self._cupy.float32(self._margin)
-        self._codes[slot] = side.codes[: self._patches]
+        query = self.query(features, ignore)
+        self._held[slot] = query.features
+        self._half_norms[slot] = query.half_norms[: self._patches] - self._cupy.float32(
+            self._margin
+        )
+        self._codes[slot] = query.codes[: self._patches]
 
-    def side(self, features: Any, ignore: Any) -> CudaSide:
+    def query(self, features: Any, ignore: Any) -> CudaQuery:
         """Prepare a frame for `minima`."""
         cupy, patches = self._cupy, self._patches
         held = cupy.zeros((patches, self._held.shape[2]), dtype=cupy.float16)
@@ -98,19 +100,26 @@ class CudaRing:
         codes = cupy.full(rows, _NO_KEY, dtype=cupy.int32)
         hidden = cupy.asarray(ignore).astype(cupy.int32)
         codes[:patches] = cupy.arange(patches, dtype=cupy.int32) + hidden * cupy.int32(_IGNORED)
-        return CudaSide(held, half_norms, codes)
+        return CudaQuery(held, half_norms, codes)
 
-    def minima(self, side: CudaSide, start: int, stop: int, rows: Any, columns: Any) -> None:
-        """Match a frame with some slots; see `zeroline.runtime.matching.bank.Ring.minima`."""
+    def minima(self, query: CudaQuery, start: int, stop: int, rows: Any, columns: Any) -> None:
+        """Match a frame with some slots; see `FeatureBank.minima`."""
         cupy, kernels = self._cupy, self._kernels
         place = slice(start, stop)
-        ring, half_norms, codes = self._held[place], self._half_norms[place], self._codes[place]
+        bank, half_norms, codes = self._held[place], self._half_norms[place], self._codes[place]
         row_keys = cupy.empty((stop - start, self._patches), dtype=cupy.int32)
         column_keys = cupy.full((stop - start, self._patches), _NO_KEY, dtype=cupy.int32)
-        of_frame = side.half_norms, side.codes
+        of_frame = query.half_norms, query.codes
         if self._form == "fp16-fused":
             kernels.fused_keys(
-                side.features, *of_frame, ring, half_norms, codes, self._mask, row_keys, column_keys
+                query.features,
+                *of_frame,
+                bank,
+                half_norms,
+                codes,
+                self._mask,
+                row_keys,
+                column_keys,
             )
         else:
             step = min(stop - start, max(1, kernels.cache // (8 * self._patches**2)))
@@ -118,14 +127,14 @@ class CudaRing:
             for first in range(0, stop - start, step):
                 some = slice(first, min(first + step, stop - start))
                 part = tile[: some.stop - first]
-                kernels.product(side.features, ring[some], part)
+                kernels.product(query.features, bank[some], part)
                 kernels.tile_keys(
                     part, *of_frame, half_norms[some], codes[some], self._mask, row_keys[some],
                     column_keys[some],
                 )  # fmt: skip
         for keys, out, to_frame in ((row_keys, rows, False), (column_keys, columns, True)):
             kernels.measure(
-                side.features, ring, keys, self._mask, self._margin, NEAR, out, to_frame=to_frame
+                query.features, bank, keys, self._mask, self._margin, NEAR, out, to_frame=to_frame
             )
 
 
@@ -134,6 +143,6 @@ def filled(channels: int) -> int:
     return -(-channels // DEPTH) * DEPTH
 
 
-def cuda_ring_bytes(slots: int, patches: int, channels: int) -> int:
-    """Return the bytes that a ring holds on the device."""
+def cuda_bank_bytes(slots: int, patches: int, channels: int) -> int:
+    """Return the bytes that a bank holds on the device."""
     return slots * patches * (2 * filled(channels) + 8)

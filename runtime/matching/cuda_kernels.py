@@ -68,20 +68,20 @@ class MatchingKernels:
             raise DeviceError(f"the matching kernels cannot be compiled: {reason}") from error
 
     def fused_keys(
-        self, frame: Any, half_frame: Any, frame_codes: Any, ring: Any, half_ring: Any,
-        ring_codes: Any, mask: int, row_keys: Any, column_keys: Any,
+        self, frame: Any, half_frame: Any, frame_codes: Any, bank: Any, half_bank: Any,
+        bank_codes: Any, mask: int, row_keys: Any, column_keys: Any,
     ) -> None:  # fmt: skip
         """Multiply a frame with slots and take the least keys, in one kernel."""
-        slots, patches, channels = ring.shape
+        slots, patches, channels = bank.shape
         self._fused(
             (-(-patches // BLOCK), slots),
             (_THREADS,),
-            (frame, half_frame, frame_codes, ring, half_ring, ring_codes, np.int32(patches),
+            (frame, half_frame, frame_codes, bank, half_bank, bank_codes, np.int32(patches),
              np.int32(channels), np.int32(mask), row_keys, column_keys),
         )  # fmt: skip
 
     def tile_keys(
-        self, tile: Any, half_frame: Any, frame_codes: Any, half_ring: Any, ring_codes: Any,
+        self, tile: Any, half_frame: Any, frame_codes: Any, half_bank: Any, bank_codes: Any,
         mask: int, row_keys: Any, column_keys: Any,
     ) -> None:  # fmt: skip
         """Take the least keys of a product that lies in memory."""
@@ -89,34 +89,34 @@ class MatchingKernels:
         self._tile(
             (-(-patches // STRIP), slots),
             (_THREADS,),
-            (tile, half_frame, frame_codes, half_ring, ring_codes, np.int32(patches),
+            (tile, half_frame, frame_codes, half_bank, bank_codes, np.int32(patches),
              np.int32(mask), row_keys, column_keys),
         )  # fmt: skip
 
     def measure(
-        self, frame: Any, ring: Any, keys: Any, mask: int, margin: float, limit: float,
+        self, frame: Any, bank: Any, keys: Any, mask: int, margin: float, limit: float,
         half_squared: Any, *, to_frame: bool,
     ) -> None:  # fmt: skip
         """Turn keys into ½‖x - y‖², those under `limit` measured anew."""
-        slots, patches, channels = ring.shape
+        slots, patches, channels = bank.shape
         self._measure(
             (-(-slots * patches // _WARPS),),
             (_THREADS,),
-            (frame, ring, keys, np.int32(slots), np.int32(patches), np.int32(channels),
+            (frame, bank, keys, np.int32(slots), np.int32(patches), np.int32(channels),
              np.int32(mask), np.float32(margin), np.float32(limit), np.int32(to_frame),
              half_squared),
         )  # fmt: skip
 
-    def product(self, frame: Any, ring: Any, tile: Any) -> None:
+    def product(self, frame: Any, bank: Any, tile: Any) -> None:
         """Write frame·slotᵀ, float16 in and float32 out, to `tile` (slots, P, P) by cuBLAS."""
-        slots, patches, channels = ring.shape
+        slots, patches, channels = bank.shape
         one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
         # cuBLAS counts columns first: what it calls (P columns of the slot) × (P of the frame)
         # is our rows of the frame × columns of the slot
         self._cupy.cuda.cublas.gemmStridedBatchedEx(
             self._cupy.cuda.get_cublas_handle(), _TRANSPOSED, _PLAIN,
             patches, patches, channels, one.ctypes.data,
-            ring.data.ptr, _FLOAT16, channels, patches * channels,
+            bank.data.ptr, _FLOAT16, channels, patches * channels,
             frame.data.ptr, _FLOAT16, channels, 0, zero.ctypes.data,
             tile.data.ptr, _FLOAT32, patches, patches * patches,
             slots, _COMPUTE_FLOAT32, _ANY_ALGORITHM,

@@ -1,4 +1,4 @@
-"""The exact ring: one float32 product with all slots, minima taken while tiles are in the cache.
+"""The exact bank: one float32 product with all slots, minima taken while tiles are in the cache.
 
 A product of one frame's rows with a block of slots fills a tile that stays in the L2 cache; one
 compiled pass takes its row and column minima, and near matches are computed anew
@@ -31,7 +31,7 @@ _NEAR_BITS = int(np.float32(NEAR).view(np.int32))
 
 
 @dataclass(frozen=True)
-class ExactSide:
+class ExactQuery:
     """A new frame, ready for the products.
 
     Attributes
@@ -50,7 +50,7 @@ class ExactSide:
     own: Float32
 
 
-class ExactRing:
+class ExactBank:
     """Features and the right operand of the augmented product; see `matching.bank`.
 
     Parameters
@@ -81,34 +81,34 @@ class ExactRing:
         place = slice(slot * patches, (slot + 1) * patches)
         self._operand[:, place] = right_operand(features[None], ignore[None])
 
-    def side(self, features: Float32, ignore: Bools) -> ExactSide:
+    def query(self, features: Float32, ignore: Bools) -> ExactQuery:
         """Prepare a frame for `minima`."""
         operand = left_rows(features)
         own = operand[ignore]
         operand[ignore, features.shape[1]] = IGNORED
-        return ExactSide(features, ignore, operand, own)
+        return ExactQuery(features, ignore, operand, own)
 
     def minima(
-        self, side: ExactSide, start: int, stop: int, rows: Float32, columns: Float32
+        self, query: ExactQuery, start: int, stop: int, rows: Float32, columns: Float32
     ) -> None:
-        """Match a frame with some slots; see `zeroline.runtime.matching.bank.Ring.minima`."""
+        """Match a frame with some slots; see `FeatureBank.minima`."""
         patches = self.features.shape[1]
         right = self._operand[:, start * patches : stop * patches]
-        ring = self.features[start:stop]
-        columns[:] = self._product(side.operand, right, side.features, ring, rows)
-        if len(side.own):
-            least = np.empty((stop - start, len(side.own)), np.float32)
-            self._product(side.own, right, side.features[side.ignore], ring, least)
-            rows[:, side.ignore] = least
+        bank = self.features[start:stop]
+        columns[:] = self._product(query.operand, right, query.features, bank, rows)
+        if len(query.own):
+            least = np.empty((stop - start, len(query.own)), np.float32)
+            self._product(query.own, right, query.features[query.ignore], bank, least)
+            rows[:, query.ignore] = least
         ignored = self._ignored[start:stop]
         if ignored.any():
-            columns[ignored] = self._own_minima(ring[ignored], side)
+            columns[ignored] = self._own_minima(bank[ignored], query)
 
-    def _own_minima(self, chosen: Float32, side: ExactSide) -> Float32:
+    def _own_minima(self, chosen: Float32, query: ExactQuery) -> Float32:
         """Match slots' patches that nobody may match, (n, C), with a frame."""
         minima = np.empty((1, len(chosen)), np.float32)
-        right = right_operand(side.features[None], side.ignore[None])
-        self._product(left_rows(chosen), right, chosen, side.features[None], minima)
+        right = right_operand(query.features[None], query.ignore[None])
+        self._product(left_rows(chosen), right, chosen, query.features[None], minima)
         return minima.reshape(-1)
 
     def _product(

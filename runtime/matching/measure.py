@@ -11,7 +11,7 @@ import numpy as np
 from zeroline.runtime.arrays import to_host
 from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.cuda import installed_cupy, working_cupy
-from zeroline.runtime.matching.bank import ON_CUDA, checked_precision, make_ring, screens
+from zeroline.runtime.matching.bank import ON_CUDA, checked_precision, make_bank, screens
 from zeroline.runtime.matching.screens import MOST_PATCHES
 from zeroline.runtime.matching.tiles import tile_shape
 from zeroline.runtime.workers import single_threaded_blas
@@ -50,7 +50,7 @@ def scoring_arrays(precision: str, device: str) -> Any:
 
 
 def chosen_precision(wanted: str, *, patches: int, channels: tuple[int, ...], xp: Any = np) -> str:
-    """Return the form of matching to use: a name for `make_ring`.
+    """Return the form of matching to use: a name for `make_bank`.
 
     Parameters
     ----------
@@ -101,18 +101,18 @@ def match_seconds(precision: str, patches: int, channels: tuple[int, ...], xp: A
     with single_threaded_blas():
         for count in channels:
             rng = np.random.default_rng(0)
-            ring = make_ring(precision, slots, patches, count, xp=xp)
+            bank = make_bank(precision, slots, patches, count, xp=xp)
             drawn = rng.standard_normal((slots + 1, patches, count), dtype=np.float32)
             drawn /= np.linalg.norm(drawn, axis=2, keepdims=True)
             features = xp.asarray(drawn)
             for slot in range(slots):
-                ring.put(slot, features[slot], nothing)
+                bank.put(slot, features[slot], nothing)
             rows, columns = (xp.empty((slots, patches), np.float32) for _ in range(2))
-            side = ring.side(features[slots], nothing)  # once for a whole window: not counted
+            query = bank.query(features[slots], nothing)  # once for a whole window: not counted
             laps = []
             for _ in range(4):
                 began = time.perf_counter()
-                ring.minima(side, 0, slots, rows, columns)
+                bank.minima(query, 0, slots, rows, columns)
                 to_host(columns[:1, :1])  # waits for the device
                 laps.append(time.perf_counter() - began)
             total += min(laps[1:]) / slots

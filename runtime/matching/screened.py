@@ -1,7 +1,7 @@
-"""The screened ring: a cheap product names each patch's neighbour, exact arithmetic measures it.
+"""The screened bank: a cheap product names each patch's neighbour, exact arithmetic measures it.
 
 A distance found this way is never under the true one, and equal to it wherever the screen
-(`matching.screens`) names the true neighbour. The screen is fitted to what the ring
+(`matching.screens`) names the true neighbour. The screen is fitted to what the bank
 holds, again whenever its frames have doubled, and then once for each W frames: what the line
 shows may drift.
 """
@@ -29,7 +29,7 @@ _BLOCK = 8
 
 
 @dataclass(frozen=True)
-class ScreenedSide:
+class ScreenedQuery:
     """A new frame, ready for the products.
 
     Attributes
@@ -46,7 +46,7 @@ class ScreenedSide:
     codes: Int32
 
 
-class ScreenedRing:
+class ScreenedBank:
     """Features, and their reduced form that is multiplied; see `zeroline.runtime.matching.bank`.
 
     Parameters
@@ -72,8 +72,8 @@ class ScreenedRing:
         self.block = max(self._images, _BLOCK)
 
     @classmethod
-    def filled(cls, features: Float32, ignore: Bools | None, *, form: str) -> ScreenedRing:
-        """Return a ring of N images at once, (N, P, C).
+    def filled(cls, features: Float32, ignore: Bools | None, *, form: str) -> ScreenedBank:
+        """Return a bank of N images at once, (N, P, C).
 
         Raises
         ------
@@ -82,12 +82,12 @@ class ScreenedRing:
         """
         for image, part in enumerate(features):
             check_finite(part, image=image)
-        ring = cls(features, form=form)
-        ring._there[:] = True
+        bank = cls(features, form=form)
+        bank._there[:] = True
         if ignore is not None:
-            ring._ignored[:] = ignore
-        ring._fit()
-        return ring
+            bank._ignored[:] = ignore
+        bank._fit()
+        return bank
 
     @property
     def nbytes(self) -> int:
@@ -106,19 +106,19 @@ class ScreenedRing:
         else:
             self._encode(slot)
 
-    def side(self, features: Float32, ignore: Bools) -> ScreenedSide:
+    def query(self, features: Float32, ignore: Bools) -> ScreenedQuery:
         """Prepare a frame for `minima`."""
         if self._screen is None:  # nothing to match yet
-            return ScreenedSide(features, ignore, None, np.zeros(len(features), np.int32))
-        return ScreenedSide(features, ignore, *self._screen.left(features, ignore))
+            return ScreenedQuery(features, ignore, None, np.zeros(len(features), np.int32))
+        return ScreenedQuery(features, ignore, *self._screen.left(features, ignore))
 
     def minima(
-        self, side: ScreenedSide, start: int, stop: int, rows: Float32, columns: Float32
+        self, query: ScreenedQuery, start: int, stop: int, rows: Float32, columns: Float32
     ) -> None:
-        """Match a frame with some slots; see `zeroline.runtime.matching.bank.Ring.minima`."""
+        """Match a frame with some slots; see `FeatureBank.minima`."""
         screen, loops = self._screen, compiled_loops()
         assert screen is not None  # noqa: S101 - a slot was filled, so it was fitted
-        images, patches = stop - start, len(side.features)
+        images, patches = stop - start, len(query.features)
         row_keys = np.empty((images, patches), np.int32)
         column_keys = np.full((images, patches), _NO_KEY, np.int32)
         values, codes = self._values[start:stop], self._codes[start:stop]
@@ -126,16 +126,16 @@ class ScreenedRing:
         for first in range(0, images, self._images):
             some = slice(first, min(first + self._images, images))
             for top in range(0, patches, self._rows):
-                part = side.values[top : top + self._rows]
+                part = query.values[top : top + self._rows]
                 shape = some.stop - first, len(part), patches
                 product = tile[: shape[0] * shape[1] * patches].reshape(shape)
                 screen.product(part, values[some], product)
                 loops.least_keys(
-                    product, screen.shift, screen.bits, side.codes, codes[some], top,
+                    product, screen.shift, screen.bits, query.codes, codes[some], top,
                     row_keys[some], column_keys[some],
                 )  # fmt: skip
         loops.measure_named(
-            side.features, self.features[start:stop], side.ignore, self._ignored[start:stop],
+            query.features, self.features[start:stop], query.ignore, self._ignored[start:stop],
             row_keys, column_keys, screen.bits, IGNORED, rows, columns,
         )  # fmt: skip
 

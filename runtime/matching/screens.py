@@ -50,7 +50,7 @@ def kept_dimensions(form: str, channels: int) -> int:
 
 
 def reduced_bytes(form: str, channels: int) -> int:
-    """Return the bytes that one patch's reduced form and code take in a ring."""
+    """Return the bytes that one patch's reduced form and code take in a bank."""
     kept = kept_dimensions(form, channels)
     return 4 + (4 * (kept + 2) if form == "screened-pca" else kept)
 

@@ -26,7 +26,7 @@ FOLDER = "engines"
 
 
 @dataclass(frozen=True)
-class Kind:
+class EngineKey:
     """What an engine depends on.
 
     Attributes
@@ -51,7 +51,7 @@ class Kind:
     precision: str
 
     @classmethod
-    def of(cls, manifest: Manifest, version: str, gpu: Gpu, batches: Batches) -> Kind:
+    def of(cls, manifest: Manifest, version: str, gpu: Gpu, batches: Batches) -> EngineKey:
         """Describe the engine of a bundle on a device."""
         content = json.dumps(sorted(manifest.files.items()))
         network = hashlib.sha256(content.encode()).hexdigest()
@@ -70,7 +70,7 @@ class Kind:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredEngine:
     """An engine from the store."""
 
     path: Path
@@ -91,7 +91,7 @@ class EngineStore:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         self._folders = (bundle / FOLDER, cache / "zeroline" / FOLDER)
 
-    def find(self, kind: Kind, *, any_batches: bool = False) -> Stored | None:
+    def find(self, kind: EngineKey, *, any_batches: bool = False) -> StoredEngine | None:
         """Return the engine of a kind; None where there is none, or only a damaged one.
 
         With `any_batches` an engine for other batches will do, the newest of them.
@@ -111,10 +111,10 @@ class EngineStore:
                 engine = path.with_suffix(".engine")
                 content = engine.read_bytes()
                 if notes["sha256"] == hashlib.sha256(content).hexdigest():
-                    return Stored(engine, content, notes)
+                    return StoredEngine(engine, content, notes)
         return None
 
-    def keep(self, kind: Kind, content: bytes, notes: dict[str, Any]) -> Path:
+    def keep(self, kind: EngineKey, content: bytes, notes: dict[str, Any]) -> Path:
         """Store an engine and what is to be known of it; return its file."""
         described = {
             "sha256": hashlib.sha256(content).hexdigest(),
@@ -128,14 +128,14 @@ class EngineStore:
         _write(path.with_suffix(".json"), text.encode())
         return path
 
-    def timings(self, kind: Kind) -> bytes:
+    def timings(self, kind: EngineKey) -> bytes:
         """Return the timing cache for a device; empty where there is none."""
         for folder in self._folders:
             with contextlib.suppress(OSError):
                 return (folder / f"{kind.device_key}.timing").read_bytes()
         return b""
 
-    def keep_timings(self, kind: Kind, content: bytes) -> None:
+    def keep_timings(self, kind: EngineKey, content: bytes) -> None:
         """Store the timing cache of a device."""
         _write(self.writable() / f"{kind.device_key}.timing", content)
 

@@ -10,7 +10,7 @@ from typing import Any
 from zeroline.runtime.cuda import Gpu, current_gpu, installed_cupy, working_cupy
 from zeroline.runtime.errors import DeviceError, MissingExtraError, ParityError, ZerolineError
 from zeroline.runtime.files import replacing
-from zeroline.runtime.network.engine_store import EngineStore, Kind
+from zeroline.runtime.network.engine_store import EngineKey, EngineStore
 from zeroline.runtime.network.manifest import Manifest
 from zeroline.runtime.network.model import Bundle
 from zeroline.runtime.network.parity import LIMITS, Parity, Scorer, check_parity
@@ -56,7 +56,7 @@ def open_engine(
     """
     trt = tensorrt_package()
     cupy = working_cupy()
-    kind = Kind.of(manifest, trt.__version__, current_gpu(cupy), batches or BATCHES)
+    kind = EngineKey.of(manifest, trt.__version__, current_gpu(cupy), batches or BATCHES)
     store = EngineStore(folder)
     stored = store.find(kind, any_batches=batches is None)
     if stored is not None:
@@ -134,7 +134,7 @@ def open_provider(folder: Path, manifest: Manifest, *, tell: Tell, scorer: Score
         return OnnxRuntimeSession(model, device="tensorrt")  # says what is missing
     cupy = installed_cupy()
     gpu = Gpu("a CUDA device", "") if cupy is None else current_gpu(cupy)
-    kind = Kind.of(manifest, f"onnxruntime {onnxruntime.__version__}", gpu, BATCHES)
+    kind = EngineKey.of(manifest, f"onnxruntime {onnxruntime.__version__}", gpu, BATCHES)
     place = EngineStore(folder).writable() / f"onnxruntime-{kind.key}"
     compared = place / "parity.json"
     if not compared.exists():

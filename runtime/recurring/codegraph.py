@@ -18,12 +18,12 @@ from zeroline.runtime.arrays import to_host
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.grid import outermost
 from zeroline.runtime.recurring.communities import candidates
-from zeroline.runtime.recurring.evidence import Evidence, Found, looked_at
-from zeroline.runtime.recurring.filter import Guard
+from zeroline.runtime.recurring.evidence import CandidateGroup, Evidence, measured
+from zeroline.runtime.recurring.filter import CommunityFilter
 from zeroline.runtime.recurring.graph import LEAST_DISTANCE, image_graph, reference_distances
 from zeroline.runtime.recurring.marking import marked_patches
 from zeroline.runtime.recurring.members import Closure
-from zeroline.runtime.recurring.statistics import Levels
+from zeroline.runtime.recurring.statistics import SetStatistics
 
 Bools = npt.NDArray[np.bool_]
 Float32 = npt.NDArray[np.float32]
@@ -55,20 +55,20 @@ class Community:
 
 
 @dataclass(frozen=True)
-class ConsistentAnomalies:
+class CodegraphResult:
     """What recurs in a set.
 
     Attributes
     ----------
-    marks : array, shape (N, P), bool
-        Patches that nobody should match: those of recurring defects.
+    ignored : array, shape (N, P), bool
+        Patches that nobody may match: those of recurring defects.
     communities : tuple of Community
         The clearest first.
     relevant : float
         Score from which on a patch matters in this set; 0 where nothing was looked for.
     """
 
-    marks: Bools
+    ignored: Bools
     communities: tuple[Community, ...]
     relevant: float = 0.0
 
@@ -80,7 +80,7 @@ def codegraph(
     false_alarm_rate: float = 0.01,
     edge: Bools | None = None,
     seed: int = 0,
-) -> ConsistentAnomalies:
+) -> CodegraphResult:
     """Find recurring defects among N images.
 
     Parameters
@@ -99,8 +99,8 @@ def codegraph(
 
     Returns
     -------
-    ConsistentAnomalies
-        On the host. Matching again with the marks as `ignore` is the caller's step.
+    CodegraphResult
+        On the host. Matching again with `ignored` as `ignore` is the caller's step.
 
     Raises
     ------
@@ -123,36 +123,37 @@ def codegraph(
     if not 0 < false_alarm_rate <= 0.5:
         raise ScoringError(f"false_alarm_rate is {false_alarm_rate}, 0 < rate <= 0.5 is expected")
     images, patches, _ = table.shape
-    nothing = ConsistentAnomalies(np.zeros((images, patches), bool), ())
+    nothing = CodegraphResult(np.zeros((images, patches), bool), ())
     if images < LEAST_IMAGES:
         return nothing
     table = _without_gaps(table)
     if edge is None:
         edge = outermost(patches)
     reference = reference_distances(table)
-    levels, guard = Levels.of(table, reference), Guard(images, patches, false_alarm_rate)
-    closure = Closure(levels)
-    found: dict[tuple[int, ...], Found] = {}
+    statistics = SetStatistics.of(table, reference)
+    communities_filter = CommunityFilter(images, patches, false_alarm_rate)
+    closure = Closure(statistics)
+    found: dict[tuple[int, ...], CandidateGroup] = {}
     for emphasis in (ANOMALOUS_FIRST, ALL_ALIKE):
         weights = image_graph(table, reference, emphasis=emphasis)
         for start in candidates(weights, seed=seed):
             members = closure.of(start)
             if members is None or tuple(members) in found:
                 continue
-            one = looked_at(table, members, levels, edge, chance=guard.chance)
-            if one is not None:
-                found[tuple(members)] = one
-        if not any(guard.suspects(one) for one in found.values()):
+            group = measured(table, members, statistics, edge, chance=communities_filter.chance)
+            if group is not None:
+                found[tuple(members)] = group
+        if not any(communities_filter.suspects(group) for group in found.values()):
             return nothing  # nothing to hold against this set's normal looks
-    marks = nothing.marks.copy()
+    ignored = nothing.ignored.copy()
     communities = []
-    for one in guard.accepted(list(found.values())):
-        members = one.carriers
-        own = marked_patches(table, members, levels)
+    for group in communities_filter.accepted(list(found.values())):
+        members = group.confirmed
+        own = marked_patches(table, members, statistics)
         carrying = own.any(axis=1)
-        marks[members] |= own
-        communities.append(Community(members[carrying], own[carrying], one.evidence))
-    return ConsistentAnomalies(marks, tuple(communities), levels.relevant)
+        ignored[members] |= own
+        communities.append(Community(members[carrying], own[carrying], group.evidence))
+    return CodegraphResult(ignored, tuple(communities), statistics.relevant)
 
 
 def _without_gaps(table: Float32) -> Float32:

@@ -14,7 +14,7 @@ from math import lgamma, log
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.recurring.statistics import Levels, Sides
+from zeroline.runtime.recurring.statistics import InOutDistances, SetStatistics
 
 #: Quantile of the distances outside that the gap reaches to: a stray look-alike may be nearer.
 NEAREST = 0.02
@@ -28,7 +28,7 @@ class Evidence:
 
     Attributes
     ----------
-    clearness : float
+    significance : float
         -log10 of the p-value of the gap of its images' best patch, the median over images.
     spread : float
         Median number of an image's patches whose gap is at least half of its best patch's: how wide
@@ -43,7 +43,7 @@ class Evidence:
         members are than the nearest images outside.
     """
 
-    clearness: float
+    significance: float
     spread: float
     anomaly: float
     edge: float
@@ -51,7 +51,7 @@ class Evidence:
 
 
 @dataclass(frozen=True)
-class Found:
+class CandidateGroup:
     """A group of images that was looked at.
 
     Attributes
@@ -67,7 +67,7 @@ class Found:
     evidence: Evidence
 
     @property
-    def carriers(self) -> npt.NDArray[np.intp]:
+    def confirmed(self) -> npt.NDArray[np.intp]:
         """Members that have the gap themselves: a quarter of the usual one at least.
 
         Others are near to the community without being part of it: what they show of its kind is
@@ -76,34 +76,34 @@ class Found:
         return self.members[self.gaps >= OWN_GAP * self.evidence.gap]
 
 
-def looked_at(
+def measured(
     distances: npt.NDArray[np.float32],
     members: npt.NDArray[np.intp],
-    levels: Levels,
+    statistics: SetStatistics,
     edge: npt.NDArray[np.bool_],
     *,
     chance: float,
-) -> Found | None:
+) -> CandidateGroup | None:
     """Measure a group of images; None where it is no clearer than chance.
 
     Parameters
     ----------
     distances : array, shape (N, P, N), float32
     members : array of int
-    levels : Levels
+    statistics : SetStatistics
     edge : array, shape (P,), bool
         Patches in the outermost row of the frame.
     chance : float
-        The clearness that chance reaches.
+        The significance that chance reaches.
     """
-    owners, places, rows = levels.voices(members)
+    owners, places, rows = statistics.voters(members)
     if not len(owners):
         return None
-    sides = Sides.of(rows, members)
+    sides = InOutDistances.of(rows, members)
     inner, outer = sides.inside.shape[-1], sides.outside.shape[-1]
     nearest, half = int(NEAREST * outer), outer // 2
     gap, without = gaps(sides), sides.scores_without()
-    relevant = without > levels.relevant
+    relevant = without > statistics.relevant
     best = _best(np.where(relevant, gap, -np.inf), owners, members)
     known = best >= 0
 
@@ -114,34 +114,34 @@ def looked_at(
     steady = rise / max(log((half + 1) / (nearest + 1)), 1e-3)
     first, last = int(0.5 * inner) + 1, inner + nearest + 1
     scaled = own / np.maximum(steady, 1e-3)
-    clearness = float(np.median([gap_clearness(float(x), first, last) for x in scaled]))
-    if clearness <= chance:
+    significance = float(np.median([gap_significance(float(x), first, last) for x in scaled]))
+    if significance <= chance:
         return None
 
     rest = np.setdiff1d(np.arange(len(distances)), members)
-    usual = float(np.median(levels.image_scores[rest]))
-    below = levels.image_scores[rest][levels.image_scores[rest] <= usual]
+    usual = float(np.median(statistics.image_scores[rest]))
+    below = statistics.image_scores[rest][statistics.image_scores[rest] <= usual]
     deviation = 1.4826 * float(np.median(usual - below))
     raised = np.where(relevant & (gap > 0), without, 0)
     highest = [raised[owners == member].max(initial=0) for member in members]
     evidence = Evidence(
-        clearness=clearness,
+        significance=significance,
         spread=_spread(distances[members], members, own),
         anomaly=(float(np.median(highest)) - usual) / max(deviation, 1e-9),
         edge=float((edge[places[best]] & known).mean()),
         gap=float(np.median(own)),
     )
-    return Found(members, own, evidence)
+    return CandidateGroup(members, own, evidence)
 
 
-def gaps(sides: Sides, *, nearest: float = NEAREST) -> npt.NDArray[np.float32]:
+def gaps(sides: InOutDistances, *, nearest: float = NEAREST) -> npt.NDArray[np.float32]:
     """Return how much nearer patches are to the members than to the nearest images outside.
 
     The logarithm of the ratio of both distances, by patch.
 
     Parameters
     ----------
-    sides : Sides
+    sides : InOutDistances
     nearest : float
         Quantile of the distances outside.
     """
@@ -166,11 +166,11 @@ def _spread(
     rows: npt.NDArray[np.float32], members: npt.NDArray[np.intp], own: npt.NDArray[np.float32]
 ) -> float:
     """Return the median number of patches with at least half of the image's best gap."""
-    gap = gaps(Sides.of(rows, members))
+    gap = gaps(InOutDistances.of(rows, members))
     return float(np.median((gap >= np.maximum(own / 2, 1e-9)[:, None]).sum(axis=1)))
 
 
-def gap_clearness(scaled: float, first: int, last: int) -> float:
+def gap_significance(scaled: float, first: int, last: int) -> float:
     """Return -log10 of P(α·ln(d_(b)/d_(a)) ≥ x) for steady distances.
 
     Parameters

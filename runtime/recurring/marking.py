@@ -10,14 +10,14 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.recurring.statistics import Levels, Sides
+from zeroline.runtime.recurring.statistics import InOutDistances, SetStatistics
 
 #: Robust deviations of the logarithm of the ratio over its median.
 STANDS_OUT = 3.0
 
 
 def marked_patches(
-    distances: npt.NDArray[np.float32], members: npt.NDArray[np.intp], levels: Levels
+    distances: npt.NDArray[np.float32], members: npt.NDArray[np.intp], statistics: SetStatistics
 ) -> npt.NDArray[np.bool_]:
     """Return the marks (members, P) of a community.
 
@@ -25,10 +25,10 @@ def marked_patches(
     ----------
     distances : array, shape (N, P, N), float32
     members : array of int
-    levels : Levels
+    statistics : SetStatistics
     """
-    sides = Sides.of(distances[members], members)
-    return standing_out(sides.scores_without(), levels.patch_scores[members])
+    sides = InOutDistances.of(distances[members], members)
+    return standing_out(sides.scores_without(), statistics.patch_scores[members])
 
 
 def standing_out(

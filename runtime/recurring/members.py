@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zeroline.runtime.recurring.communities import LARGEST_SHARE, LEAST
-from zeroline.runtime.recurring.statistics import Levels, Sides
+from zeroline.runtime.recurring.statistics import InOutDistances, SetStatistics
 
 #: Quantile of the distances outside that stands for "not a member", round by round.
 ROUNDS = (0.4, 0.25, 0.12, 0.05, 0.05, 0.05)
@@ -35,12 +35,12 @@ class Closure:
 
     Parameters
     ----------
-    levels : Levels
+    statistics : SetStatistics
     """
 
-    def __init__(self, levels: Levels) -> None:
-        self._levels = levels
-        self._images = len(levels.image_scores)
+    def __init__(self, statistics: SetStatistics) -> None:
+        self._statistics = statistics
+        self._images = len(statistics.image_scores)
         self._seen: set[tuple[float, bytes]] = set()
 
     def of(self, start: Members) -> Members | None:
@@ -61,7 +61,7 @@ class Closure:
             if before in self._seen or not self._plausible(members, LEAST):
                 return None
             self._seen.add(before)
-            votes = votes_of(members, self._levels, share)
+            votes = votes_of(members, self._statistics, share)
             if votes is None:
                 return None
             members = np.flatnonzero(votes < 0)
@@ -71,13 +71,15 @@ class Closure:
         return least <= len(members) <= LARGEST_SHARE * self._images
 
 
-def votes_of(members: Members, levels: Levels, share: float) -> npt.NDArray[np.float64] | None:
+def votes_of(
+    members: Members, statistics: SetStatistics, share: float
+) -> npt.NDArray[np.float64] | None:
     """Return for every image where it lies, from -1 (with the members) to 1 (outside).
 
     Parameters
     ----------
     members : array of int
-    levels : Levels
+    statistics : SetStatistics
     share : float
         Quantile of the distances outside that stands for "not a member".
 
@@ -86,12 +88,12 @@ def votes_of(members: Members, levels: Levels, share: float) -> npt.NDArray[np.f
     array, shape (N,), float64, or None
         None where the patches of fewer than three images have a voice.
     """
-    owners, _, rows = levels.voices(members)
-    sides = Sides.of(rows, members)
+    owners, _, rows = statistics.voters(members)
+    sides = InOutDistances.of(rows, members)
     farther, beyond = np.log(sides.among_members(0.75)), np.log(sides.among_others(share))
     without = sides.scores_without(low=0.2, high=0.5)
-    weight = np.maximum(beyond - farther, 0) * (without / levels.relevant) ** _EMPHASIS
-    weight[without <= levels.relevant] = 0
+    weight = np.maximum(beyond - farther, 0) * (without / statistics.relevant) ** _EMPHASIS
+    weight[without <= statistics.relevant] = 0
     clearest = np.lexsort((-weight, owners))
     turn = np.arange(len(owners)) - np.searchsorted(owners, owners)
     voters = clearest[(turn < VOTERS) & (weight[clearest] > 0)]

@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from zeroline.runtime.recurring.evidence import gaps
 from zeroline.runtime.recurring.marking import standing_out
-from zeroline.runtime.recurring.statistics import AVERAGED, Sides
+from zeroline.runtime.recurring.statistics import AVERAGED, InOutDistances
 
 #: A newcomer's gap is at least this share of the members' usual one.
 NEWCOMER = 0.5
 #: Quantile of the distances outside that its gap reaches to: other newcomers, not yet recognised,
 #: may be among the nearest.
-NEAREST = 0.1
+NEWCOMER_NEAREST = 0.1
 
 
 def marks_of_newcomer(
@@ -35,7 +35,7 @@ def marks_of_newcomer(
     members : array of int
         Those of them that carry the defect.
     relevant : float
-        Score from which on a patch matters (`ConsistentAnomalies.relevant`).
+        Score from which on a patch matters (`CodegraphResult.relevant`).
     gap : float
         The members' usual gap (`Evidence.gap`).
 
@@ -45,9 +45,9 @@ def marks_of_newcomer(
     """
     if len(members) < 1 or len(members) >= rows.shape[1]:
         return None
-    sides = Sides.of(rows, members, own=False)
+    sides = InOutDistances.of(rows, members, own=False)
     without = sides.scores_without()
-    if not ((gaps(sides, nearest=NEAREST) >= NEWCOMER * gap) & (without > relevant)).any():
+    if not ((gaps(sides, nearest=NEWCOMER_NEAREST) >= NEWCOMER * gap) & (without > relevant)).any():
         return None
     everyone = np.sort(rows, axis=1)[:, : max(1, int(AVERAGED * rows.shape[1]))].mean(axis=1)
     marks = standing_out(without, everyone)

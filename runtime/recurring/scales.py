@@ -12,9 +12,9 @@ import numpy as np
 
 from zeroline.runtime.arrays import to_host
 from zeroline.runtime.grid import widened
-from zeroline.runtime.recurring.codegraph import ConsistentAnomalies, codegraph
+from zeroline.runtime.recurring.codegraph import CodegraphResult, codegraph
 from zeroline.runtime.recurring.filter import OVERLAP, shared
-from zeroline.runtime.stages.degrees import Degrees, match_count, sharpest_degree
+from zeroline.runtime.stages.degrees import Degrees, finest_degree, match_count
 
 
 class Scales:
@@ -28,29 +28,29 @@ class Scales:
 
     def __init__(self, degrees: Degrees, *, layers: int) -> None:
         count = match_count(degrees)
-        self._sharpest, self._blur = sharpest_degree(degrees)
-        self._sharp = _Mean(layers)
+        self._finest, self._blur = finest_degree(degrees)
+        self._finest_mean = _Mean(layers)
         self._wide = _Mean(layers * count) if count > 1 else None
 
     def add(self, distances: Any, place: int) -> None:
         """Add the distances (N, P, N) of one layer and of the degree at a place."""
-        if place == self._sharpest:
-            self._sharp.add(distances)
+        if place == self._finest:
+            self._finest_mean.add(distances)
         if self._wide is not None:
             self._wide.add(distances)
 
-    def recurring(self) -> ConsistentAnomalies:
+    def recurring(self) -> CodegraphResult:
         """Return what recurs, and keep nothing."""
         wide = None if self._wide is None else self._wide.taken()
-        return codegraph_at_both_scales(self._sharp.taken(), wide, blur=self._blur)
+        return codegraph_at_both_scales(self._finest_mean.taken(), wide, blur=self._blur)
 
 
-def codegraph_at_both_scales(sharp: Any, wide: Any | None, *, blur: int) -> ConsistentAnomalies:
+def codegraph_at_both_scales(finest: Any, wide: Any | None, *, blur: int) -> CodegraphResult:
     """Find recurring defects in the distances of the smallest degree, and in the mean of all.
 
     Parameters
     ----------
-    sharp : array, shape (N, P, N), float
+    finest : array, shape (N, P, N), float
         Of the smallest degree, the mean over layers.
     wide : array, shape (N, P, N), float, or None
         The mean over layers and degrees; None where there is one degree.
@@ -59,19 +59,19 @@ def codegraph_at_both_scales(sharp: Any, wide: Any | None, *, blur: int) -> Cons
 
     Returns
     -------
-    ConsistentAnomalies
-        What is found in `sharp`, and of what is found in `wide` that which is not the same. The
-        marks of the first are widened by `blur`; those of the communities are not.
+    CodegraphResult
+        What is found in `finest`, and of what is found in `wide` that which is not the same. The
+        what is to be ignored is widened by `blur`; the marks of the communities are not.
     """
-    first = codegraph(sharp)
-    marks = widened(first.marks, by=blur)
+    first = codegraph(finest)
+    ignored = widened(first.ignored, by=blur)
     communities = list(first.communities)
     for one in () if wide is None else codegraph(wide).communities:
         if all(shared(one.members, other.members) < OVERLAP for other in communities):
             communities.append(one)
-            marks[one.members] |= one.marks
-    communities.sort(key=lambda one: -one.evidence.clearness)
-    return ConsistentAnomalies(marks, tuple(communities), first.relevant)
+            ignored[one.members] |= one.marks
+    communities.sort(key=lambda one: -one.evidence.significance)
+    return CodegraphResult(ignored, tuple(communities), first.relevant)
 
 
 class _Mean:

@@ -17,11 +17,11 @@ AVERAGED = 0.3
 #: A patch matters if, without the community, it would score at least this share of a typical image.
 RELEVANT = 0.9
 
-_LOOKED_AT = 32  # relevant patches of an image, the farthest
+_MEASURED = 32  # relevant patches of an image, the farthest
 
 
 @dataclass(frozen=True)
-class Levels:
+class SetStatistics:
     """The set as it is, before anything is marked.
 
     Attributes
@@ -47,18 +47,18 @@ class Levels:
     rows: Float32
 
     @classmethod
-    def of(cls, distances: Float32, reference: Float32) -> Levels:
+    def of(cls, distances: Float32, reference: Float32) -> SetStatistics:
         """Measure (N, P, N) distances, with their `reference_distances`."""
         scores = interval_average(distances, high=AVERAGED)
         image_scores = scores.max(axis=1)
         relevant = RELEVANT * float(np.median(image_scores))
-        count = min(_LOOKED_AT, distances.shape[1])
+        count = min(_MEASURED, distances.shape[1])
         farthest = np.argpartition(-reference, count - 1, axis=1)[:, :count]
         owners, turn = np.nonzero(np.take_along_axis(reference, farthest, axis=1) > relevant)
         places = farthest[owners, turn]
         return cls(scores, image_scores, relevant, owners, places, distances[owners, places])
 
-    def voices(self, members: Indices) -> tuple[Indices, Indices, Float32]:
+    def voters(self, members: Indices) -> tuple[Indices, Indices, Float32]:
         """Return owners, places and rows of the members' patches."""
         belongs = np.zeros(len(self.image_scores), bool)
         belongs[members] = True
@@ -67,7 +67,7 @@ class Levels:
 
 
 @dataclass(frozen=True)
-class Sides:
+class InOutDistances:
     """Distances of some patches, sorted: to a community's members, and to the images outside.
 
     Attributes
@@ -80,7 +80,7 @@ class Sides:
     outside: Float32
 
     @classmethod
-    def of(cls, rows: Float32, members: Indices, *, own: bool = True) -> Sides:
+    def of(cls, rows: Float32, members: Indices, *, own: bool = True) -> InOutDistances:
         """Sort rows of patches.
 
         Parameters

@@ -38,7 +38,7 @@ def match_count(degrees: Degrees) -> int:
     return len(degrees)
 
 
-def sharpest_degree(degrees: Degrees, /) -> tuple[int, int]:
+def finest_degree(degrees: Degrees, /) -> tuple[int, int]:
     """Return which match is of the smallest degree, and how much farther the largest one sees.
 
     Parameters

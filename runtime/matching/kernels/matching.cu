@@ -1,6 +1,6 @@
-// Match distances between a new frame and the slots of a ring (docs/algorithms.md).
+// Match distances between a new frame and the slots of a bank (docs/algorithms.md).
 //
-// For frame rows x_i and ring rows y_j, value = ½|x|² + ½|y|² - x·y = ½|x - y|² in float32, with
+// For frame rows x_i and bank rows y_j, value = ½|x|² + ½|y|² - x·y = ½|x - y|² in float32, with
 // halves multiplied. Values are never negative, so their bits sort as they do. An order key is
 // (bits & mask) | code: the code holds the patch's number in the bits that the mask clears, and
 // IGNORED where nobody may match the patch, which puts it behind all others. The least key of a
@@ -47,9 +47,9 @@ extern "C" __global__ void __launch_bounds__(256, 2) fused_keys(
     const half_bits* __restrict__ frame,     // (P, C)
     const float* __restrict__ half_frame,    // ½|x|², and what keeps values from 0 up; both
     const int* __restrict__ frame_codes,     // filled up to a multiple of BLOCK with 0, NO_KEY
-    const half_bits* __restrict__ ring,      // (slots, P, C), one slot for each blockIdx.y
-    const float* __restrict__ half_ring,     // (slots, P) ½|y|²
-    const int* __restrict__ ring_codes,      // (slots, P)
+    const half_bits* __restrict__ bank,      // (slots, P, C), one slot for each blockIdx.y
+    const float* __restrict__ half_bank,     // (slots, P) ½|y|²
+    const int* __restrict__ bank_codes,      // (slots, P)
     int patches, int channels, int mask,     // channels: a multiple of DEPTH
     int* __restrict__ row_keys,              // (slots, P), written
     int* __restrict__ column_keys) {         // (slots, P), lowered
@@ -59,7 +59,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) fused_keys(
   const int thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
   const int warp_row = (warp >> 2) * 64, warp_column = (warp & 3) * 32;  // 64 x 32 for each warp
   const size_t base = (size_t)blockIdx.y * patches;
-  const half_bits* held = ring + base * channels;
+  const half_bits* held = bank + base * channels;
   const int depth_steps = channels / DEPTH;
   const int steps = depth_steps * ((patches + BLOCK - 1) / BLOCK);
 
@@ -121,8 +121,8 @@ extern "C" __global__ void __launch_bounds__(256, 2) fused_keys(
 #pragma unroll
         for (int c = 0; c < 2; c++) {
           int column = start + n * 8 + (lane & 3) * 2 + c;
-          float half_here = column < patches ? half_ring[base + column] : 0.f;
-          int code = column < patches ? ring_codes[base + column] : NO_KEY;
+          float half_here = column < patches ? half_bank[base + column] : 0.f;
+          int code = column < patches ? bank_codes[base + column] : NO_KEY;
           int least = NO_KEY;
 #pragma unroll
           for (int r = 0; r < 8; r++) {
@@ -163,7 +163,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) fused_keys(
 extern "C" __global__ void __launch_bounds__(256) tile_keys(
     const float* __restrict__ tile,          // (slots, P, P): x·y
     const float* __restrict__ half_frame, const int* __restrict__ frame_codes,
-    const float* __restrict__ half_ring, const int* __restrict__ ring_codes,
+    const float* __restrict__ half_bank, const int* __restrict__ bank_codes,
     int patches, int mask,
     int* __restrict__ row_keys, int* __restrict__ column_keys) {
   __shared__ int least_by_warp[8][STRIP];
@@ -177,8 +177,8 @@ extern "C" __global__ void __launch_bounds__(256) tile_keys(
 #pragma unroll
   for (int r = 0; r < STRIP; r++) least_of[r] = NO_KEY;
   for (int column = thread; column < patches; column += 256) {
-    float half_here = half_ring[base + column];
-    int code = ring_codes[base + column], least = NO_KEY;
+    float half_here = half_bank[base + column];
+    int code = bank_codes[base + column], least = NO_KEY;
 #pragma unroll
     for (int r = 0; r < STRIP; r++)
       if (r < count) {
@@ -207,7 +207,7 @@ extern "C" __global__ void __launch_bounds__(256) tile_keys(
 // ---- measure: a warp takes one patch of one slot, in one direction ----
 
 extern "C" __global__ void __launch_bounds__(256) measure(
-    const half_bits* __restrict__ frame, const half_bits* __restrict__ ring,  // (P, C), (slots, P, C)
+    const half_bits* __restrict__ frame, const half_bits* __restrict__ bank,  // (P, C), (slots, P, C)
     const int* __restrict__ keys,            // (slots, P)
     int slots, int patches, int channels, int mask,
     float margin,                            // what was added to keep values from 0 up
@@ -224,7 +224,7 @@ extern "C" __global__ void __launch_bounds__(256) measure(
     const size_t base = (size_t)slot * patches;
     const int named = key & ~mask;
     const half_bits* x = frame + (size_t)(to_frame ? named : patch) * channels;
-    const half_bits* y = ring + (base + (to_frame ? patch : named)) * channels;
+    const half_bits* y = bank + (base + (to_frame ? patch : named)) * channels;
     float square = 0.f;
     for (int c = lane; c < channels; c += 32) {
       float difference = to_float(x[c]) - to_float(y[c]);

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from zeroline.edge_app.batch.recurring import RecurringDefect, pictures_of
+from zeroline.edge_app.batch.recurring import SetDefect, pictures_of
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.draw.sheet import MOST_SHOWN, outlined, sheet
 from zeroline.edge_app.images import ImageFile
@@ -63,7 +63,7 @@ def test_some_of_many_are_shown_with_their_marks(marked_folder):
     files = tuple(ImageFile(path, path.name) for path in sorted(marked_folder.glob("*.png")))
     marks = np.zeros((20, 100), bool)
     marks[:, 44] = True
-    defect = RecurringDefect(files[:20], marks, files)
+    defect = SetDefect(files[:20], marks, files)
     assert defect.share == pytest.approx(20 / 50)
     assert defect.places() == [True] * 20 + [False] * 30
     shown = pictures_of(defect, white_level=None)

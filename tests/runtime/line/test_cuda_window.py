@@ -16,10 +16,10 @@ from support.machine import STAND_INS, has_gpu
 from zeroline.runtime import ScoringError, match_distances
 from zeroline.runtime.errors import DeviceError, MissingExtraError
 from zeroline.runtime.line.inspector import RollingInspector
-from zeroline.runtime.line.tracker import Known, RecurrenceWatch
+from zeroline.runtime.line.tracker import DefectTracker, KnownDefect
 from zeroline.runtime.line.window import Shape, Window
 from zeroline.runtime.matching import cuda_kernels
-from zeroline.runtime.matching.bank import ON_CUDA, make_ring
+from zeroline.runtime.matching.bank import ON_CUDA, make_bank
 from zeroline.runtime.matching.measure import chosen_precision, match_seconds
 from zeroline.runtime.stages.interval import average_on_device, interval_average
 from zeroline.runtime.workers import WorkerPool
@@ -108,16 +108,16 @@ def test_a_window_on_the_device_is_the_one_on_the_host(cupy, form):
     with WorkerPool(1) as pool:
         device = Window(Shape(4, 49, (40, 20), (1, 3), form, counted), pool, roi=roi, xp=cupy)
         host = Window(Shape(4, 49, (40, 20), (1, 3), counted=counted), pool, roi=roi)
-        nbytes = sum(ring.nbytes for ring in device._rings) + device._half_squared.nbytes
+        nbytes = sum(bank.nbytes for bank in device._banks) + device._half_squared.nbytes
         assert device.shape.memory == nbytes < host.shape.memory
         for number in range(7):
             tokens = [rng.standard_normal((49, c)).astype(np.float32) for c in (40, 20)]
-            hidden = rng.random(49) < 0.2
+            ignored = rng.random(49) < 0.2
             apart = np.arange(4) == (number - 1) % 4
             scores = []
             for window, place in ((device, cupy.asarray), (host, np.asarray)):
                 features = window.features_of([place(layer) for layer in tokens])
-                matches = window.match(features, ignore=hidden, apart=apart)
+                matches = window.match(features, ignore=ignored, apart=apart)
                 scores.append(window.score(matches, without=number % 4))
                 window.admit(number % 4, matches)
             assert (scores[0] is None) == (scores[1] is None)
@@ -164,7 +164,7 @@ def test_a_line_on_the_device(cupy, form, tmp_path, paint):
 
 
 def test_recurring_defects_on_the_device(cupy, form):
-    """What a known defect needs: hidden patches, a newcomer's distances, a table to search."""
+    """What a known defect needs: ignored patches, a newcomer's distances, a table to search."""
     patches, channels, frames = 16, 32, 5
     places = np.random.default_rng(6).standard_normal((patches, channels))
     defect = 1.5 * np.random.default_rng(7).standard_normal(channels)
@@ -180,14 +180,14 @@ def test_recurring_defects_on_the_device(cupy, form):
     with WorkerPool(1) as pool:
         for precision, xp in (("fp32", np), (form, cupy)):
             window = Window(Shape(frames, patches, (channels,), (1,), precision), pool, xp=xp)
-            watch = RecurrenceWatch(window, roi=np.ones(patches, bool), blur=0)
+            watch = DefectTracker(window, roi=np.ones(patches, bool), blur=0)
             for number in range(frames):
                 features = window.features_of([xp.asarray(tokens_of(number))])
                 window.admit(number, window.match(features))
                 watch.entered(number, number)
-            table = window.sharp_table([3, 0, 4])
+            table = window.finest_table([3, 0, 4])
             worst = window.patch_distances([0, 3], [5, 5])
-            known = Known(1, 0, relevant=0.0, gap=1.0)
+            known = KnownDefect(1, 0, relevant=0.0, gap=1.0)
             for slot in (0, 3):
                 watch.carries(slot, known, np.arange(patches) == 5)
                 watch.step(frames)
@@ -198,7 +198,7 @@ def test_recurring_defects_on_the_device(cupy, form):
                 marks.append(None if one is None else one[1].tolist())
             scores = [window.patch_scores(slot) for slot in range(frames)]
             numbers.append((table, worst, np.stack([row for row in scores if row is not None])))
-            told.append((marks, window.hidden.tolist()))
+            told.append((marks, window.ignored.tolist()))
             watch.close()
     host, device = told
     assert host == device
@@ -220,8 +220,8 @@ def test_the_average_on_the_device(xp):
     for low, high in ((0.0, 0.3), (0.3, 0.5), (0.0, 0.01)):
         wanted = np.mean(
             [
-                interval_average(np.sqrt(2 * unit).T[None], low=low, high=high)[0]
-                for unit in half_squared
+                interval_average(np.sqrt(2 * scale).T[None], low=low, high=high)[0]
+                for scale in half_squared
             ],
             axis=0,
         )
@@ -251,7 +251,7 @@ def test_what_a_device_cannot_do_is_said(cupy, monkeypatch):
         lambda _: {"major": 7, "minor": 2, "l2CacheSize": 1},
     )  # fmt: skip
     with pytest.raises(DeviceError, match=r"need compute capability 8\.0, found 7\.2"):
-        make_ring("fp16-fused", 2, 16, 8, xp=cupy)
+        make_bank("fp16-fused", 2, 16, 8, xp=cupy)
 
 
 def test_without_cupy_fp16_says_what_to_install(bundle_folder):

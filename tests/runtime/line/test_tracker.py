@@ -6,7 +6,7 @@ import pytest
 from support.small_network import CHANNELS, CLASS_CHANNELS, PATCHES
 from zeroline.runtime import RollingInspector, Tokens, Verdict, codegraph, lnamd, load_bundle
 from zeroline.runtime.grid import widened
-from zeroline.runtime.line.tracker import RecurrenceWatch
+from zeroline.runtime.line.tracker import DefectTracker
 from zeroline.runtime.line.window import Shape, Window
 from zeroline.runtime.matching.distances import match_distances
 from zeroline.runtime.recurring.recognition import marks_of_newcomer
@@ -164,7 +164,7 @@ def test_frames_that_have_left_are_not_spoken_of(bundle):
 
 def test_a_defect_found_again_is_the_same_one(bundle, monkeypatch):
     """Where newcomers are not recognised, a later search finds them, and names no new defect."""
-    monkeypatch.setattr(RecurrenceWatch, "recognise", lambda *_: None)
+    monkeypatch.setattr(DefectTracker, "recognise", lambda *_: None)
     monkeypatch.setattr("zeroline.runtime.line.tracker.MOST", 35)  # a search every 35 frames
     with RollingInspector(bundle, **options(degrees=(1,), window=70)) as inspector:
         made = inspected(inspector, range(140), lambda n: 0 if marked(n, start=20) else None)
@@ -180,10 +180,10 @@ def test_marks_are_hidden_as_wide_as_the_largest_degree_sees(bundle):
         inspected(inspector, range(139), lambda n: 0 if marked(n) else None)
         (known,) = inspector.recurring
         order = [frame for frame in inspector.frame_ids if frame in known.frames]
-        hidden = inspector.window.hidden[inspector.window.hidden.any(axis=1)]
-    assert len(hidden) == len(order)
+        ignored = inspector.window.ignored[inspector.window.ignored.any(axis=1)]
+    assert len(ignored) == len(order)
     wanted = widened(known.marks, by=2)
-    assert sorted(map(tuple, hidden.tolist())) == sorted(map(tuple, wanted.tolist()))
+    assert sorted(map(tuple, ignored.tolist())) == sorted(map(tuple, wanted.tolist()))
 
 
 @pytest.mark.parametrize("exclusion", [3, 100])
@@ -256,7 +256,7 @@ def test_the_window_gives_the_distances_of_the_smallest_degree():
     frames = [frame_tokens(n) for n in range(6)]
     with WorkerPool(2) as pool:
         window = window_of(frames, pool)
-        found = window.sharp_table([4, 1, 2])
+        found = window.finest_table([4, 1, 2])
     chosen = [frames[n] for n in (4, 1, 2)]
     wanted = np.mean(
         [
@@ -286,13 +286,13 @@ def test_hidden_patches_are_matched_by_nobody(arithmetic, monkeypatch):
             apart[:slot] = parts[:slot] == parts[slot]
             begun = ignore[slot] & early
             window.admit(slot, window.match(features, ignore=begun, apart=apart))
-            if slot == 5:  # what comes later does not match what is hidden already
-                for hidden in (1, 5, 0, 3):
-                    window.hide(hidden, ignore[hidden] & ~early)
+            if slot == 5:  # what comes later does not match what is ignored already
+                for ignored in (1, 5, 0, 3):
+                    window.ignore_patches(ignored, ignore[ignored] & ~early)
         for slot in (2, 4, 6):
-            window.hide(slot, ignore[slot] & ~early)
+            window.ignore_patches(slot, ignore[slot] & ~early)
         rows = [window.patch_scores(slot) for slot in range(7)]
-    units = [
+    scales = [
         features
         for k in range(len(CHANNELS))
         for features in aggregated(np.concatenate([f.layers[k] for f in frames]), (1, 3))
@@ -300,7 +300,7 @@ def test_hidden_patches_are_matched_by_nobody(arithmetic, monkeypatch):
     from zeroline.runtime import interval_average
 
     wanted = np.mean(
-        [interval_average(match_distances(u, ignore=ignore, groups=parts)) for u in units], axis=0
+        [interval_average(match_distances(u, ignore=ignore, groups=parts)) for u in scales], axis=0
     )
     np.testing.assert_allclose(np.stack([r for r in rows if r is not None]), wanted, atol=1e-5)
 

@@ -108,10 +108,10 @@ def test_a_new_frame_is_scored_as_the_batch_would(pool, arithmetic):
     window = Window(Shape(6, PATCHES, CHANNELS, DEGREES), pool)
     for slot, frame in enumerate(frames[:5]):
         window.admit(slot, window.match(window.features_of(as_float32(frame))))
-    hidden = np.arange(PATCHES) < 3
-    matches = window.match(window.features_of(as_float32(frames[5])), ignore=hidden)
+    ignored = np.arange(PATCHES) < 3
+    matches = window.match(window.features_of(as_float32(frames[5])), ignore=ignored)
     ignore = np.zeros((6, PATCHES), bool)
-    ignore[5] = hidden
+    ignore[5] = ignored
     wanted = batch_scores(frames, ignore=ignore)
     np.testing.assert_allclose(there(window.score(matches)), wanted[5], atol=1e-5)
     window.admit(5, matches)
@@ -162,8 +162,8 @@ def test_the_memory_that_is_told_is_the_memory_that_is_taken(pool, precision):
     window = Window(shape, pool)
     frame = window.features_of(as_float32(frame_tokens(np.random.default_rng(0))))
     window.admit(0, window.match(frame))
-    rings = sum(ring.nbytes for ring in window._rings)
-    assert shape.memory == rings + window._half_squared.nbytes
+    banks = sum(bank.nbytes for bank in window._banks)
+    assert shape.memory == banks + window._half_squared.nbytes
 
 
 def test_patches_outside_the_region_cost_nothing_and_change_nothing(pool):
@@ -174,9 +174,9 @@ def test_patches_outside_the_region_cost_nothing_and_change_nothing(pool):
     some, whole = Window(shape, pool, roi=roi), Window(Shape(4, PATCHES, CHANNELS, DEGREES), pool)
     assert shape.memory < whole.shape.memory
     for slot in range(4):
-        tokens, hidden = as_float32(frame_tokens(rng)), rng.random(PATCHES) < 0.2
-        some.admit(slot, some.match(some.features_of(tokens), ignore=hidden))
-        whole.admit(slot, whole.match(whole.features_of(tokens), ignore=hidden | ~roi))
+        tokens, ignored = as_float32(frame_tokens(rng)), rng.random(PATCHES) < 0.2
+        some.admit(slot, some.match(some.features_of(tokens), ignore=ignored))
+        whole.admit(slot, whole.match(whole.features_of(tokens), ignore=ignored | ~roi))
     for slot in range(4):
         scores = there(some.patch_scores(slot))
         np.testing.assert_allclose(scores[roi], there(whole.patch_scores(slot))[roi], atol=1e-6)

@@ -11,9 +11,9 @@ from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.line.window import Shape, Window
 from zeroline.runtime.matching import measure as precision_choice
 from zeroline.runtime.matching import screens as screening
-from zeroline.runtime.matching.bank import SCREENED, make_ring, screens
+from zeroline.runtime.matching.bank import SCREENED, make_bank, screens
 from zeroline.runtime.matching.measure import chosen_precision
-from zeroline.runtime.matching.screened import ScreenedRing
+from zeroline.runtime.matching.screened import ScreenedBank
 from zeroline.runtime.workers import WorkerPool
 
 NOTHING = np.zeros(49, bool)
@@ -155,38 +155,38 @@ def test_keys_name_what_a_plain_search_names():
 def test_rows_far_outside_what_was_fitted_keep_their_neighbours(precision):
     """Keys have room for the fitted lengths only; a foreign part must not overflow them."""
     rng = np.random.default_rng(5)
-    ring = ScreenedRing(np.zeros((4, 49, 96), np.float32), form=precision)
+    bank = ScreenedBank(np.zeros((4, 49, 96), np.float32), form=precision)
     for slot in range(4):
-        ring.put(slot, parts(rng, 1, spread=0.01)[0], NOTHING)
+        bank.put(slot, parts(rng, 1, spread=0.01)[0], NOTHING)
     foreign = rng.standard_normal((49, 96)).astype(np.float32)
     foreign /= np.linalg.norm(foreign, axis=1, keepdims=True)
     rows, columns = np.empty((2, 4, 49), np.float32)
-    ring.minima(ring.side(foreign, NOTHING), 0, 4, rows, columns)
-    squares = ((foreign[None, :, None] - ring.features[:, None]) ** 2).sum(axis=3) / 2
+    bank.minima(bank.query(foreign, NOTHING), 0, 4, rows, columns)
+    squares = ((foreign[None, :, None] - bank.features[:, None]) ** 2).sum(axis=3) / 2
     assert (np.sqrt(rows / squares.min(axis=2)) - 1).max() < 0.05
     assert (np.sqrt(columns / squares.min(axis=1)) - 1).max() < 0.05
 
 
 def test_the_screen_follows_the_line(precision):
-    """A ring whose frames are all replaced by another product is fitted to that one."""
+    """A bank whose frames are all replaced by another product is fitted to that one."""
     rng = np.random.default_rng(6)
-    ring = ScreenedRing(np.zeros((8, 49, 300), np.float32), form=precision, turn=5)
+    bank = ScreenedBank(np.zeros((8, 49, 300), np.float32), form=precision, turn=5)
     turned = np.linalg.qr(rng.standard_normal((300, 300)))[0].astype(np.float32)
     for number in range(8):
-        ring.put(number, parts(rng, 1, channels=300)[0], NOTHING)
+        bank.put(number, parts(rng, 1, channels=300)[0], NOTHING)
     others = parts(rng, 17, channels=300) @ turned
 
     def error():
         rows, columns = np.empty((2, 8, 49), np.float32)
-        ring.minima(ring.side(others[16], NOTHING), 0, 8, rows, columns)
-        squares = ((others[16][None, :, None] - ring.features[:, None]) ** 2).sum(axis=3) / 2
+        bank.minima(bank.query(others[16], NOTHING), 0, 8, rows, columns)
+        squares = ((others[16][None, :, None] - bank.features[:, None]) ** 2).sum(axis=3) / 2
         return float((np.sqrt(rows / squares.min(axis=2)) - 1).mean())
 
     for number in range(8, 12):
-        ring.put(number % 8, others[number - 8], NOTHING)
+        bank.put(number % 8, others[number - 8], NOTHING)
     before = error()
     for number in range(12, 24):
-        ring.put(number % 8, others[number - 8], NOTHING)
+        bank.put(number % 8, others[number - 8], NOTHING)
     assert error() < before / 3
 
 
@@ -239,5 +239,5 @@ def test_the_shipped_product_is_what_its_maker_makes():
 
 def test_an_empty_ring_has_a_side():
     for precision in ("fp32", *screens()):
-        ring = make_ring(precision, 2, 49, 96)
-        assert ring.side(parts(np.random.default_rng(8), 1)[0], NOTHING) is not None
+        bank = make_bank(precision, 2, 49, 96)
+        assert bank.query(parts(np.random.default_rng(8), 1)[0], NOTHING) is not None

@@ -9,8 +9,8 @@ from zeroline.runtime import ScoringError, Tokens, codegraph, lnamd, score_token
 from zeroline.runtime.grid import widened
 from zeroline.runtime.matching.distances import match_distances
 from zeroline.runtime.recurring.communities import candidates
-from zeroline.runtime.recurring.evidence import Evidence, Found, gap_clearness, looked_at
-from zeroline.runtime.recurring.filter import Guard
+from zeroline.runtime.recurring.evidence import CandidateGroup, Evidence, gap_significance, measured
+from zeroline.runtime.recurring.filter import CommunityFilter
 from zeroline.runtime.recurring.graph import (
     KEPT,
     LEAST_DISTANCE,
@@ -19,7 +19,7 @@ from zeroline.runtime.recurring.graph import (
     reference_distances,
 )
 from zeroline.runtime.recurring.scales import codegraph_at_both_scales
-from zeroline.runtime.recurring.statistics import Levels
+from zeroline.runtime.recurring.statistics import SetStatistics
 
 SIDE, CHANNELS = 10, 24
 PATCHES = SIDE * SIDE
@@ -79,9 +79,9 @@ def test_the_images_that_share_a_defect_are_found(images, share):
     np.testing.assert_array_equal(community.members, marked)
     truth = np.zeros((images, PATCHES), bool)
     truth[np.ix_(marked, np.array([44, 45, 54]))] = True
-    assert (found.marks & truth).sum() >= 0.95 * truth.sum()
-    assert (found.marks & ~truth).sum() <= 0.02 * PATCHES * len(marked)
-    np.testing.assert_array_equal(community.marks, found.marks[marked])
+    assert (found.ignored & truth).sum() >= 0.95 * truth.sum()
+    assert (found.ignored & ~truth).sum() <= 0.02 * PATCHES * len(marked)
+    np.testing.assert_array_equal(community.marks, found.ignored[marked])
 
 
 def test_two_defects_at_once():
@@ -131,12 +131,12 @@ def test_the_smallest_degree_is_looked_at_and_the_largest_decides_how_wide_to_ma
     tokens = Tokens((rows, rows[:, :, ::2]), unit(np.ones((40, 4), np.float32)))
     options: dict[str, Any] = {"size": 40, "degrees": (3, 1, 5), "rscin": (), "threads": 1}
     scored = score_tokens(tokens, codegraph=True, **options)
-    sharp = [match_distances(lnamd(layer, degree=1)) for layer in tokens.layers]
-    wanted = codegraph(np.mean(sharp, axis=0))
+    finest = [match_distances(lnamd(layer, degree=1)) for layer in tokens.layers]
+    wanted = codegraph(np.mean(finest, axis=0))
     (community,) = scored.communities
     np.testing.assert_array_equal(community.marks, wanted.communities[0].marks)
     assert community.marks.sum(axis=1).max() < 8
-    again = score_tokens(tokens, ignore=widened(wanted.marks, by=2), **options)
+    again = score_tokens(tokens, ignore=widened(wanted.ignored, by=2), **options)
     np.testing.assert_allclose(scored.patch_scores, again.patch_scores, atol=1e-6)
 
 
@@ -145,15 +145,15 @@ def test_what_shows_only_in_wide_neighbourhoods_is_found_too():
     with_defects(small, range(10), look(15))
     both = small.copy()
     with_defects(both, range(20, 35), look(16), patches=(61, 62))
-    sharp, wide = distances_of(small), distances_of(both)
-    found = codegraph_at_both_scales(sharp, wide, blur=1)
+    finest, wide = distances_of(small), distances_of(both)
+    found = codegraph_at_both_scales(finest, wide, blur=1)
     members = sorted(tuple(c.members) for c in found.communities)
     assert members == [tuple(range(10)), tuple(range(20, 35))]
-    of_small = codegraph(sharp)
-    np.testing.assert_array_equal(found.marks[:10], widened(of_small.marks[:10], by=1))
-    assert set(np.flatnonzero(found.marks[25])) >= {61, 62}
-    assert found.marks[20:35].sum() <= 15 * 4  # not widened
-    alone = codegraph_at_both_scales(sharp, None, blur=1)
+    of_small = codegraph(finest)
+    np.testing.assert_array_equal(found.ignored[:10], widened(of_small.ignored[:10], by=1))
+    assert set(np.flatnonzero(found.ignored[25])) >= {61, 62}
+    assert found.ignored[20:35].sum() <= 15 * 4  # not widened
+    alone = codegraph_at_both_scales(finest, None, blur=1)
     assert [tuple(c.members) for c in alone.communities] == [tuple(range(10))]
 
 
@@ -183,7 +183,7 @@ def test_the_same_seed_gives_the_same():
     with_defects(rows, range(15), look(51), strength=0.6)
     table = distances_of(rows)
     first, again = codegraph(table, seed=3), codegraph(table.copy(), seed=3)
-    np.testing.assert_array_equal(first.marks, again.marks)
+    np.testing.assert_array_equal(first.ignored, again.ignored)
     assert len(first.communities) == len(again.communities)
 
 
@@ -229,18 +229,18 @@ def test_the_graph_holds_the_strongest_links():
 
 def group(members=range(10), **more):
     """A group that 60 images of 400 patches take for a recurring defect."""
-    evidence = {"clearness": 30.0, "spread": 6.0, "anomaly": 4.0, "edge": 0.0, "gap": 1.0}
+    evidence = {"significance": 30.0, "spread": 6.0, "anomaly": 4.0, "edge": 0.0, "gap": 1.0}
     chosen = np.array(members)
-    return Found(chosen, np.ones(len(chosen), np.float32), Evidence(**(evidence | more)))
+    return CandidateGroup(chosen, np.ones(len(chosen), np.float32), Evidence(**(evidence | more)))
 
 
-GUARD = Guard(60, 400, 0.01)
+GUARD = CommunityFilter(60, 400, 0.01)
 
 
 @pytest.mark.parametrize(
     "short",
     [
-        {"clearness": 19.0},  # three times chance is 19.1
+        {"significance": 19.0},  # three times chance is 19.1
         {"anomaly": 1.6},
         {"spread": 41.0},
         {"members": range(2)},
@@ -253,19 +253,19 @@ def test_what_is_short_of_anything_is_not_believed(short):
 
 
 def test_a_sharp_group_has_to_beat_chance_only():
-    assert GUARD.accepted([group(clearness=6.5, spread=3.0)]) != []
-    assert GUARD.accepted([group(clearness=6.3, spread=3.0)]) == []
+    assert GUARD.accepted([group(significance=6.5, spread=3.0)]) != []
+    assert GUARD.accepted([group(significance=6.3, spread=3.0)]) == []
 
 
 @pytest.mark.parametrize(
     ("look", "believed"),
     [
-        ({"clearness": 16.0, "anomaly": 0.5}, False),
-        ({"clearness": 14.0, "anomaly": 0.5}, True),  # half as clear
-        ({"clearness": 16.0, "anomaly": 1.2}, True),  # no normal look
-        ({"clearness": 16.0, "anomaly": 1.2, "spread": 90.0}, False),  # another lot
-        ({"clearness": 16.0, "anomaly": 0.5, "edge": 0.9}, True),  # of another kind
-        ({"clearness": 16.0, "anomaly": 0.5, "spread": 2.0}, True),
+        ({"significance": 16.0, "anomaly": 0.5}, False),
+        ({"significance": 14.0, "anomaly": 0.5}, True),  # half as clear
+        ({"significance": 16.0, "anomaly": 1.2}, True),  # no normal look
+        ({"significance": 16.0, "anomaly": 1.2, "spread": 90.0}, False),  # another lot
+        ({"significance": 16.0, "anomaly": 0.5, "edge": 0.9}, True),  # of another kind
+        ({"significance": 16.0, "anomaly": 0.5, "spread": 2.0}, True),
     ],
 )
 def test_normal_looks_of_its_kind_hold_a_group_back(look, believed):
@@ -274,24 +274,24 @@ def test_normal_looks_of_its_kind_hold_a_group_back(look, believed):
 
 
 def test_overlapping_groups_are_one_and_the_clearest_stays():
-    faint, clear = group(members=range(4, 16)), group(clearness=40.0)
-    other = group(members=range(30, 40), clearness=35.0)
+    faint, clear = group(members=range(4, 16)), group(significance=40.0)
+    other = group(members=range(30, 40), significance=35.0)
     assert GUARD.accepted([faint, clear, other]) == [clear, other]
 
 
 def test_members_without_the_gap_are_no_carriers():
     one = group()
     one.gaps[3] = 0.2
-    np.testing.assert_array_equal(one.carriers, [0, 1, 2, 4, 5, 6, 7, 8, 9])
+    np.testing.assert_array_equal(one.confirmed, [0, 1, 2, 4, 5, 6, 7, 8, 9])
 
 
 def test_images_without_a_patch_that_matters_are_no_community():
     table = np.maximum(distances_of(product(91, 20)[0]), LEAST_DISTANCE)
     table[:6] *= 0.1
-    levels = Levels.of(table, reference_distances(table))
-    assert not np.isin(levels.owners, range(6)).any()
+    statistics = SetStatistics.of(table, reference_distances(table))
+    assert not np.isin(statistics.owners, range(6)).any()
     edge = np.zeros(PATCHES, bool)
-    assert looked_at(table, np.arange(6), levels, edge, chance=0.0) is None
+    assert measured(table, np.arange(6), statistics, edge, chance=0.0) is None
 
 
 def test_communities_of_a_plain_graph():
@@ -315,9 +315,9 @@ def test_clearness_is_a_p_value_of_steady_distances(first, last):
     ratio = np.log(draws[:, last - 1] / draws[:, first - 1])
     for scaled in np.quantile(ratio, (0.1, 0.5, 0.9, 0.99)):
         seen = -np.log10((ratio >= scaled).mean())
-        assert gap_clearness(float(scaled), first, last) == pytest.approx(seen, abs=0.04)
-    assert gap_clearness(0.0, first, last) == 0
-    assert gap_clearness(30.0, first, last) > 5
+        assert gap_significance(float(scaled), first, last) == pytest.approx(seen, abs=0.04)
+    assert gap_significance(0.0, first, last) == 0
+    assert gap_significance(30.0, first, last) > 5
 
 
 def test_what_cannot_be_is_refused():
@@ -328,7 +328,7 @@ def test_what_cannot_be_is_refused():
         codegraph(table, false_alarm_rate=0)
     few = codegraph(table[:8, :, :8])
     assert few.communities == ()
-    assert few.marks.shape == (8, 100)
+    assert few.ignored.shape == (8, 100)
 
 
 def test_photographs_with_a_recurring_defect(shared):

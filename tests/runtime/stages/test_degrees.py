@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from zeroline.runtime import ScoringError, lnamd, score_tokens
-from zeroline.runtime.stages.degrees import aggregated, fused, match_count, sharpest_degree
+from zeroline.runtime.stages.degrees import aggregated, finest_degree, fused, match_count
 from zeroline.runtime.tokens import Tokens
 
 
@@ -66,4 +66,4 @@ def test_the_command_takes_the_word(bundle_folder, image_folder, tmp_path):
     ("degrees", "place", "blur"), [((1, 3, 5), 0, 2), ((5, 3), 1, 1), ((3,), 0, 0), ("fused", 0, 0)]
 )
 def test_the_sharpest_degree(degrees, place, blur):
-    assert sharpest_degree(degrees) == (place, blur)
+    assert finest_degree(degrees) == (place, blur)
