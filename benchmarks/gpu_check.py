@@ -116,7 +116,7 @@ def errors(cupy: Any, patches: int, channels: int) -> list[Row]:
 
 def ring_rates(cupy: Any, patches: int, channels: int, slots: int, peak: float) -> list[Row]:
     """Time one frame against a bank, one layer and degree."""
-    from zeroline.runtime.matching.bank import make_bank
+    from zeroline.runtime.matching.forms import make_bank
 
     features = unit_rows(cupy, 5, patches, channels)
     nothing = np.zeros(patches, bool)

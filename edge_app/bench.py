@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from zeroline.runtime.arrays import array_namespace
 from zeroline.runtime.line.inspector import RollingInspector
-from zeroline.runtime.line.window import Shape, Window
-from zeroline.runtime.matching.measure import chosen_precision
+from zeroline.runtime.line.window import Window, WindowShape
+from zeroline.runtime.matching.forms import pick_form
 from zeroline.runtime.stages.degrees import match_count
 from zeroline.runtime.stages.interval import interval_bounds
 from zeroline.runtime.workers import WorkerPool, single_threaded_blas
@@ -61,7 +61,7 @@ class Measured:
     name : str
     window : int
     degrees : str
-    precision : str
+    form : str
         How neighbours were found.
     frames : int
         Frames that were measured, the window full.
@@ -81,7 +81,7 @@ class Measured:
     name: str
     window: int
     degrees: str
-    precision: str
+    form: str
     frames: int
     p50: float
     p95: float
@@ -139,7 +139,7 @@ def measure_tokens(
     degrees: Sequence[int] | str,
     frames: int,
     threads: int,
-    precision: str = "fp32",
+    matching: str = "exact",
     xp: Any = np,
 ) -> Measured:
     """Measure a window of random tokens: LNAMD, match, score, admission.
@@ -147,8 +147,8 @@ def measure_tokens(
     `xp`: CuPy for a window on CUDA; tokens lie there beforehand, as a network leaves them.
     """
     chosen = degrees if isinstance(degrees, str) else tuple(degrees)
-    found = chosen_precision(precision, patches=case.patches, channels=case.channels, xp=xp)
-    shape = Shape(window, case.patches, case.channels, chosen, found)
+    form = pick_form(matching, patches=case.patches, channels=case.channels, xp=xp)
+    shape = WindowShape(window, case.patches, case.channels, chosen, form.name)
     rng = np.random.default_rng(0)
     shared = [rng.standard_normal((case.patches, c), dtype=np.float32) for c in case.channels]
 
@@ -156,8 +156,9 @@ def measure_tokens(
         return [layer + rng.standard_normal(layer.shape, dtype=np.float32) for layer in shared]
 
     laps: list[dict[str, float]] = []
-    with WorkerPool(1 if shape.cuda else threads) as pool:
+    with WorkerPool(threads if xp is np else 1) as pool:
         held = Window(shape, pool, xp=xp)
+        filled = np.zeros(window, bool)
 
         def now() -> float:
             wait(xp)
@@ -168,11 +169,12 @@ def measure_tokens(
             clock = [now()]
             features = held.features_of(layers)
             clock.append(now())
-            matches = held.match(features)
+            matches = held.match(features, reachable=filled)
             clock.append(now())
             held.score(matches, without=number % window)
             clock.append(now())
             held.admit(number % window, matches)
+            filled[number % window] = True
             clock.append(now())
             laps.append(
                 dict(zip(("lnamd", "match", "score", "admit"), np.diff(clock), strict=True))
@@ -190,7 +192,7 @@ def measure_bundle(
     window: int,
     degrees: Any,
     threads: int,
-    precision: str = "fp32",
+    matching: str = "exact",
 ) -> Measured:
     """Measure the whole way of frames through an inspector; the first `window` only fill it."""
     with RollingInspector(
@@ -199,7 +201,7 @@ def measure_bundle(
         min_window=min(16, window),
         degrees=degrees,
         admit_copies=True,
-        precision=precision,
+        matching=matching,
         threads=threads,
     ) as inspector:
         laps = [dict(inspector.push(frame).latency) for frame in frames]
@@ -236,7 +238,9 @@ def literal_seconds(frames: Sequence[Sequence[Any]], window: int) -> float:
     return window * laps[-1] * (window - 1) / max(len(frames) - 1, 1)
 
 
-def _summary(name: str, shape: Shape, laps: Sequence[dict[str, float]], literal: float) -> Measured:
+def _summary(
+    name: str, shape: WindowShape, laps: Sequence[dict[str, float]], literal: float
+) -> Measured:
     whole = np.array([sum(lap.values()) for lap in laps])
     stages = {stage: float(np.median([lap[stage] for lap in laps])) for stage in laps[0]}
     matches = match_count(shape.degrees)
@@ -247,7 +251,7 @@ def _summary(name: str, shape: Shape, laps: Sequence[dict[str, float]], literal:
         name=name,
         window=shape.capacity,
         degrees=degrees,
-        precision=shape.precision,
+        form=shape.form,
         frames=len(laps),
         p50=p50,
         p95=p95,

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from zeroline.runtime.frames import Frame
-
-Tell = Callable[[str], None]
+from zeroline.runtime.frames import CaptureTime, Frame
+from zeroline.runtime.results import Reason
 
 
 @dataclass(frozen=True)
@@ -22,20 +20,35 @@ class Captured:
         BGR.
     name : str
         File name or number of the frame in its source.
+    part_id : str or None
+        Name of the part, where the source knows it.
+    time : CaptureTime
+        When it was taken.
     fault : str
-        Why there is no frame; empty else.
+        Why there is no frame, in words; empty else.
+    reason : Reason or None
+        The same by its code.
     dropped : int
         Frames of a live source that were not taken since the last one.
     """
 
     frame: Frame | None
     name: str
+    part_id: str | None = None
+    time: CaptureTime = field(default_factory=CaptureTime.now)
     fault: str = ""
+    reason: Reason | None = None
     dropped: int = 0
 
 
 class FrameSource(Protocol):
-    """Frames to iterate over, once."""
+    """Frames to iterate over, once.
+
+    Attributes
+    ----------
+    live : bool
+        Whether frames come at their own time, and the latest one counts.
+    """
 
     live: bool
 
@@ -44,8 +57,3 @@ class FrameSource(Protocol):
 
     def close(self) -> None:
         """Let go of the device; iteration ends soon after."""
-
-
-def frames_per_second(count: int, began: float) -> float:
-    """Return the rate of `count` frames since the monotonic time `began`."""
-    return count / max(time.monotonic() - began, 1e-9)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from zeroline.runtime.batch import score_images, score_tokens
+from zeroline.runtime.batch import score_images, score_tokens, scoring_memory
 from zeroline.runtime.errors import (
     BundleError,
     DeviceError,
@@ -21,7 +21,6 @@ from zeroline.runtime.errors import (
 from zeroline.runtime.frames import to_bgr8
 from zeroline.runtime.line.inspector import RollingInspector
 from zeroline.runtime.matching.distances import match_distances
-from zeroline.runtime.memory import scoring_memory
 from zeroline.runtime.recurring.codegraph import codegraph
 from zeroline.runtime.results import Inspection, RecurringDefect, Revision, ScoreResult, Verdict
 from zeroline.runtime.stages.interval import interval_average

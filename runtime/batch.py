@@ -11,7 +11,8 @@ import numpy as np
 from zeroline.runtime.arrays import array_namespace
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.frames import Frame
-from zeroline.runtime.matching.distances import match_distances
+from zeroline.runtime.matching.distances import distances_by
+from zeroline.runtime.matching.forms import pick_form
 from zeroline.runtime.recurring.codegraph import Community
 from zeroline.runtime.recurring.scales import Scales
 from zeroline.runtime.results import ScoreResult
@@ -36,7 +37,7 @@ def score_tokens(
     groups: Any = None,
     ignore: Any = None,
     codegraph: bool = False,
-    precision: str = "fp32",
+    matching: str = "exact",
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ScoreResult:
@@ -57,8 +58,8 @@ def score_tokens(
         Neighbourhood sizes of RsCIN; empty: off.
     interval : (float, float)
         Part of the sorted distances that is averaged.
-    groups, ignore, precision
-        See `match_distances`.
+    groups, ignore, matching
+        See `match_distances`; the form is picked once for all layers.
     codegraph : bool
         Look for recurring defects, and where there are some score a second time, their patches
         marked: nobody may match them.
@@ -80,7 +81,7 @@ def score_tokens(
 
     Notes
     -----
-    Memory: `memory.scoring_memory` has the formula.
+    Memory: `scoring_memory` has the formula.
     """
     images = len(tokens)
     shapes = {layer.shape[:2] for layer in tokens.layers}
@@ -99,23 +100,24 @@ def score_tokens(
         )
     xp = array_namespace(tokens.class_tokens)
     low, high = interval
+    form = pick_form(
+        matching,
+        patches=tokens.layers[0].shape[1],
+        channels=tuple(layer.shape[2] for layer in tokens.layers),
+        xp=xp,
+    )
     scales = Scales(degrees, layers=len(tokens.layers)) if codegraph else None
 
     def patch_scores_with(ignored: Any, step: Callable[[int], None] | None) -> Any:
         total = xp.zeros(tokens.layers[0].shape[:2], dtype=xp.float64)
 
         def scores_of(features: Any, number: int) -> Any:  # what it takes is free before the next
-            found = match_distances(
-                features,
-                ignore=ignored,
-                groups=groups,
-                precision=precision,
-                threads=threads,
-                progress=step,
+            distances = distances_by(
+                form, features, ignore=ignored, groups=groups, threads=threads, progress=step
             )
             if scales is not None and ignored is ignore:
-                scales.add(found, number)
-            return interval_average(found, low=low, high=high)
+                scales.add(distances, number)
+            return interval_average(distances, low=low, high=high)
 
         for layer in tokens.layers:
             for number, features in enumerate(aggregated(layer, degrees, threads=threads)):
@@ -124,20 +126,20 @@ def score_tokens(
 
     patch_scores = patch_scores_with(ignore, progress)
     communities: tuple[Community, ...] = ()
-    consistent = xp.zeros(images, dtype=bool)
+    recurring = xp.zeros(images, dtype=bool)
     if scales is not None:
-        recurring = scales.recurring()
-        communities = recurring.communities
+        search = scales.recurring()
+        communities = search.communities
         if communities:
-            marks = xp.asarray(recurring.ignored)
-            consistent = marks.any(axis=1)
-            hidden = marks if ignore is None else marks | xp.asarray(ignore, dtype=bool)
-            patch_scores = patch_scores_with(hidden, None)
+            marks = xp.asarray(search.ignored)
+            recurring = marks.any(axis=1)
+            ignored = marks if ignore is None else marks | xp.asarray(ignore, dtype=bool)
+            patch_scores = patch_scores_with(ignored, None)
     raw_scores = map_maximum(patch_scores, size=size)
     scores = raw_scores
     if rscin:
         scores = rescore(raw_scores, tokens.class_tokens, neighbours=rscin, normalise=False)
-    return ScoreResult(patch_scores, raw_scores, scores, consistent, communities)
+    return ScoreResult(patch_scores, raw_scores, scores, recurring, communities, form.name)
 
 
 def patch_and_image_scores(tokens: Tokens, size: int, /) -> tuple[Any, Any]:
@@ -187,7 +189,7 @@ def score_images(
     degrees: Degrees | None = None,
     rscin: Sequence[int] | None = None,
     interval: tuple[float, float] | None = None,
-    precision: str = "fp32",
+    matching: str = "exact",
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> ScoreResult:
@@ -199,7 +201,7 @@ def score_images(
         BGR frames; sizes may differ, at least two.
     bundle : Bundle
         From `load_bundle`; its manifest has the defaults of what is not given here.
-    groups, ignore, codegraph, degrees, rscin, interval, precision, threads, progress
+    groups, ignore, codegraph, degrees, rscin, interval, matching, threads, progress
         See `score_tokens`.
 
     Returns
@@ -223,7 +225,56 @@ def score_images(
         groups=groups,
         ignore=ignore,
         codegraph=codegraph,
-        precision=precision,
+        matching=matching,
         threads=threads,
         progress=progress,
     )
+
+
+def scoring_memory(
+    images: int,
+    *,
+    patches: int,
+    channels: Sequence[int],
+    class_channels: int,
+    threads: int = 1,
+    compiled: bool = True,
+    codegraph: bool = False,
+) -> int:
+    """Return the peak of bytes that `score_tokens` holds, the tokens themselves included.
+
+    With N images, P patches, C_l channels of layer l, C the largest of them, D channels of the
+    class token and T threads::
+
+        4·N·P·ΣC_l + 4·N·D       tokens
+        + 4·N·P·(2·C + 2)        features and product operand of one layer and degree
+        + 4·N²·P                 match distances of one layer and degree
+        + N²·P + 12·N²           marks on them, image similarities and their order
+        + T·(4·P·(C + 2) + max(1.25 MB, 512·P) + 13·P·N)   per thread
+        + 12·N·P                 patch scores
+
+    With `codegraph` 8·N²·P more, two means of distances; or tokens and 16·N²·P, if that is more:
+    the means, a copy of one, and the distances of a community of half the images.
+
+    Without the compiled loops (on CuPy, or where numba is missing) three tiles of
+    min(N·P², max(2²⁴, P²)) float32 and two more copies of the features come on top. The
+    network itself and the pictures being read are not counted.
+
+    Returns
+    -------
+    int
+        Bytes.
+    """
+    widest = max(channels)
+    elements = images * patches
+    tokens = 4 * elements * sum(channels) + 4 * images * class_channels
+    features = 4 * elements * (2 * widest + 2)
+    distances = 5 * images * elements + 12 * images**2
+    per_thread = 4 * patches * (widest + 2) + max(1_250_000, 512 * patches) + 13 * elements
+    total = tokens + features + distances + threads * per_thread + 12 * elements
+    if codegraph:
+        total = max(total + 8 * images * elements, tokens + 16 * images * elements)
+    if not compiled:
+        tile = min(elements * patches, max(2**24, patches**2))
+        total += 12 * tile + 8 * elements * widest
+    return total

@@ -7,6 +7,8 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+
 from zeroline.runtime.errors import DeviceError, MissingExtraError
 
 
@@ -55,3 +57,26 @@ def current_gpu(cupy: Any) -> Gpu:
         name.decode() if isinstance(name, bytes) else str(name),
         f"{properties['major']}.{properties['minor']}",
     )
+
+
+def scoring_arrays(device: str) -> Any:
+    """Return the array library that scores: CuPy where the network runs on CUDA and it is there.
+
+    Parameters
+    ----------
+    device : str
+        Where the network runs: "cpu", "cuda" or "tensorrt".
+
+    Returns
+    -------
+    module
+        CuPy or NumPy.
+
+    Raises
+    ------
+    DeviceError
+        If CuPy is there and does not work.
+    """
+    if device == "cpu" or installed_cupy() is None:
+        return np
+    return working_cupy()

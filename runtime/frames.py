@@ -1,4 +1,4 @@
-"""Pixels of any usual kind to the one kind that the pipeline takes: uint8 BGR, 0 to 255.
+"""Frames: when they were taken, and their pixels as the pipeline takes them, uint8 BGR.
 
 The rule reads the type, never the content: the same kind of file is treated alike whether the
 part in it is bright or dark.
@@ -6,6 +6,10 @@ part in it is bright or dark.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +18,49 @@ import numpy.typing as npt
 from zeroline.runtime.errors import FrameError
 
 Frame = npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class CaptureTime:
+    """When a frame was taken.
+
+    Attributes
+    ----------
+    wall : float
+        Seconds since 1970.
+    monotonic : float
+        Seconds of a clock that never jumps.
+    """
+
+    wall: float
+    monotonic: float
+
+    @classmethod
+    def now(cls) -> CaptureTime:
+        """Return this moment."""
+        return cls(time.time(), time.monotonic())
+
+
+@dataclass
+class Clock:
+    """Adds up the seconds of each stage.
+
+    Attributes
+    ----------
+    seconds : dict
+        By the stage's name.
+    """
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time inside for a stage."""
+        began = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - began
 
 
 def to_bgr8(pixels: npt.NDArray[Any], /, *, white_level: int | None = None) -> Frame:

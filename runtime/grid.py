@@ -51,3 +51,22 @@ def widened(marks: npt.NDArray[np.bool_], *, by: int) -> npt.NDArray[np.bool_]:
     windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * by + 1,) * 2, axis=(1, 2))
     wide: npt.NDArray[np.bool_] = windows.any(axis=(3, 4)).reshape(marks.shape)
     return wide
+
+
+def counted_patches(roi: npt.NDArray[np.bool_] | None, patches: int) -> npt.NDArray[np.bool_]:
+    """Return which of P patches count: the region of interest, or all.
+
+    Raises
+    ------
+    ScoringError
+        If the region has another number of patches, or none that counts.
+    """
+    if roi is None:
+        return np.ones(patches, bool)
+    roi = np.asarray(roi, bool).reshape(-1)
+    if roi.shape != (patches,) or not roi.any():
+        raise ScoringError(
+            f"roi has {roi.size} patches, {int(roi.sum())} of them set: {patches}, "
+            "with at least 1 set, are expected"
+        )
+    return roi

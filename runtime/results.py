@@ -1,4 +1,8 @@
-"""What a line gets for each frame."""
+"""What scoring gives: verdicts with their reasons, scores of frames and of sets, and the one rule.
+
+`judge` is that rule: which scores make the threshold, and what a score then means. Sets, lines and
+settling use it.
+"""
 
 from __future__ import annotations
 
@@ -11,18 +15,23 @@ import numpy as np
 import numpy.typing as npt
 
 from zeroline.runtime.recurring.codegraph import Community
+from zeroline.runtime.stages.regions import Region
+from zeroline.runtime.stages.threshold import ThresholdRule
 
 
 class Verdict(str, Enum):
-    """What is said of a frame.
+    """What is said of a part.
 
     Attributes
     ----------
-    OK, NG
+    OK
+        Nothing was found.
+    NG
+        Not good: a defect was found.
     UNCERTAIN
-        Too few frames to compare with, or a score within the band round the threshold.
+        The machine works; this part cannot be judged.
     FAULT
-        The frame could not be scored.
+        The machine does not work.
     """
 
     OK = "OK"
@@ -31,32 +40,207 @@ class Verdict(str, Enum):
     FAULT = "FAULT"
 
 
+class Reason(str, Enum):
+    """Why a verdict is not OK: a closed list, the same in every output.
+
+    Attributes
+    ----------
+    SCORE, RECURRING
+        Of NG: the score lies over the threshold; the part has a known recurring defect.
+    WARMING_UP, NEAR_THRESHOLD, NO_PART_FOUND, PART_NOT_WHOLE, OTHER_PRODUCT
+        Of UNCERTAIN.
+    NO_FRAME, DAMAGED_FRAME, FROZEN, MODEL, LATE, STATION
+        Of FAULT.
+    """
+
+    SCORE = "score"
+    RECURRING = "recurring"
+    WARMING_UP = "warming_up"
+    NEAR_THRESHOLD = "near_threshold"
+    NO_PART_FOUND = "no_part_found"
+    PART_NOT_WHOLE = "part_not_whole"
+    OTHER_PRODUCT = "other_product"
+    NO_FRAME = "no_frame"
+    DAMAGED_FRAME = "damaged_frame"
+    FROZEN = "frozen"
+    MODEL = "model"
+    LATE = "late"
+    STATION = "station"
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Thresholds, and what scores mean by them.
+
+    Attributes
+    ----------
+    threshold : float or None
+        For scores after RsCIN; None where there are too few scores to make one.
+    pixel_threshold : float or None
+        For the map, so for scores before RsCIN.
+    scores_used : int
+        How many scores made them.
+    band : float
+        Scores nearer to the threshold than this are UNCERTAIN.
+    """
+
+    threshold: float | None
+    pixel_threshold: float | None
+    scores_used: int
+    band: float = 0.0
+
+    def verdict(self, score: float | None, /, *, recurring: bool) -> tuple[Verdict, Reason | None]:
+        """Return the verdict on a score, and its reason; None for OK.
+
+        Parameters
+        ----------
+        score : float or None
+            After RsCIN; None where there was nothing to compare with.
+        recurring : bool
+            Whether the part has a known recurring defect. It is NG at any score.
+        """
+        if recurring:
+            return Verdict.NG, Reason.RECURRING
+        if score is None or self.threshold is None:
+            return Verdict.UNCERTAIN, Reason.WARMING_UP
+        if abs(score - self.threshold) < self.band:
+            return Verdict.UNCERTAIN, Reason.NEAR_THRESHOLD
+        if score > self.threshold:
+            return Verdict.NG, Reason.SCORE
+        return Verdict.OK, None
+
+
+def judge(
+    scores: npt.NDArray[np.float32],
+    raw_scores: npt.NDArray[np.float32],
+    rule: ThresholdRule,
+    /,
+    *,
+    recurring: npt.NDArray[np.bool_],
+    known_good: npt.NDArray[np.bool_] | None = None,
+    compared_with: int | None = None,
+    capacity: int | None = None,
+    band: float = 0.0,
+) -> Judgement:
+    """Make the thresholds from the scores of a set or of a window.
+
+    Who makes them: with a calibrated rule the known-good parts alone; else all but those that have
+    a recurring defect, since these say nothing about good ones (all, where fewer than two would
+    be left).
+
+    Parameters
+    ----------
+    scores, raw_scores : array, shape (n,), float
+        After and before RsCIN, in distance units.
+    rule : ThresholdRule
+    recurring : array, shape (n,), bool
+        Which have a recurring defect.
+    known_good : array, shape (n,), bool, optional
+        Which are of a reference set; none where not given.
+    compared_with, capacity : int, optional
+        Frames in the window that the scores come from, and its slots; n where not given.
+    band : float
+        See `Judgement`.
+
+    Returns
+    -------
+    Judgement
+        Without thresholds where fewer than two scores make them.
+    """
+    if rule.calibrated:
+        used = np.zeros(len(scores), bool) if known_good is None else known_good
+    else:
+        used = ~recurring
+        if used.sum() < 2:
+            used = np.ones(len(scores), bool)
+    count = int(used.sum())
+    if count < 2:
+        return Judgement(None, None, count, band)
+    sizes = {"compared_with": compared_with or len(scores), "capacity": capacity or len(scores)}
+    threshold, pixel = (rule.value(values[used], **sizes) for values in (scores, raw_scores))
+    return Judgement(threshold, pixel, count, band)
+
+
+@dataclass(frozen=True)
+class ScoreResult:
+    """Scores of a set of N images; all in distance units, higher is more anomalous.
+
+    Attributes
+    ----------
+    patch_scores : array, shape (N, P), float32
+        Mean over layers and degrees; rows of the g·g grid one after the other.
+    raw_scores : array, shape (N,), float32
+        Maximum of the map at the network's input size, before RsCIN.
+    scores : array, shape (N,), float32
+        After RsCIN; the raw scores where it is off.
+    recurring : array, shape (N,), bool
+        Images that have a recurring defect; False where that was not looked for.
+    communities : tuple of Community
+        The recurring defects, the clearest first (`zeroline.runtime.recurring`).
+    matching : str
+        The form of matching that was used; see `zeroline.runtime.matching.forms`.
+    """
+
+    patch_scores: Any
+    raw_scores: Any
+    scores: Any
+    recurring: Any
+    communities: tuple[Community, ...] = ()
+    matching: str = "exact"
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """The scores of one frame and what they are held against; all in distance units, 0 to 2.
+
+    Attributes
+    ----------
+    score, raw_score : float
+        After and before RsCIN.
+    threshold, pixel_threshold : float or None
+        For `score`, and for the map; None while there are too few frames to make one.
+    patch_scores : array, shape (P,), float32
+        0 outside the region of interest.
+    """
+
+    score: float
+    raw_score: float
+    threshold: float | None
+    pixel_threshold: float | None
+    patch_scores: npt.NDArray[np.float32] = field(compare=False, repr=False)
+
+
 @dataclass(frozen=True)
 class Revision:
-    """A frame scored anew after later frames have come.
+    """A frame judged anew after later frames have come.
 
     Attributes
     ----------
     frame_id : int
+        Number of the frame, from 0.
     part_id : str or None
-    raw_score, score : float
-        Before and after RsCIN, against the window as it is now.
+        Name of its part.
+    scores : FrameScores or None
+        Against the window as it is now; of a frame with a recurring defect, against the frames
+        without it, and without thresholds. None where nothing matches.
     verdict : Verdict
-        NG where it was NG before; a later look may raise a verdict to NG, never clear one.
+        A later look may raise a verdict to NG, and judge a frame that came while the window was
+        warming up; it never clears an NG.
+    reason : Reason or None
+        Why it is not OK.
     first : Verdict
         What was said when the frame came.
-    consistent : bool
-        Whether the frame was found to have a recurring defect; its scores are then those against
-        the frames without it.
+    recurring : bool
+        Whether the frame has a recurring defect that is known.
     """
 
     frame_id: int
     part_id: str | None
-    raw_score: float
-    score: float
+    scores: FrameScores | None
     verdict: Verdict
+    reason: Reason | None
     first: Verdict
-    consistent: bool = False
+    recurring: bool = False
 
 
 @dataclass(frozen=True)
@@ -70,6 +254,7 @@ class RecurringDefect:
     since : int
         The first frame known to have it.
     since_part : str or None
+        The name of that frame's part.
     frames : tuple of int
         Frames of the window that have it, ascending.
     share : float
@@ -96,36 +281,40 @@ class RecurringDefect:
 
 @dataclass(frozen=True)
 class Inspection:
-    """A frame's verdict and what it rests on; distance units (docs/algorithms.md).
+    """A frame's verdict and what it rests on.
 
     Attributes
     ----------
     frame_id : int
         Number of the frame, from 0.
     part_id : str or None
+        Name of the part.
     verdict : Verdict
-    raw_score, score : float or None
-        Before and after RsCIN; None where there was nothing to compare with.
-    threshold, pixel_threshold : float or None
-        For `score`, and for the map.
-    patch_scores : array, shape (P,), float32, or None
-        0 outside the region of interest.
+        OK, NG, UNCERTAIN or FAULT.
+    reason : Reason or None
+        Why it is not OK; None for OK.
+    wall_time, monotonic_time : float
+        Seconds, when the frame was captured.
+    scores : FrameScores or None
+        None where there is no score.
+    regions : tuple of Region
+        Boxes round what is wrong in an NG frame, in its pixels; the worst first.
+    recurring : bool
+        Whether the frame has a recurring defect that is known by now.
     near_duplicate : bool
         So like a recent frame that it was scored and not admitted.
     admitted : bool
         Whether the frame is now in the window.
-    fill : int
+    compared_with : int
         Frames that it was compared with.
-    consistent : bool
-        Whether the frame has a recurring defect that is known by now.
     revisions : tuple of Revision
-        Earlier frames, settled or found to have a recurring defect now.
+        Earlier frames that were judged anew now.
     alarms : tuple of RecurringDefect
         Recurring defects that were found now.
+    search_failed : str
+        Why a search for recurring defects failed now; empty where none did.
     fault : str
-        Why it could not be scored; empty else.
-    wall_time, monotonic_time : float
-        Seconds, when the frame came.
+        What is wrong, in words, where the verdict is FAULT; empty else.
     latency : mapping
         Seconds by stage.
     """
@@ -133,43 +322,17 @@ class Inspection:
     frame_id: int
     part_id: str | None
     verdict: Verdict
-    raw_score: float | None = None
-    score: float | None = None
-    threshold: float | None = None
-    pixel_threshold: float | None = None
-    patch_scores: npt.NDArray[np.float32] | None = None
+    reason: Reason | None
+    wall_time: float
+    monotonic_time: float
+    scores: FrameScores | None = None
+    regions: tuple[Region, ...] = ()
+    recurring: bool = False
     near_duplicate: bool = False
     admitted: bool = False
-    fill: int = 0
-    consistent: bool = False
+    compared_with: int = 0
     revisions: tuple[Revision, ...] = ()
     alarms: tuple[RecurringDefect, ...] = ()
+    search_failed: str = ""
     fault: str = ""
-    wall_time: float = 0.0
-    monotonic_time: float = 0.0
     latency: Mapping[str, float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class ScoreResult:
-    """Scores of a set of N images; all in distance units, higher is more anomalous.
-
-    Attributes
-    ----------
-    patch_scores : array, shape (N, P), float32
-        Mean over layers and degrees; rows of the g·g grid one after the other.
-    raw_scores : array, shape (N,), float32
-        Maximum of the map at the network's input size, before RsCIN.
-    scores : array, shape (N,), float32
-        After RsCIN; the raw scores where it is off.
-    consistent : array, shape (N,), bool
-        Images marked as carrying a recurring defect; False where that was not looked for.
-    communities : tuple of Community
-        The recurring defects, the clearest first (`zeroline.runtime.recurring.codegraph`).
-    """
-
-    patch_scores: Any
-    raw_scores: Any
-    scores: Any
-    consistent: Any
-    communities: tuple[Community, ...] = ()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.arrays import array_namespace
+from zeroline.runtime.arrays import array_namespace, to_host
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,10 @@ class Tokens:
         for layer in self.layers:
             good &= xp.isfinite(layer).all(axis=(1, 2))
         return np.asarray(good.get() if xp is not np else good)
+
+    def on_host(self) -> Tokens:
+        """Return the tokens as NumPy arrays."""
+        return Tokens(tuple(to_host(layer) for layer in self.layers), to_host(self.class_tokens))
 
     def select(self, which: Any) -> Tokens:
         """Return the tokens of some images; `which` is a slice, a mask or indices."""

@@ -6,9 +6,9 @@ import contextlib
 from pathlib import Path
 
 from zeroline.edge_app.errors import MemoryLimitError
+from zeroline.runtime.batch import scoring_memory
 from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.errors import MissingExtraError
-from zeroline.runtime.memory import scoring_memory
 from zeroline.runtime.network.model import Bundle
 from zeroline.runtime.workers import thread_count
 

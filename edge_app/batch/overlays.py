@@ -14,6 +14,7 @@ from zeroline.edge_app.errors import ImageError, OutputError
 from zeroline.edge_app.images import flat_names, read_image
 from zeroline.edge_app.opencv import opencv
 from zeroline.edge_app.writing import prepare_folder, write_png
+from zeroline.runtime.results import Verdict
 from zeroline.runtime.workers import run_in_threads
 
 _REPORT_SIDE = 480
@@ -24,7 +25,7 @@ def write_overlays(
     results: Sequence[ImageResult],
     folder: Path,
     *,
-    which: str,
+    draw: str,
     false_alarm_rate: float,
     white_level: int | None,
     threads: int | None,
@@ -37,7 +38,7 @@ def write_overlays(
     results : sequence of ImageResult
     folder : Path
         Made if need be.
-    which : {"all", "ng", "none"}
+    draw : {"all", "ng", "none"}
         Which overlays are written; the report has its pictures all the same.
     false_alarm_rate : float
         Of the one heat scale.
@@ -54,14 +55,14 @@ def write_overlays(
     cv2 = opencv("to draw overlays")
     prepare_folder(folder)
     scale = HeatScale.of(
-        np.array([r.raw_score for r in results]), false_alarm_rate=false_alarm_rate
+        np.array([r.scores.raw_score for r in results]), false_alarm_rate=false_alarm_rate
     )
     shown = {r.file.name for r in worst_first(results)[:MOST_PICTURES]}
     pictures: dict[str, bytes] = {}
 
-    def draw(item: tuple[str, ImageResult]) -> None:
+    def draw_one(item: tuple[str, ImageResult]) -> None:
         name, result = item
-        write = which == "all" or (which == "ng" and result.verdict == "NG")
+        write = draw == "all" or (draw == "ng" and result.verdict is not Verdict.OK)
         if write or result.file.name in shown:
             try:
                 frame = read_image(result.file.path, white_level=white_level)
@@ -69,13 +70,13 @@ def write_overlays(
                 raise OutputError(f'no overlay for "{result.file.name}": {error}') from error
             picture = draw_overlay(
                 frame,
-                result.patch_scores,
+                result.scores.patch_scores,
                 scale=scale,
                 contour_at=_contour_level(result, scale),
-                verdict=result.verdict,
-                score=result.score,
-                threshold=result.threshold,
-                consistent=result.consistent,
+                verdict=result.verdict.value,
+                score=result.scores.score,
+                threshold=result.scores.threshold,
+                recurring=result.recurring,
             )
             if write:
                 write_png(folder / name, picture)
@@ -89,12 +90,14 @@ def write_overlays(
         progress(1)
 
     names = flat_names((r.file.name for r in results), suffix=".png")
-    run_in_threads(draw, list(zip(names, results, strict=True)), threads=threads)
+    run_in_threads(draw_one, list(zip(names, results, strict=True)), threads=threads)
     return pictures
 
 
-def _contour_level(result: ImageResult, scale: HeatScale) -> float:
+def _contour_level(result: ImageResult, scale: HeatScale) -> float | None:
     """Return the patch score to enclose: an NG picture always shows where."""
-    if result.verdict == "NG":  # RsCIN may call NG what lies under the pixel threshold
-        return min(result.pixel_threshold, (scale.low + result.raw_score) / 2)
-    return result.pixel_threshold
+    level = result.scores.pixel_threshold
+    if result.verdict is Verdict.NG:  # RsCIN may call NG what lies under the pixel threshold
+        highest = (scale.low + result.scores.raw_score) / 2
+        return highest if level is None else min(level, highest)
+    return level

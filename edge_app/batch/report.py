@@ -17,6 +17,7 @@ from zeroline.edge_app.batch.recurring import SetDefect
 from zeroline.edge_app.batch.results import ImageResult
 from zeroline.edge_app.writing import whole_file
 from zeroline.runtime.errors import MissingExtraError
+from zeroline.runtime.results import Verdict
 
 #: Pictures in the report; the others are in the overlays folder.
 MOST_PICTURES = 100
@@ -48,12 +49,12 @@ class Histogram:
 
 def histogram(results: Sequence[ImageResult]) -> Histogram:
     """Lay out the histogram of the scores."""
-    scores = np.array([r.score for r in results])
-    thresholds = sorted({r.threshold for r in results})
-    low, high = min(scores.min(), *thresholds), max(scores.max(), *thresholds)
+    scores = np.array([r.scores.score for r in results])
+    thresholds = sorted({t for r in results if (t := r.scores.threshold) is not None})
+    low, high = min([scores.min(), *thresholds]), max([scores.max(), *thresholds])
     pad = 0.02 * (high - low) or 0.01
     edges = np.linspace(low - pad, high + pad, _BINS + 1)
-    ng = np.array([r.verdict == "NG" for r in results])
+    ng = np.array([r.verdict is Verdict.NG for r in results])
     ok_counts, ng_counts = (np.histogram(scores[mask], edges)[0] for mask in (~ng, ng))
     tallest = max(int((ok_counts + ng_counts).max()), 1)
 
@@ -75,13 +76,13 @@ def histogram(results: Sequence[ImageResult]) -> Histogram:
     ticks = [(x(n * step), f"{n * step:.3g}") for n in range(first, int(edges[-1] / step) + 1)]
     if len(ticks) > 12:
         ticks = ticks[:: math.ceil(len(ticks) / 12)]
-    ends = sorted({thresholds[0], thresholds[-1]})  # each random subset has its own
+    ends = sorted({*thresholds[:1], *thresholds[-1:]})  # each random subset has its own
     return Histogram(bars, ticks, [x(t) for t in ends])
 
 
 def worst_first(results: Sequence[ImageResult]) -> list[ImageResult]:
     """Sort by how far the score lies over the image's own threshold."""
-    return sorted(results, key=lambda r: r.threshold - r.score)
+    return sorted(results, key=lambda r: (r.scores.threshold or 0.0) - r.scores.score)
 
 
 def write_report(
@@ -92,7 +93,7 @@ def write_report(
     problems: Sequence[Problem],
     recurring: Sequence[tuple[SetDefect, Mapping[str, bytes]]] = (),
     settings: Mapping[str, str],
-    overlays: str,
+    draw: str,
     title: str,
 ) -> None:
     """Write the report, whole or not at all.
@@ -110,7 +111,7 @@ def write_report(
         Each with JPEG files of some of its images, by name.
     settings : mapping
         What a reader needs to repeat the run.
-    overlays : {"all", "ng", "none"}
+    draw : {"all", "ng", "none"}
         Which pictures the folder of overlays holds.
     title : str
     """
@@ -135,10 +136,11 @@ def write_report(
         pictures=_as_addresses(pictures),
         recurring=[(defect, _as_addresses(shown)) for defect, shown in recurring],
         results=results,
-        ng_count=sum(r.verdict == "NG" for r in results),
+        uncertain_count=sum(r.verdict is Verdict.UNCERTAIN for r in results),
+        ng_count=sum(r.verdict is Verdict.NG for r in results),
         problems=problems,
         settings=settings,
-        overlays=overlays,
+        draw=draw,
         histogram=histogram(results),
     )
     with whole_file(path) as file:

@@ -9,24 +9,53 @@ from pathlib import Path
 
 import numpy as np
 
-from zeroline.edge_app.batch.verdicts import Scores
 from zeroline.edge_app.images import RESULTS_HEADER, ImageFile, flat_names
 from zeroline.edge_app.writing import prepare_folder, remove_files, whole_file
+from zeroline.runtime.arrays import to_host
 from zeroline.runtime.grid import grid_side
+from zeroline.runtime.results import FrameScores, ScoreResult, Verdict, judge
+from zeroline.runtime.stages.threshold import ThresholdRule
 
 COLUMNS = RESULTS_HEADER.split(",")
 
 
 @dataclass(frozen=True)
-class ImageResult(Scores):
-    """The scores of an image file."""
+class ImageResult:
+    """The scores and the verdict of an image file; distance units (docs/algorithms.md).
+
+    Attributes
+    ----------
+    file : ImageFile
+        Path, and name in results.
+    verdict : Verdict
+        What is said of it.
+    scores : FrameScores
+        After and before RsCIN, what they are held against, and the map.
+    recurring : bool
+        Whether it has a recurring defect.
+    """
 
     file: ImageFile
+    verdict: Verdict
+    scores: FrameScores
+    recurring: bool = False
 
-    @classmethod
-    def of(cls, file: ImageFile, scores: Scores) -> ImageResult:
-        """Put a file's name to its scores."""
-        return cls(**vars(scores), file=file)
+
+def image_results(
+    outcome: ScoreResult, files: Sequence[ImageFile], rule: ThresholdRule
+) -> list[ImageResult]:
+    """Judge a set's scores, in its order (`zeroline.runtime.results.judge`)."""
+    scores, raw_scores = to_host(outcome.scores), to_host(outcome.raw_scores)
+    maps, recurring = to_host(outcome.patch_scores), to_host(outcome.recurring)
+    judgement = judge(scores, raw_scores, rule, recurring=recurring)
+    results = []
+    for number, file in enumerate(files):
+        score, marked = float(scores[number]), bool(recurring[number])
+        verdict, _ = judgement.verdict(score, recurring=marked)
+        thresholds = judgement.threshold, judgement.pixel_threshold
+        frame = FrameScores(score, float(raw_scores[number]), *thresholds, maps[number])
+        results.append(ImageResult(file, verdict, frame, marked))
+    return results
 
 
 def write_csv(results: Sequence[ImageResult], path: Path) -> None:
@@ -35,8 +64,9 @@ def write_csv(results: Sequence[ImageResult], path: Path) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for r in results:
-            numbers = (f"{value:.6f}" for value in (r.score, r.raw_score, r.threshold))
-            writer.writerow([r.file.name, *numbers, r.verdict, str(r.consistent).lower()])
+            values = (r.scores.score, r.scores.raw_score, r.scores.threshold)
+            numbers = ("" if value is None else f"{value:.6f}" for value in values)
+            writer.writerow([r.file.name, *numbers, r.verdict.value, str(r.recurring).lower()])
 
 
 def write_maps(results: Sequence[ImageResult], folder: Path) -> None:
@@ -44,9 +74,9 @@ def write_maps(results: Sequence[ImageResult], folder: Path) -> None:
     prepare_folder(folder)
     names = flat_names((r.file.name for r in results), suffix=".npy")
     for name, result in zip(names, results, strict=True):
-        side = grid_side(len(result.patch_scores))
+        side = grid_side(len(result.scores.patch_scores))
         with whole_file(folder / name, "wb", sync=False) as file:
-            np.save(file, result.patch_scores.reshape(side, side), allow_pickle=False)
+            np.save(file, result.scores.patch_scores.reshape(side, side), allow_pickle=False)
 
 
 def remove_earlier(output: Path) -> None:

@@ -24,7 +24,7 @@ def write_results(
     problems: Sequence[Problem] = (),
     recurring: Sequence[SetDefect] = (),
     maps: bool = False,
-    overlays: str = "all",
+    draw: str = "all",
     white_level: int | None = None,
     threads: int | None = None,
 ) -> None:
@@ -41,7 +41,7 @@ def write_results(
     pictures = write_overlays(
         results,
         output / "overlays",
-        which=overlays,
+        draw=draw,
         false_alarm_rate=false_alarm_rate,
         white_level=white_level,
         threads=threads,
@@ -54,6 +54,6 @@ def write_results(
         problems=problems,
         recurring=[(defect, pictures_of(defect, white_level=white_level)) for defect in recurring],
         settings=settings,
-        overlays=overlays,
+        draw=draw,
         title=title,
     )

@@ -10,8 +10,7 @@ import numpy as np
 from zeroline.edge_app.batch.embedding import Problem, embed_files
 from zeroline.edge_app.batch.memory import check_memory
 from zeroline.edge_app.batch.recurring import SetDefect, recurring_defects
-from zeroline.edge_app.batch.results import ImageResult
-from zeroline.edge_app.batch.verdicts import scores_of
+from zeroline.edge_app.batch.results import ImageResult, image_results
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.images import ImageFile
 from zeroline.edge_app.progress import Bars
@@ -29,6 +28,7 @@ class ScoredFiles:
     problems: list[Problem]
     smallest_set: int  # images that were compared with each other, at the least
     recurring: list[SetDefect]
+    matching: str  # the form of matching that was used
 
 
 def random_subsets(count: int, size: int | None, *, seed: int) -> list[list[int]]:
@@ -68,6 +68,7 @@ def score_files(
     problems: list[Problem] = []
     sizes: list[int] = []
     recurring: list[SetDefect] = []
+    forms: set[str] = set()
 
     def score_set(chosen: Sequence[ImageFile]) -> tuple[list[ImageResult], list[ImageFile]]:
         """Score a set; return its results, or the one file that had no company."""
@@ -84,8 +85,8 @@ def score_files(
         sizes.append(len(embedding.files))
         outcome = score_tokens(embedding.tokens, progress=scored, **scoring)
         recurring.extend(recurring_defects(outcome, embedding.files))
-        scores = scores_of(outcome, options)
-        return list(map(ImageResult.of, embedding.files, scores)), []
+        forms.add(outcome.matching)
+        return image_results(outcome, embedding.files, options.rule), []
 
     waiting: list[ImageFile] = []  # usable, but alone in their subset so far
     for subset in subsets:
@@ -97,7 +98,7 @@ def score_files(
     if not by_file:
         raise _too_few(len(files), len(waiting), problems)
     ordered = [by_file[file] for file in files if file in by_file]
-    return ScoredFiles(ordered, problems, min(sizes), recurring)
+    return ScoredFiles(ordered, problems, min(sizes), recurring, ", ".join(sorted(forms)))
 
 
 def _too_few(given: int, usable: int, problems: Sequence[Problem]) -> InputError:

@@ -9,7 +9,7 @@ import click
 
 from zeroline.edge_app.cli import debug_option
 from zeroline.edge_app.errors import MemoryLimitError
-from zeroline.edge_app.settings.options import PRECISIONS, DegreesType
+from zeroline.edge_app.settings.options import DegreesType, matching_option
 
 
 @click.command()
@@ -19,9 +19,7 @@ from zeroline.edge_app.settings.options import PRECISIONS, DegreesType
               help="Frames that each frame is compared with.")  # fmt: skip
 @click.option("--degrees", type=DegreesType(), metavar="1,3,5|fused",
               help="Neighbourhood sizes of LNAMD.  [default: the model's]")  # fmt: skip
-@click.option("--precision", type=click.Choice(PRECISIONS), default="auto",
-              show_default=True,
-              help="How neighbours are found; auto takes the quickest, as on a line.")  # fmt: skip
+@matching_option("fast")
 @click.option("--frames", type=click.IntRange(2, 100_000), default=64, show_default=True,
               help="Frames to measure with the model, after the window is full.")  # fmt: skip
 @click.option("--tokens", multiple=True, metavar="NAME",
@@ -35,7 +33,7 @@ def bench(
     model: str,
     window: int,
     degrees: tuple[int, ...] | str | None,
-    precision: str,
+    matching: str,
     frames: int,
     tokens: tuple[str, ...],
     threads: int | None,
@@ -49,8 +47,8 @@ def bench(
     from zeroline.edge_app import bench as measuring
     from zeroline.edge_app.sim.line import SimulatedLine
     from zeroline.edge_app.sim.settings import LineSettings
+    from zeroline.runtime.cuda import scoring_arrays
     from zeroline.runtime.loading import load_bundle
-    from zeroline.runtime.matching.measure import scoring_arrays
     from zeroline.runtime.workers import thread_count
 
     known = {case.name: case for case in measuring.CASES}
@@ -70,11 +68,11 @@ def bench(
                 window=window,
                 degrees=degrees,
                 threads=count,
-                precision=precision,
+                matching=matching,
             )
         )
         device = bundle.session.device
-    xp = scoring_arrays(precision, device)
+    xp = scoring_arrays(device)
     rate = measuring.matrix_rate(threads=count, xp=xp)
     for name in wanted:
         _check_memory(known[name], window, degrees or (1, 3, 5))
@@ -85,7 +83,7 @@ def bench(
                 degrees=degrees or (1, 3, 5),
                 frames=8,
                 threads=count,
-                precision=precision,
+                matching=matching,
                 xp=xp,
             )
         )
@@ -104,7 +102,7 @@ def bench(
     click.echo(", ".join(f"{name} {version}" for name, version in about.items()))
     kind = "2048³, float32" if xp.__name__ == "numpy" else "8192³, float16, on CUDA"
     click.echo(f"matrix rate ({kind}): {rate:.0f} GFLOP/s\n")
-    click.echo(_row("", "W", "degrees", "precision", "p50", "p95", "p99", "frames/s", "matching",
+    click.echo(_row("", "W", "degrees", "matched by", "p50", "p95", "p99", "frames/s", "product",
                     "window", "× recomputing"))  # fmt: skip
     for case in measured:
         click.echo(
@@ -112,7 +110,7 @@ def bench(
                 case.name,
                 str(case.window),
                 case.degrees,
-                case.precision,
+                case.form,
                 *(f"{1e3 * seconds:.1f} ms" for seconds in (case.p50, case.p95, case.p99)),
                 f"{1 / case.p50:.1f}",
                 f"{case.gigaflops / rate:.0%}",
@@ -122,15 +120,18 @@ def bench(
         )
         stages = ", ".join(f"{stage} {1e3 * s:.1f}" for stage, s in case.stages.items())
         click.echo(f"    ms by stage: {stages}")
-    click.echo("\nmatching: share of the matrix rate, counting the exact products; × recomputing: "
+    click.echo("\nproduct: share of the matrix rate, counting the exact products; × recomputing: "
                "the authors' way, all of the window for each frame")  # fmt: skip
 
 
 def _check_memory(case: Any, window: int, degrees: tuple[int, ...] | str) -> None:
     from zeroline.edge_app.batch.memory import available_memory
-    from zeroline.runtime.line.window import Shape
+    from zeroline.runtime.line.window import WindowShape
 
-    needed, there = Shape(window, case.patches, case.channels, degrees).memory, available_memory()
+    needed, there = (
+        WindowShape(window, case.patches, case.channels, degrees).memory,
+        available_memory(),
+    )
     if there is not None and needed > 0.9 * there:
         raise MemoryLimitError(
             f"{case.name} with a window of {window} takes {needed / 2**30:.1f} GiB, "

@@ -5,20 +5,19 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from zeroline.edge_app.batch.results import ImageResult, remove_earlier
+from zeroline.edge_app.captured import Captured
 from zeroline.edge_app.cli import debug_option
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.images import ImageFile
 from zeroline.edge_app.settings.options import Rate, ScoreOptions, Share
 from zeroline.edge_app.sim.line import GOOD, SimulatedLine
 from zeroline.edge_app.writing import prepare_folder, remove_files, whole_file, write_png
-from zeroline.runtime.frames import Frame
+from zeroline.runtime.results import Inspection, Revision, Verdict
 
 _TRUTH = ["image", "kind"]
 _FIRST = 16  # parts before the first verdict
@@ -52,22 +51,30 @@ def demo(
 ) -> None:
     """Inspect a simulated line of milled plates, with verdicts beside the truth.
 
-    The model has seen no such part and no label. Writes the frames with their truth, scores.csv,
-    overlays/*.png and report.html.
+    The model has seen no such part and no label. The first parts have nothing to be compared with:
+    they are judged when enough others have come. Writes the frames with their truth,
+    scores.csv, overlays/*.png and report.html.
     """
     from zeroline.edge_app.batch.results_folder import write_results
+    from zeroline.edge_app.events import Events
     from zeroline.edge_app.progress import progress_bars
     from zeroline.edge_app.sim.settings import LineSettings
-    from zeroline.edge_app.station.streaming import score_stream
+    from zeroline.edge_app.sources.simulated import SimulatedSource
+    from zeroline.edge_app.station.loop import run_line, stopped_by_signals
     from zeroline.runtime.line.inspector import RollingInspector
 
     options = ScoreOptions(
-        model=model, false_alarm_rate=false_alarm_rate, seed=seed, threads=threads
+        model=model,
+        matching="fast",
+        false_alarm_rate=false_alarm_rate,
+        seed=seed,
+        threads=threads,
     )
     line = SimulatedLine(LineSettings(seed=seed, parts=parts, defects=defects))
     first = min(_FIRST, parts)
-    inspected: list[Inspected] = []
-    with options.open_bundle() as bundle:
+    events = Events()
+    events.listen(lambda event: click.echo(event.text))
+    with options.open_bundle() as bundle, stopped_by_signals() as stop:
         remove_earlier(output)  # so that an interrupted run leaves nothing that does not belong
         _prepare_frames(output / "frames", line, parts)
         click.echo(
@@ -75,60 +82,91 @@ def demo(
             f"after {first} parts, then with each"
         )
         click.echo(_row("part", "verdict", "score", "threshold", "truth"))
-        stream = _saved(line, output / "frames")
+        table = DemoTable(line, output / "frames")
         with RollingInspector(
-            bundle, min_window=first, admit_copies=True, **options.rolling(bundle)
+            bundle, min_window=first, settle=1, admit_copies=True, **options.rolling(bundle)
         ) as inspector:
-            for (file, kind), scores in score_stream(stream, inspector):
-                part = Inspected(ImageResult.of(file, scores), kind)
-                click.echo(part.line())
-                inspected.append(part)
-        settings = {"Source": f"simulated line, seed {seed}", **options.described(bundle)}
+            outputs = {"table": table}
+            run_line(SimulatedSource(line), inspector, outputs, events=events, stop=stop)
+            form = inspector.shape.form
+        described = options.described(bundle, form=form)
+        settings = {"Source": f"simulated line, seed {seed}", **described}
     with progress_bars() as bars:
         write_results(
             output,
-            [part.result for part in inspected],
+            table.results(),
             title="Simulated line",
             settings=settings,
             bars=bars,
             false_alarm_rate=false_alarm_rate,
             threads=threads,
         )
-    click.echo(_summary(inspected))
+    click.echo(_summary(table))
     for name in ("report.html", "overlays", "scores.csv", "frames"):
         click.echo(f"  {output / name}")
 
 
-@dataclass(frozen=True)
-class Inspected:
-    """A part's result and the truth about it."""
+class DemoTable:
+    """An output of the line: frames as files, verdicts beside the truth in the terminal.
 
-    result: ImageResult
-    kind: str
+    Parameters
+    ----------
+    line : SimulatedLine
+        Knows the truth.
+    folder : Path
+        Of the frames.
+    """
 
-    @property
-    def defective(self) -> bool:
-        """Whether it should be NG."""
-        return self.kind != GOOD
+    def __init__(self, line: SimulatedLine, folder: Path) -> None:
+        self._line, self._folder = line, folder
+        self._latest: dict[int, Inspection | Revision] = {}
 
-    @property
-    def right(self) -> bool:
-        """Whether the verdict is true."""
-        return self.defective == (self.result.verdict == "NG")
+    def take(self, captured: Captured, inspection: Inspection, /) -> None:
+        """Save a frame, and print its verdict and those that have changed."""
+        if captured.frame is not None:
+            write_png(self._folder / _name(inspection.frame_id), captured.frame)
+        self._print(inspection)
+        for revision in inspection.revisions:
+            if revision.verdict is not revision.first:
+                self._print(revision)
+            if revision.verdict is not revision.first or not self._scored(revision.frame_id):
+                self._latest[revision.frame_id] = revision
 
-    def line(self) -> str:
-        """Return a line of the table; what is wrong stands out."""
-        result = self.result
-        note = "" if self.right else "missed" if self.defective else "false alarm"
-        text = _row(
-            result.file.path.stem,
-            result.verdict,
-            f"{result.score:.3f}",
-            f"{result.threshold:.3f}",
-            self.kind,
-            note,
-        )
-        return click.style(text, fg="yellow" if note else "red" if self.defective else None)
+    def close(self) -> None:
+        """Nothing is left to do."""
+
+    def results(self) -> list[ImageResult]:
+        """Return the last word on each part that has a score, in their order."""
+        found = []
+        for part, last in self._latest.items():
+            if last.scores is not None:
+                path = self._folder / _name(part)
+                file = ImageFile(path, path.name)
+                found.append(ImageResult(file, last.verdict, last.scores, last.recurring))
+        return found
+
+    def truths(self) -> list[tuple[str, Verdict]]:
+        """Return kind and verdict of each part."""
+        return [(self._line.kind_of(part), last.verdict) for part, last in self._latest.items()]
+
+    def _scored(self, part: int) -> bool:
+        return self._latest[part].scores is not None
+
+    def _print(self, judged: Inspection | Revision) -> None:
+        """Print a line of the table; what is wrong stands out."""
+        part, scores = judged.frame_id, judged.scores
+        self._latest[part] = judged
+        kind = self._line.kind_of(part)
+        defective = kind != GOOD
+        note = ""
+        if judged.verdict in (Verdict.OK, Verdict.NG):
+            right = defective == (judged.verdict is Verdict.NG)
+            note = "" if right else "missed" if defective else "false alarm"
+        later = "later" if isinstance(judged, Revision) else ""
+        numbers = (scores.score, scores.threshold) if scores else (None, None)
+        cells = ("" if number is None else f"{number:.3f}" for number in numbers)
+        text = _row(f"{part:05d}", judged.verdict.value, *cells, kind, note or later)
+        click.echo(click.style(text, fg="yellow" if note else "red" if defective else None))
 
 
 def _row(*cells: str) -> str:
@@ -161,24 +199,18 @@ def _name(part: int) -> str:
     return f"{part:05d}.png"
 
 
-def _saved(line: SimulatedLine, folder: Path) -> Iterator[tuple[tuple[ImageFile, str], Frame]]:
-    """Save each frame as it passes, for the overlays and for other commands."""
-    for frame in line:
-        path = folder / _name(frame.number)
-        write_png(path, frame.image)
-        yield (ImageFile(path, path.name), frame.kind), frame.image
-
-
-def _summary(inspected: Sequence[Inspected]) -> str:
+def _summary(table: DemoTable) -> str:
     """Return the confusion table, and how many of each kind of defect were found."""
-    counts = Counter((part.defective, part.result.verdict) for part in inspected)
-    lines = ["", _row("", "OK", "NG")]
+    truths = table.truths()
+    counts = Counter((kind != GOOD, verdict) for kind, verdict in truths)
+    shown = [v for v in Verdict if any(verdict is v for _, verdict in truths)]
+    lines = ["", _row("", *(verdict.value for verdict in shown))]
     lines += [
-        _row(name, *(str(counts[defective, verdict]) for verdict in ("OK", "NG")))
+        _row(name, *(str(counts[defective, verdict]) for verdict in shown))
         for name, defective in (("good", False), ("defective", True))
     ]
-    found = Counter(part.kind for part in inspected if part.defective and part.right)
-    kinds = Counter(part.kind for part in inspected if part.defective)
+    found = Counter(kind for kind, verdict in truths if verdict is Verdict.NG and kind != GOOD)
+    kinds = Counter(kind for kind, _ in truths if kind != GOOD)
     if kinds:
         parts = ", ".join(
             f"{kind} {found[kind]} of {count}" for kind, count in sorted(kinds.items())

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zeroline.edge_app.cli import debug_option
-from zeroline.edge_app.settings.options import ScoreOptions, scoring_options, take_options
+from zeroline.edge_app.settings.options import (
+    ScoreOptions,
+    draw_option,
+    scoring_options,
+    take_options,
+)
 
 if TYPE_CHECKING:
     from zeroline.edge_app.batch.datasets import Dataset
@@ -33,12 +38,13 @@ Figures = dict[str, Any]
 @click.command()
 @click.argument("datasets", nargs=-1, required=True, type=click.Path(path_type=Path))
 @scoring_options
+@draw_option("none")
 @debug_option
-def evaluate(datasets: tuple[Path, ...], output: Path, **values: Any) -> None:
+def evaluate(datasets: tuple[Path, ...], output: Path, draw: str, **values: Any) -> None:
     """Measure on labelled folders in the layout of MVTec AD, VisA or BTAD.
 
     Prints a table and writes metrics.json, and verdicts.json with the false alarms and the
-    recall at the threshold.
+    recall at the threshold; with --draw also overlays/<data set>/*.png.
     """
     from zeroline.edge_app.batch.datasets import find_datasets
     from zeroline.edge_app.progress import progress_bars
@@ -52,7 +58,9 @@ def evaluate(datasets: tuple[Path, ...], output: Path, **values: Any) -> None:
     problems: list[Problem] = []
     with options.open_bundle() as bundle, progress_bars() as bars:
         for dataset in opened:
-            figures, at_threshold, left_out = _evaluate_one(dataset, bundle, options, bars)
+            figures, at_threshold, left_out = _evaluate_one(
+                dataset, bundle, options, bars, overlays=output / "overlays", draw=draw
+            )
             metrics[dataset.name], verdicts[dataset.name] = figures, at_threshold
             problems += left_out
             for name, content in (("metrics.json", metrics), ("verdicts.json", verdicts)):
@@ -71,7 +79,13 @@ def evaluate(datasets: tuple[Path, ...], output: Path, **values: Any) -> None:
 
 
 def _evaluate_one(
-    dataset: Dataset, bundle: Bundle, options: ScoreOptions, bars: Bars
+    dataset: Dataset,
+    bundle: Bundle,
+    options: ScoreOptions,
+    bars: Bars,
+    *,
+    overlays: Path,
+    draw: str,
 ) -> tuple[Figures, Figures, list[Problem]]:
     """Score one data set; return its metrics, its verdicts in figures, and what was left out."""
     import numpy as np
@@ -79,7 +93,9 @@ def _evaluate_one(
     from zeroline.edge_app.batch.datasets import read_mask
     from zeroline.edge_app.batch.embedding import Problem
     from zeroline.edge_app.batch.metrics import set_metrics
+    from zeroline.edge_app.batch.overlays import write_overlays
     from zeroline.edge_app.batch.scoring import score_files
+    from zeroline.runtime.results import Verdict
     from zeroline.runtime.stages.maps import anomaly_map
 
     samples = {sample.file.name: sample for sample in dataset.samples}
@@ -98,22 +114,32 @@ def _evaluate_one(
     masks = maps = None
     if dataset.has_masks:
         masks = [masks_by_name[s.file.name] for s in used]
-        maps = anomaly_map(np.stack([r.patch_scores for r in results]), size=bundle.size)
+        maps = anomaly_map(np.stack([r.scores.patch_scores for r in results]), size=bundle.size)
     figures = set_metrics(
         defective,
-        np.array([r.score for r in results]),
-        np.array([r.raw_score for r in results]),
+        np.array([r.scores.score for r in results]),
+        np.array([r.scores.raw_score for r in results]),
         masks=masks,
         maps=maps,
     )
-    ng = np.array([r.verdict == "NG" for r in results])
+    ng = np.array([r.verdict is Verdict.NG for r in results])
     at_threshold = {
         "good": int((~defective).sum()),
         "false_alarms": int((ng & ~defective).sum()),
         "defective": int(defective.sum()),
         "found": int((ng & defective).sum()),
-        "thresholds": sorted({r.threshold for r in results}),
+        "thresholds": sorted({t for r in results if (t := r.scores.threshold) is not None}),
     }
+    if draw != "none":
+        write_overlays(
+            results,
+            overlays / dataset.name,
+            draw=draw,
+            false_alarm_rate=options.false_alarm_rate,
+            white_level=options.white_level,
+            threads=options.threads,
+            progress=labelled_bars("drawing", len(results)),
+        )
     left_out = [Problem(f"{dataset.name}/{p.name}", p.reason) for p in scored.problems]
     return figures, at_threshold, left_out
 

@@ -6,17 +6,19 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import click
 
 from zeroline.edge_app.cli import debug_option
 from zeroline.edge_app.settings.options import (
-    PRECISIONS,
     DegreesType,
     NumberList,
     Rate,
     ScoreOptions,
     ThresholdType,
+    draw_option,
+    matching_option,
 )
 from zeroline.runtime.network.session import DEVICES
 
@@ -50,53 +52,41 @@ from zeroline.runtime.network.session import DEVICES
               help="Look for defects that recur in many frames, and would vouch for each "
                    "other.")  # fmt: skip
 @click.option("--reference", type=click.Path(path_type=Path, dir_okay=False),
-              help="Reference bank of known-good parts, pinned in the window.")  # fmt: skip
+              help="Reference set of known-good parts, pinned in the window.")  # fmt: skip
 @click.option("--save-reference", type=click.Path(path_type=Path, dir_okay=False),
               help="Write the window to this file at the end.")  # fmt: skip
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True,
               help="Where the network runs.")  # fmt: skip
-@click.option("--precision", type=click.Choice(PRECISIONS), default="auto",
-              show_default=True,
-              help="How neighbours are found: exactly (fp32), by a cheap product first (screened, "
-                   "on the CPU), or in float16 (on CUDA); auto takes the quickest, by a short "
-                   "measurement.")  # fmt: skip
+@matching_option("fast")
 @click.option("--threads", type=click.IntRange(1, 256), metavar="N",
               help="CPU threads.  [default: all cores]")  # fmt: skip
 @click.option("--frames", type=click.IntRange(1), metavar="N", help="Stop after N frames.")
 @click.option("--verdicts", type=click.Path(path_type=Path, dir_okay=False),
               help="Append the JSON lines to this file.  [default: standard output]")  # fmt: skip
 @click.option("--overlays", type=click.Path(path_type=Path, file_okay=False),
-              help="Write pictures of frames that are not OK, and of recurring defects, to this "
+              help="Write overlays, and pictures of recurring defects, to this "
                    "folder.")  # fmt: skip
-@click.option("--all-overlays", is_flag=True, help="Write pictures of good frames as well.")
+@draw_option("ng")
 @click.option("--video", type=click.Path(path_type=Path, dir_okay=False),
               help="Write all pictures to this video (.avi, .mkv, .mp4).")  # fmt: skip
 @click.option("--show", is_flag=True, help="Show the pictures in a window.")
 @debug_option
 def run(
     source: str,
-    model: str,
     window: int,
     min_window: int,
-    degrees: tuple[int, ...] | str | None,
-    rscin: tuple[int, ...] | None,
-    threshold: float | None,
-    false_alarm_rate: float,
     band: float,
     exclusion: int,
     settle: int | None,
-    codegraph: bool,
     reference: Path | None,
     save_reference: Path | None,
-    device: str,
-    precision: str,
-    threads: int | None,
     frames: int | None,
     verdicts: Path | None,
     overlays: Path | None,
-    all_overlays: bool,
+    draw: str,
     video: Path | None,
     show: bool,
+    **values: Any,
 ) -> None:
     """Inspect the frames of a source as they come: one JSON line for each.
 
@@ -107,33 +97,36 @@ def run(
     and frames that were not taken are counted. A lost camera is tried again until it is back.
     Ctrl-C or SIGTERM ends the line after the frame under way.
     """
-    from zeroline.edge_app.captured import frames_per_second
-    from zeroline.edge_app.outputs.alarms import Alarms
+    from zeroline.edge_app.events import Events
+    from zeroline.edge_app.outputs.guarded import Output
     from zeroline.edge_app.outputs.json_lines import JsonLines
     from zeroline.edge_app.outputs.pictures import DefectSheets, Overlays
     from zeroline.edge_app.sources.address import open_source
-    from zeroline.edge_app.station.loop import Sink, run_line, stopped_by_signals
+    from zeroline.edge_app.station.loop import run_line, stopped_by_signals
     from zeroline.runtime.line.inspector import RollingInspector
 
-    if all_overlays and overlays is None:
-        raise click.UsageError("--all-overlays has no meaning without --overlays")
-    options = ScoreOptions(
-        model=model,
-        device=device,
-        precision=precision,
-        degrees=degrees,
-        rscin=rscin,
-        threshold=threshold,
-        false_alarm_rate=false_alarm_rate,
-        codegraph=codegraph,
-        threads=threads,
-    )
-
-    def tell(line: str) -> None:
-        click.echo(line, err=True)
+    if draw == "all" and overlays is None:
+        raise click.UsageError("--draw all has no meaning without --overlays")
+    options = ScoreOptions(**values)
+    events = Events()
+    events.listen(lambda event: click.echo(event.text, err=True))
 
     with ExitStack() as stack:
+        outputs: dict[str, Output] = {}
+        pictures = overlays if draw != "none" else None
+        if pictures is not None or video is not None or show:
+            outputs["overlays"] = Overlays(folder=pictures, draw=draw, video=video, window=show)
+        if pictures is not None and options.codegraph:
+            outputs["pictures of recurring defects"] = DefectSheets(pictures, kept=window)
+        if verdicts is None:
+            lines = JsonLines(sys.stdout)
+        else:
+            verdicts.parent.mkdir(parents=True, exist_ok=True)
+            lines = JsonLines(stack.enter_context(verdicts.open("a", encoding="utf-8")))
+        outputs = {"JSON lines": lines, **outputs}
         bundle = stack.enter_context(options.open_bundle())
+        stop = stack.enter_context(stopped_by_signals())
+        opened = open_source(source, events=events, stop=stop)
         inspector = stack.enter_context(
             RollingInspector(
                 bundle,
@@ -142,29 +135,22 @@ def run(
                 band=band,
                 exclusion=exclusion,
                 settle=settle,
+                wait_for_search=not opened.live,
                 **options.rolling(bundle),
             )
         )
-        tell(
-            f"window of {window} frames, {inspector.memory / 2**20:.0f} MiB, "
-            f"matched in {inspector.shape.precision}"
+        click.echo(
+            f"window of {window} frames, {inspector.shape.memory / 2**20:.0f} MiB, "
+            f"matched by {inspector.shape.form}",
+            err=True,
         )
         if reference is not None:
-            tell(f'{inspector.load_reference(reference)} frames from "{reference}"')
-        if verdicts is None:
-            lines = JsonLines(sys.stdout)
-        else:
-            verdicts.parent.mkdir(parents=True, exist_ok=True)
-            lines = JsonLines(stack.enter_context(verdicts.open("a", encoding="utf-8")))
-        sinks: list[Sink] = [lines, Alarms(tell)]
-        if overlays is not None or video is not None or show:
-            sinks.append(Overlays(folder=overlays, video=video, window=show, every=all_overlays))
-        if overlays is not None and codegraph:
-            sinks.append(DefectSheets(overlays, kept=window))
-        with stopped_by_signals() as stop:
-            opened = open_source(source, tell=tell, stop=stop)
-            began = time.monotonic()
-            tally = run_line(opened, inspector, sinks, stop=stop, most=frames)
-        tell(f"{tally}; {frames_per_second(tally.frames, began):.1f} frames/s")
+            click.echo(f'{inspector.load_reference(reference)} frames from "{reference}"', err=True)
+        events.listen(lines.event)
+        began = time.monotonic()
+        tally = run_line(opened, inspector, outputs, events=events, stop=stop, most=frames)
+        rate = tally.frames / max(time.monotonic() - began, 1e-9)
+        click.echo(f"{tally}; {rate:.1f} frames/s", err=True)
         if save_reference is not None:
-            tell(f'{inspector.save_reference(save_reference)} frames to "{save_reference}"')
+            count = inspector.save_reference(save_reference)
+            click.echo(f'{count} frames to "{save_reference}"', err=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zeroline.edge_app.cli import debug_option
-from zeroline.edge_app.settings.options import scoring_options, take_options
+from zeroline.edge_app.settings.options import draw_option, scoring_options, take_options
 
 if TYPE_CHECKING:
     from zeroline.edge_app.batch.scoring import ScoredFiles
@@ -22,10 +22,9 @@ FEW_IMAGES = 5
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @scoring_options
 @click.option("--maps", is_flag=True, help="Also write each image's patch scores as maps/*.npy.")
-@click.option("--overlays", type=click.Choice(["all", "ng", "none"]), default="all",
-              show_default=True, help="Which overlays are written.")  # fmt: skip
+@draw_option("all")
 @debug_option
-def score(paths: tuple[Path, ...], output: Path, maps: bool, overlays: str, **values: Any) -> None:
+def score(paths: tuple[Path, ...], output: Path, maps: bool, draw: str, **values: Any) -> None:
     """Score images and folders as one set.
 
     Writes scores.csv, overlays/*.png and report.html. Images that cannot be used are named and
@@ -36,13 +35,14 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, overlays: str, **va
     from zeroline.edge_app.images import find_images
     from zeroline.edge_app.progress import progress_bars
     from zeroline.edge_app.writing import prepare_folder
+    from zeroline.runtime.results import Verdict
 
     options = take_options(values)
     found = find_images(paths, output=output)
     prepare_folder(output)
     with options.open_bundle() as bundle, progress_bars() as bars:
         scored = score_files(found.files, bundle, options, bars)
-        settings = options.described(bundle)
+        settings = options.described(bundle, form=scored.matching)
         results = scored.results
         _tell_before_writing(found.others, scored)
         write_results(
@@ -55,11 +55,11 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, overlays: str, **va
             problems=scored.problems,
             recurring=scored.recurring,
             maps=maps,
-            overlays=overlays,
+            draw=draw,
             white_level=options.white_level,
             threads=options.threads,
         )
-    ng = sum(result.verdict == "NG" for result in results)
+    ng = sum(result.verdict is Verdict.NG for result in results)
     click.echo(f"{len(results)} images: {len(results) - ng} OK, {ng} NG")
     for defect in scored.recurring:
         click.echo(str(defect))

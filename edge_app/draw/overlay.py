@@ -54,11 +54,11 @@ def draw_overlay(
     patch_scores: npt.NDArray[np.float32],
     *,
     scale: HeatScale,
-    contour_at: float,
+    contour_at: float | None,
     verdict: str,
     score: float,
-    threshold: float,
-    consistent: bool = False,
+    threshold: float | None,
+    recurring: bool = False,
 ) -> Frame:
     """Draw one overlay.
 
@@ -68,12 +68,14 @@ def draw_overlay(
         BGR; not written to.
     patch_scores : array, shape (P,), float32
     scale : HeatScale
-    contour_at : float
-        Patch score, in distance units, that the contour encloses.
+    contour_at : float or None
+        Patch score, in distance units, that the contour encloses; None: no contour.
     verdict : {"OK", "NG", "UNCERTAIN"}
-    score, threshold : float
+    score : float
         Of the image, for the caption.
-    consistent : bool
+    threshold : float or None
+        The same; None while there is none.
+    recurring : bool
         Whether the image has a recurring defect, for the caption.
 
     Returns
@@ -96,15 +98,15 @@ def draw_overlay(
     opacity = (_STRONGEST * np.sqrt(strength))[:, :, None]
     picture = (picture * (1 - opacity) + shades * opacity).astype(np.uint8)
 
-    over = (heat > contour_at).astype(np.uint8)
+    over = (heat > (np.inf if contour_at is None else contour_at)).astype(np.uint8)
     outlines, _ = cv2.findContours(over, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, outlines, -1, (0, 0, 0), 4, cv2.LINE_AA)
     cv2.drawContours(picture, outlines, -1, (255, 255, 255), 2, cv2.LINE_AA)
-    return np.vstack([picture, _caption(size[0], verdict, score, threshold, consistent=consistent)])
+    return np.vstack([picture, _caption(size[0], verdict, score, threshold, recurring=recurring)])
 
 
 def _caption(
-    width: int, verdict: str, score: float, threshold: float, *, consistent: bool
+    width: int, verdict: str, score: float, threshold: float | None, *, recurring: bool
 ) -> Frame:
     """Draw a bar of the picture's width with as much text as there is room for."""
     cv2 = opencv("to draw overlays")
@@ -112,9 +114,9 @@ def _caption(
     bar[:] = _COLOURS[verdict]
     left = 10
     for text, weight in (
-        (f"{verdict} recurring" if consistent else verdict, 2),
+        (f"{verdict} recurring" if recurring else verdict, 2),
         (f"score {score:.3f}", 1),
-        (f"threshold {threshold:.3f}", 1),
+        ("" if threshold is None else f"threshold {threshold:.3f}", 1),
     ):
         extent = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, weight)[0][0]
         if left + extent > width:

@@ -1,85 +1,96 @@
-"""A line's verdicts as text: JSON lines for programs, alarms for people."""
+"""A line's verdicts as JSON lines, for programs."""
 
 from __future__ import annotations
 
 import json
+import threading
 from typing import IO, Any
 
-import numpy as np
-
 from zeroline.edge_app.captured import Captured
-from zeroline.edge_app.opencv import opencv
-from zeroline.runtime.frames import Frame
-from zeroline.runtime.results import Inspection, RecurringDefect, Revision, Verdict
-from zeroline.runtime.stages.maps import anomaly_map
-
-_MAP_SIDE = 256
+from zeroline.edge_app.events import Event, EventName
+from zeroline.runtime.results import Inspection, RecurringDefect, Revision
 
 
 class JsonLines:
-    """Writes a line for each frame, each revision and each alarm; each is there at once.
+    """Writes a line for each frame, revision, alarm and event; each is there at once.
+
+    docs/outputs.md has every field.
 
     Parameters
     ----------
     file : text file
+        Left open at the end.
     """
 
     def __init__(self, file: IO[str]) -> None:
         self._file = file
+        self._lock = threading.Lock()
 
-    def take(self, captured: Captured, made: Inspection) -> None:
+    def take(self, captured: Captured, inspection: Inspection, /) -> None:
         """Write the lines of a frame."""
-        self._write(described(captured, made))
-        for alarm in made.alarms:
-            self._write(_alarmed(alarm))
-        for revision in made.revisions:
-            self._write(_revised(revision))
+        self._write(described(captured, inspection))
+        for alarm in inspection.alarms:
+            self._write(_alarm(alarm))
+        for revision in inspection.revisions:
+            self._write(_revision(revision))
+
+    def event(self, event: Event) -> None:
+        """Write an event that has no line of its own kind."""
+        if event.name is not EventName.RECURRING_BEGIN:
+            wall = event.time.wall
+            self._write({"event": event.name.value, "wall_time": wall, **event.data})
 
     def close(self) -> None:
         """Leave the file to its owner."""
         self._file.flush()
 
     def _write(self, content: dict[str, Any]) -> None:
-        self._file.write(json.dumps(content, allow_nan=False) + "\n")
-        self._file.flush()
+        with self._lock:
+            self._file.write(json.dumps(content, allow_nan=False) + "\n")
+            self._file.flush()
 
 
-def described(captured: Captured, made: Inspection) -> dict[str, Any]:
+def described(captured: Captured, inspection: Inspection) -> dict[str, Any]:
     """Return a frame's verdict as a JSON object."""
+    scores = inspection.scores
     return {
-        "frame": made.frame_id,
+        "frame": inspection.frame_id,
         "source": captured.name,
-        "part": made.part_id,
-        "verdict": made.verdict.value,
-        "score": made.score,
-        "raw_score": made.raw_score,
-        "threshold": made.threshold,
-        "consistent": made.consistent,
-        "near_duplicate": made.near_duplicate,
-        "admitted": made.admitted,
-        "compared_with": made.fill,
-        "regions": regions(captured.frame, made),
-        "fault": made.fault or None,
+        "part": inspection.part_id,
+        "verdict": inspection.verdict.value,
+        "reason": inspection.reason and inspection.reason.value,
+        "score": scores and scores.score,
+        "raw_score": scores and scores.raw_score,
+        "threshold": scores and scores.threshold,
+        "recurring": inspection.recurring,
+        "near_duplicate": inspection.near_duplicate,
+        "admitted": inspection.admitted,
+        "compared_with": inspection.compared_with,
+        "regions": [[r.x, r.y, r.width, r.height] for r in inspection.regions],
+        "fault": inspection.fault or None,
         "dropped": captured.dropped,
-        "wall_time": made.wall_time,
-        "monotonic_time": made.monotonic_time,
-        "latency_ms": {name: round(1e3 * s, 3) for name, s in made.latency.items()},
+        "wall_time": inspection.wall_time,
+        "monotonic_time": inspection.monotonic_time,
+        "latency_ms": {name: round(1e3 * s, 3) for name, s in inspection.latency.items()},
     }
 
 
-def _revised(revision: Revision) -> dict[str, Any]:
+def _revision(revision: Revision) -> dict[str, Any]:
+    scores = revision.scores
     return {
         "revision_of": revision.frame_id,
         "part": revision.part_id,
         "verdict": revision.verdict.value,
+        "reason": revision.reason and revision.reason.value,
         "first_verdict": revision.first.value,
-        "consistent": revision.consistent,
-        "score": revision.score,
-        "raw_score": revision.raw_score,
+        "recurring": revision.recurring,
+        "score": scores and scores.score,
+        "raw_score": scores and scores.raw_score,
+        "threshold": scores and scores.threshold,
     }
 
 
-def _alarmed(defect: RecurringDefect) -> dict[str, Any]:
+def _alarm(defect: RecurringDefect) -> dict[str, Any]:
     return {
         "alarm": "recurring defect",
         "defect": defect.number,
@@ -88,20 +99,3 @@ def _alarmed(defect: RecurringDefect) -> dict[str, Any]:
         "frames": list(defect.frames),
         "share": round(defect.share, 4),
     }
-
-
-def regions(frame: Frame | None, made: Inspection) -> list[list[int]]:
-    """Return boxes [x, y, width, height] in the frame's pixels, the worst first, where it is NG."""
-    if frame is None or made.patch_scores is None or made.pixel_threshold is None:
-        return []
-    if made.verdict is not Verdict.NG:
-        return []
-    cv2 = opencv("to find regions")
-    drawn = anomaly_map(made.patch_scores, size=_MAP_SIDE)
-    over = (drawn > made.pixel_threshold).astype(np.uint8)
-    count, labels, boxes, _ = cv2.connectedComponentsWithStats(over, connectivity=8)
-    height, width = frame.shape[:2]
-    factors = np.array([width, height, width, height]) / _MAP_SIDE
-    strength = [float(drawn[labels == label].max()) for label in range(1, count)]
-    order = sorted(range(1, count), key=lambda label: -strength[label - 1])
-    return [np.rint(boxes[label, :4] * factors).astype(int).tolist() for label in order]

@@ -15,8 +15,11 @@ from zeroline.edge_app.errors import OutputError
 from zeroline.edge_app.opencv import opencv
 from zeroline.edge_app.writing import prepare_folder, write_png
 from zeroline.runtime.frames import Frame
-from zeroline.runtime.results import Inspection, Verdict
+from zeroline.runtime.results import FrameScores, Inspection, Verdict
 
+TITLE = "zeroline"
+#: How each kind of video file is written.
+CODECS = {".avi": "MJPG", ".mkv": "MJPG", ".mp4": "mp4v"}
 _HISTORY = 256
 
 
@@ -26,43 +29,55 @@ class Overlays:
     Parameters
     ----------
     folder : Path or None
-        Of PNG files, one for each frame that is not OK, or for each frame.
+        Of PNG files.
+    draw : {"ng", "all", "none"}
+        Frames that get a PNG file: those that are not OK, all, none.
     video : Path or None
+        All pictures, one after the other.
     window : bool
-        Show a window; needs an OpenCV that can.
-    every : bool
-        PNG files of good frames too.
+        Show a window.
+
+    Raises
+    ------
+    OutputError
+        If the folder or the video cannot be written, or this OpenCV has no windows.
     """
 
-    def __init__(
-        self, *, folder: Path | None, video: Path | None, window: bool, every: bool
-    ) -> None:
+    def __init__(self, *, folder: Path | None, draw: str, video: Path | None, window: bool) -> None:
         self._cv2 = opencv("to draw overlays")
-        self._folder, self._video, self._window, self._every = folder, video, window, every
-        if folder is not None:
-            prepare_folder(folder)
+        self._folder = None if draw == "none" else folder
+        self._draw, self._video, self._window = draw, video, window
+        if self._folder is not None:
+            prepare_folder(self._folder)
         if video is not None:
+            if video.suffix.lower() not in CODECS:
+                raise OutputError(f'video "{video}": {", ".join(CODECS)} is expected')
             prepare_folder(video.parent)
+        if window:
+            self._open_window()
         self._writer: Any = None
         self._size: tuple[int, int] | None = None
         self._seen: deque[float] = deque(maxlen=_HISTORY)
 
-    def take(self, captured: Captured, made: Inspection) -> None:
-        """Draw a frame that has a verdict."""
-        if captured.frame is None or made.patch_scores is None or made.raw_score is None:
+    def take(self, captured: Captured, inspection: Inspection, /) -> None:
+        """Draw a frame that has a score."""
+        scores = inspection.scores
+        if captured.frame is None or scores is None:
             return
-        self._seen.append(made.raw_score)
-        to_file = self._folder is not None and (self._every or made.verdict is not Verdict.OK)
+        self._seen.append(scores.raw_score)
+        wanted = self._draw == "all" or inspection.verdict is not Verdict.OK
+        to_file = self._folder is not None and wanted
         if not (to_file or self._video is not None or self._window):
             return
-        picture = self._drawn(captured.frame, made)
+        picture = self._drawn(captured.frame, inspection, scores)
         if to_file and self._folder is not None:
             name = captured.name.replace("/", "__").rsplit(".", 1)[0]
-            write_png(self._folder / f"{made.frame_id:08d}-{name}.png", picture)
+            write_png(self._folder / f"{inspection.frame_id:08d}-{name}.png", picture)
         if self._video is not None:
             self._film(self._video, picture)
         if self._window:
-            self._show(picture)
+            self._cv2.imshow(TITLE, picture)
+            self._cv2.waitKey(1)
 
     def close(self) -> None:
         """Finish the video and close the window."""
@@ -71,43 +86,36 @@ class Overlays:
         if self._window:
             self._cv2.destroyAllWindows()
 
-    def _drawn(self, frame: Frame, made: Inspection) -> Frame:
-        threshold = made.threshold if made.threshold is not None else 2.0
-        contour = made.pixel_threshold if made.pixel_threshold is not None else 2.0
-        scale = HeatScale.of(np.array(self._seen), false_alarm_rate=0.01)
+    def _open_window(self) -> None:
+        try:
+            self._cv2.namedWindow(TITLE, self._cv2.WINDOW_NORMAL)
+        except self._cv2.error as error:
+            raise OutputError(
+                "this OpenCV cannot show windows: --video or --overlays does without"
+            ) from error
+
+    def _drawn(self, frame: Frame, inspection: Inspection, scores: FrameScores) -> Frame:
         return draw_overlay(
             frame,
-            made.patch_scores if made.patch_scores is not None else np.zeros(1, np.float32),
-            scale=scale,
-            contour_at=contour,
-            verdict=made.verdict.value,
-            score=made.score or 0.0,
-            threshold=threshold,
-            consistent=made.consistent,
+            scores.patch_scores,
+            scale=HeatScale.of(np.array(self._seen), false_alarm_rate=0.01),
+            contour_at=scores.pixel_threshold,
+            verdict=inspection.verdict.value,
+            score=scores.score,
+            threshold=scores.threshold,
+            recurring=inspection.recurring,
         )
 
     def _film(self, path: Path, picture: Frame) -> None:
         if self._writer is None:
             self._size = (picture.shape[1], picture.shape[0])
-            kinds = {".avi": "MJPG", ".mkv": "MJPG", ".mp4": "mp4v"}
-            if path.suffix.lower() not in kinds:
-                raise OutputError(f'video "{path}": {", ".join(kinds)} is expected')
-            code = self._cv2.VideoWriter.fourcc(*kinds[path.suffix.lower()])
+            code = self._cv2.VideoWriter.fourcc(*CODECS[path.suffix.lower()])
             self._writer = self._cv2.VideoWriter(str(path), code, 10.0, self._size)
-            if not self._writer.isOpened():
-                raise OutputError(f'video "{path}" could not be written')
+        if not self._writer.isOpened():
+            raise OutputError(f'video "{path}" could not be written')
         if (picture.shape[1], picture.shape[0]) != self._size:
             picture = self._cv2.resize(picture, self._size)
         self._writer.write(picture)
-
-    def _show(self, picture: Frame) -> None:
-        try:
-            self._cv2.imshow("zeroline", picture)
-            self._cv2.waitKey(1)
-        except self._cv2.error as error:
-            raise OutputError(
-                "this OpenCV cannot show windows: --video or --overlays does without"
-            ) from error
 
 
 class DefectSheets:
@@ -126,14 +134,14 @@ class DefectSheets:
         prepare_folder(folder)
         self._seen: dict[int, bytes] = {}
 
-    def take(self, captured: Captured, made: Inspection) -> None:
+    def take(self, captured: Captured, inspection: Inspection, /) -> None:
         """Keep a frame, and draw the defects that were found with it."""
         if captured.frame is not None:
             small = small_copy(self._cv2, captured.frame)
-            self._seen[made.frame_id] = self._cv2.imencode(".jpg", small)[1].tobytes()
-        for old in [number for number in self._seen if number <= made.frame_id - self._kept]:
+            self._seen[inspection.frame_id] = self._cv2.imencode(".jpg", small)[1].tobytes()
+        for old in [number for number in self._seen if number <= inspection.frame_id - self._kept]:
             del self._seen[old]
-        for defect in made.alarms:
+        for defect in inspection.alarms:
             shown = [
                 (f"frame {number}", self._decoded(number), marks)
                 for number, marks in zip(defect.frames, defect.marks, strict=True)

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import click
 
 from zeroline.runtime.loading import load_bundle
+from zeroline.runtime.matching.forms import MATCHING
 from zeroline.runtime.network.model import Bundle
 from zeroline.runtime.network.session import DEVICES
 from zeroline.runtime.stages.degrees import FUSED, Degrees
-from zeroline.runtime.stages.threshold import ThresholdRule, auto_threshold
+from zeroline.runtime.stages.threshold import ThresholdRule
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -125,9 +126,21 @@ class Rate(Share):
         super().__init__(0.5, min_open=True)
 
 
-#: How neighbours are found. For "auto" a set takes the exact way, since its results are kept and
-#: compared; a line measures what is quickest here.
-PRECISIONS = ("auto", "fp32", "screened", "fp16")
+def matching_option(default: str) -> Callable[[Command], Command]:
+    """Return the option of how neighbours are found."""
+    return click.option(
+        "--matching", type=click.Choice(MATCHING), default=default, show_default=True,
+        help="How neighbours are found. exact: by float32 products. fast: by the quickest form "
+             "on this machine, found by a short measurement.",
+    )  # fmt: skip
+
+
+def draw_option(default: str) -> Callable[[Command], Command]:
+    """Return the option of which frames get a picture."""
+    return click.option(
+        "--draw", type=click.Choice(["ng", "all", "none"]), default=default, show_default=True,
+        help="Which overlays are written. ng: of all that is not OK.",
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -136,7 +149,7 @@ class ScoreOptions:
 
     model: str
     device: str = "auto"
-    precision: str = "auto"
+    matching: str = "exact"
     codegraph: bool = True
     degrees: tuple[int, ...] | str | None = None
     rscin: tuple[int, ...] | None = None
@@ -171,28 +184,23 @@ class ScoreOptions:
             "rscin": defaults.rscin if self.rscin is None else self.rscin,
             "interval": defaults.interval,
             "codegraph": self.codegraph,
-            "precision": "fp32" if self.precision == "auto" else self.precision,
+            "matching": self.matching,
             "threads": self.threads,
         }
 
     def rolling(self, bundle: Bundle) -> dict[str, Any]:
         """Return the keyword arguments of `RollingInspector`, the bundle's defaults filled in."""
+        kept = ("degrees", "rscin", "interval", "codegraph", "matching", "threads")
         scoring = self.scoring(bundle)
-        rule = ThresholdRule(self.threshold, self.false_alarm_rate)
-        kept = ("degrees", "rscin", "interval", "codegraph", "threads")
-        return {name: scoring[name] for name in kept} | {
-            "threshold": rule,
-            "precision": self.precision,
-        }
+        return {name: scoring[name] for name in kept} | {"threshold": self.rule}
 
-    def threshold_for(self, scores: Any) -> float:
-        """Return the threshold for a set of scores."""
-        if self.threshold is not None:
-            return self.threshold
-        return auto_threshold(scores, false_alarm_rate=self.false_alarm_rate)
+    @property
+    def rule(self) -> ThresholdRule:
+        """How thresholds are found."""
+        return ThresholdRule(self.threshold, self.false_alarm_rate)
 
-    def described(self, bundle: Bundle) -> Mapping[str, str]:
-        """Return the settings in words, for a report."""
+    def described(self, bundle: Bundle, *, form: str) -> Mapping[str, str]:
+        """Return the settings in words, for a report; `form` of matching was used."""
         scoring = self.scoring(bundle)
         low, high = scoring["interval"]
         auto = f"auto, false-alarm rate {self.false_alarm_rate:g}"
@@ -204,7 +212,7 @@ class ScoreOptions:
             "Degrees": described_degrees(scoring["degrees"]),
             "RsCIN": ", ".join(map(str, scoring["rscin"])) or "off",
             "Interval": f"{low:g} to {high:g}",
-            "Precision": scoring["precision"],
+            "Matching": f"{self.matching} ({form})",
             "Recurring defects": "looked for" if self.codegraph else "not looked for",
             "Threshold": auto if self.threshold is None else f"{self.threshold:g}",
             "Subsets": f"of {self.subset}, seed {self.seed}" if self.subset else "none",
@@ -222,10 +230,7 @@ _OPTIONS = (
                  help="Neighbourhood sizes of RsCIN.  [default: the model's]"),
     click.option("--device", type=click.Choice(DEVICES), default="auto",
                  show_default=True, help="Where the network runs."),
-    click.option("--precision", type=click.Choice(PRECISIONS), default="auto",
-                 show_default=True,
-                 help="How neighbours are found: exactly (fp32, also auto), by a cheap product "
-                      "first (screened, on the CPU), or in float16 (on CUDA)."),
+    matching_option("exact"),
     click.option("--codegraph/--no-codegraph", default=True, show_default=True,
                  help="Look for defects that recur in many images, and would vouch for each "
                       "other."),

@@ -5,8 +5,11 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from zeroline.edge_app.captured import FrameSource, Tell
+from zeroline.edge_app.captured import FrameSource
 from zeroline.edge_app.errors import InputError
+from zeroline.edge_app.events import Events
+from zeroline.edge_app.sim.line import SimulatedLine
+from zeroline.edge_app.sim.settings import settings_from
 from zeroline.edge_app.sources.files import PictureSource, VideoSource
 from zeroline.edge_app.sources.live import URL, LiveSource
 from zeroline.edge_app.sources.simulated import SimulatedSource
@@ -14,7 +17,9 @@ from zeroline.edge_app.sources.simulated import SimulatedSource
 _VIDEOS = (".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
 
-def open_source(address: str, *, tell: Tell, stop: threading.Event | None = None) -> FrameSource:
+def open_source(
+    address: str, *, events: Events, stop: threading.Event | None = None
+) -> FrameSource:
     """Open a source by its address.
 
     Parameters
@@ -22,8 +27,8 @@ def open_source(address: str, *, tell: Tell, stop: threading.Event | None = None
     address : str
         A device number, an RTSP or HTTP URL, a GStreamer pipeline ("… ! appsink"), a video file,
         an image or a folder of images, or ``sim://parts?…``.
-    tell : callable
-        Takes lines about a camera that is lost and found.
+    events : Events
+        Is told of a camera that is lost and found.
     stop : Event, optional
         Ends a live source's wait for a frame.
 
@@ -33,9 +38,9 @@ def open_source(address: str, *, tell: Tell, stop: threading.Event | None = None
         If it is none of these, or a file cannot be opened.
     """
     if address.startswith("sim://"):
-        return SimulatedSource(address)
+        return SimulatedSource(SimulatedLine(settings_from(address)))
     if address.isdigit() or URL.match(address) or "!" in address:
-        return LiveSource(address, tell=tell, stop=stop or threading.Event())
+        return LiveSource(address, events=events, stop=stop or threading.Event())
     path = Path(address)
     if not path.exists():
         raise InputError(

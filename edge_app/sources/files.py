@@ -9,6 +9,7 @@ from zeroline.edge_app.captured import Captured
 from zeroline.edge_app.errors import ImageError, InputError
 from zeroline.edge_app.images import find_images, read_image
 from zeroline.edge_app.opencv import opencv
+from zeroline.runtime.results import Reason
 
 
 class PictureSource:
@@ -25,9 +26,15 @@ class PictureSource:
             if self._closed:
                 return
             try:
-                yield Captured(read_image(file.path), file.name)
+                yield Captured(read_image(file.path), file.name, file.name)
             except ImageError as error:
-                yield Captured(None, file.name, fault=str(error))
+                yield Captured(
+                    None,
+                    file.name,
+                    file.name,
+                    fault=str(error),
+                    reason=Reason.DAMAGED_FRAME,
+                )
 
     def close(self) -> None:
         """End the iteration."""

@@ -12,9 +12,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from zeroline.edge_app.captured import Captured, Tell
+from zeroline.edge_app.captured import Captured
+from zeroline.edge_app.events import Event, EventName, Events
 from zeroline.edge_app.opencv import opencv
-from zeroline.runtime.frames import Frame
+from zeroline.runtime.frames import CaptureTime, Frame
+from zeroline.runtime.results import Reason
 
 URL = re.compile(r"(rtsps?|https?|udp|tcp)://")
 #: Seconds before a lost camera is tried again: doubled each time, up to the last.
@@ -39,22 +41,22 @@ class LiveSource:
     ----------
     address : str
         Device number, URL or GStreamer pipeline.
-    tell : callable
-        Takes lines about losses.
+    events : Events
+        Is told of losses.
     stop : Event
         Ends it; `close` sets it.
     """
 
     live = True
 
-    def __init__(self, address: str, *, tell: Tell, stop: threading.Event) -> None:
-        self._address, self._tell = address, tell
+    def __init__(self, address: str, *, events: Events, stop: threading.Event) -> None:
+        self._address, self._events = address, events
         self._is_url = URL.match(address) is not None
         self._shown = re.sub(r"(://[^/:@]*):[^/\s]*@", r"\1:…@", address)  # without the password
         self._cv2 = opencv("to read cameras")
         self._ended = stop
         self._changed = threading.Condition()
-        self._latest: Frame | None = None
+        self._latest: tuple[Frame, CaptureTime] | None = None
         self._arrived = self._taken = 0
         self._certain = 0.0  # from when on the latest frame may be given
         self._trouble: BaseException | None = None
@@ -72,14 +74,16 @@ class LiveSource:
                     raise self._trouble
                 if self._ended.is_set():
                     return
-                frame, number = self._latest if there else None, self._arrived
+                latest, number = self._latest if there else None, self._arrived
                 dropped = number - self._taken - 1
-                if frame is not None:
+                if latest is not None:
                     self._latest, self._taken = None, number
-            if frame is not None:
-                yield Captured(frame, str(number - 1), dropped=dropped)
+            if latest is None:
+                text = f"no frame for {SILENCE:g} s"
+                yield Captured(None, "", fault=text, reason=Reason.NO_FRAME)
             else:
-                yield Captured(None, "", fault=f"no frame for {SILENCE:g} s")
+                frame, taken = latest
+                yield Captured(frame, str(number - 1), time=taken, dropped=dropped)
 
     def close(self) -> None:
         """End the thread; waits for it for a moment."""
@@ -106,15 +110,15 @@ class LiveSource:
                     if not there or waited >= LIMITS[1]:
                         break
                     if lost:
-                        self._tell(f"source {self._shown}: frames again")
+                        self._tell(EventName.CAMERA_BACK, "frames again")
                         lost, pause = False, BACK_OFF[0]
-                    self._keep(frame, doubtful=waited >= SILENCE)
+                    self._keep(frame, CaptureTime.now(), doubtful=waited >= SILENCE)
                 self._drop_doubtful()
                 capture.release()
                 if self._ended.is_set():
                     return
                 if not lost or self._arrived > began:
-                    self._tell(f"source {self._shown}: no frames, tried again until they come")
+                    self._tell(EventName.CAMERA_LOST, "no frames, tried again until they come")
                     lost = True
                 self._ended.wait(pause)
                 pause = min(2 * pause, BACK_OFF[1])
@@ -123,17 +127,20 @@ class LiveSource:
             with self._changed:
                 self._changed.notify_all()
 
-    def _keep(self, frame: Frame, *, doubtful: bool) -> None:
+    def _keep(self, frame: Frame, taken: CaptureTime, *, doubtful: bool) -> None:
         """Keep a frame as the latest one.
 
         The first one after a silence may be what FFmpeg held back when it began: then the next
         one, or the stream's end, follows at once, and takes its place.
         """
         with self._changed:
-            self._latest = frame
+            self._latest = frame, taken
             self._certain = time.monotonic() + _DOUBT if doubtful else 0.0
             self._arrived += 1
             self._changed.notify_all()
+
+    def _tell(self, name: EventName, what: str) -> None:
+        self._events(Event(name, f"source {self._shown}: {what}", {"source": self._shown}))
 
     def _drop_doubtful(self) -> None:
         with self._changed:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from zeroline.edge_app.captured import Captured
+from zeroline.edge_app.sim.line import SimulatedLine
 
 
 class SimulatedSource:
-    """The simulated line; the query of its address has the settings."""
+    """The frames of a simulated line, which waits for its reader.
+
+    Parameters
+    ----------
+    line : SimulatedLine
+        Draws them.
+    """
 
     live = False
 
-    def __init__(self, address: str) -> None:
-        from zeroline.edge_app.sim.line import SimulatedLine
-        from zeroline.edge_app.sim.settings import settings_from
-
-        self._line = SimulatedLine(settings_from(address))
+    def __init__(self, line: SimulatedLine) -> None:
+        self._line = line
         self._closed = False
 
     def __iter__(self) -> Iterator[Captured]:

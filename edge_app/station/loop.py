@@ -5,14 +5,15 @@ from __future__ import annotations
 import signal
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from zeroline.edge_app.captured import Captured, FrameSource
+from zeroline.edge_app.events import Events, events_of
+from zeroline.edge_app.outputs.guarded import GuardedOutput, Output
 from zeroline.runtime.line.inspector import RollingInspector
-from zeroline.runtime.results import Inspection, Verdict
+from zeroline.runtime.results import Inspection, Reason, Verdict
 
 
 @dataclass
@@ -25,74 +26,87 @@ class Tally:
         Frames by verdict.
     dropped : int
         Frames of a live source that were not taken.
+    missed : Counter
+        By output, frames that it did not take since it failed.
     """
 
     verdicts: Counter[str] = field(default_factory=Counter)
     dropped: int = 0
+    missed: Counter[str] = field(default_factory=Counter)
 
     @property
     def frames(self) -> int:
-        """All frames that were looked at."""
+        """All frames that were inspected."""
         return sum(self.verdicts.values())
 
     def __str__(self) -> str:
         """Return one line."""
         parts = ", ".join(f"{self.verdicts[v.value]} {v.value}" for v in Verdict)
-        return f"{self.frames} frames: {parts}; {self.dropped} dropped"
-
-
-class Sink(Protocol):
-    """Takes each inspected frame."""
-
-    def take(self, captured: Captured, made: Inspection) -> None:
-        """Take a frame; called in order, by one thread."""
-
-    def close(self) -> None:
-        """Finish."""
+        missed = "".join(f"; {count} missed by {name}" for name, count in self.missed.items())
+        return f"{self.frames} frames: {parts}; {self.dropped} dropped{missed}"
 
 
 def run_line(
     source: FrameSource,
     inspector: RollingInspector,
-    sinks: Sequence[Sink],
+    outputs: Mapping[str, Output],
     *,
+    events: Events,
     stop: threading.Event,
     most: int | None = None,
 ) -> Tally:
     """Inspect frames until the source ends, `stop` is set, or `most` frames have passed.
 
+    An output that fails does not stop the line or another output. It is tried again with the next
+    frame.
+
     Parameters
     ----------
     source : FrameSource
+        Closed at the end.
     inspector : RollingInspector
-    sinks : sequence of Sink
-        Take each frame in turn.
+        Gives the verdicts.
+    outputs : mapping of str to Output
+        Take each frame in turn, by their names; closed at the end.
+    events : Events
+        Is told of alarms, failures and losses.
     stop : Event
         Ends the line after the frame under way.
     most : int, optional
+        Frames, at the most.
 
     Returns
     -------
     Tally
     """
     tally = Tally()
+    guarded = [GuardedOutput(name, output, events) for name, output in outputs.items()]
     try:
         for captured in source:
-            if captured.frame is None:
-                made = inspector.fault(captured.fault)
-            else:
-                made = inspector.push(captured.frame)
-            tally.verdicts[made.verdict.value] += 1
+            inspection = inspected(captured, inspector)
+            tally.verdicts[inspection.verdict.value] += 1
             tally.dropped += captured.dropped
-            for sink in sinks:
-                sink.take(captured, made)
+            for output in guarded:
+                output.take(captured, inspection)
+            for event in events_of(inspection):
+                events(event)
             if stop.is_set() or (most is not None and tally.frames >= most):
                 break
     finally:
         source.close()
-        for sink in sinks:
-            sink.close()
+        for output in guarded:
+            output.close()
+    tally.missed.update({output.name: output.missed for output in guarded if output.missed})
     return tally
+
+
+def inspected(captured: Captured, inspector: RollingInspector) -> Inspection:
+    """Return the verdict on what came from a source."""
+    about = {"part_id": captured.part_id, "captured": captured.time}
+    if captured.frame is None:
+        reason = captured.reason or Reason.NO_FRAME
+        return inspector.fault(reason, captured.fault, **about)  # type: ignore[arg-type]
+    return inspector.push(captured.frame, **about)  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Reference banks: tokens of known-good parts in a file, so that a line need not warm up.
+"""Reference sets: tokens of known-good parts in a file, so that a line need not warm up.
 
 The file is a NumPy archive without pickle: a header in JSON, and one array for each layer and for
 the class tokens. The header has a version, the network's hash and a hash of the arrays.
@@ -9,52 +9,49 @@ from __future__ import annotations
 import hashlib
 import json
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from zeroline.runtime.errors import ReferenceFileError
+from zeroline.runtime.errors import ReferenceFileError, ScoringError
 from zeroline.runtime.files import replacing
 from zeroline.runtime.tokens import Tokens
 
 VERSION = 1
 
 
-@dataclass(frozen=True)
-class Reference:
-    """Tokens of known-good frames, and the network that made them.
+def write_reference(path: Path, tokens: Tokens | None, *, bundle: str, network: str) -> int:
+    """Write a set; the file is there whole or not at all.
 
-    Attributes
+    Parameters
     ----------
-    tokens : Tokens
-        On the host.
-    bundle : str
-        The bundle's name.
-    network : str
-        sha256 of its ONNX file.
-    """
+    path : Path
+        The file.
+    tokens : Tokens or None
+        Of known-good frames, on the host.
+    bundle, network : str
+        Name of the bundle that made them, and sha256 of its ONNX file.
 
-    tokens: Tokens
-    bundle: str
-    network: str
-
-
-def write_reference(path: Path, reference: Reference) -> None:
-    """Write a bank; the file is there whole or not at all.
+    Returns
+    -------
+    int
+        How many frames it holds.
 
     Raises
     ------
+    ScoringError
+        If there are no tokens.
     ReferenceFileError
         If it cannot be written.
     """
-    tokens = reference.tokens
+    if tokens is None:
+        raise ScoringError("the window is empty, there is nothing to save")
     arrays = {f"layer_{number}": layer for number, layer in enumerate(tokens.layers)}
     arrays["class_tokens"] = tokens.class_tokens
     header = {
         "version": VERSION,
-        "bundle": reference.bundle,
-        "network": reference.network,
+        "bundle": bundle,
+        "network": network,
         "sha256": _digest(tokens),
     }
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
@@ -66,16 +63,23 @@ def write_reference(path: Path, reference: Reference) -> None:
         raise ReferenceFileError(
             f'reference "{path}" cannot be written: {error.strerror}'
         ) from error
+    return len(tokens)
 
 
-def read_reference(path: Path, *, network: str) -> Reference:
-    """Read a bank and check it.
+def read_reference(path: Path, *, network: str) -> Tokens:
+    """Read a set and check it.
 
     Parameters
     ----------
     path : Path
+        The file.
     network : str
         sha256 of the ONNX file that must have made it.
+
+    Returns
+    -------
+    Tokens
+        Of known-good frames, on the host.
 
     Raises
     ------
@@ -95,9 +99,9 @@ def read_reference(path: Path, *, network: str) -> Reference:
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
         raise ReferenceFileError(f'reference "{path}" is damaged, or no reference') from error
     if not isinstance(header, dict) or header.get("version") != VERSION:
-        found = header.get("version") if isinstance(header, dict) else header
+        version = header.get("version") if isinstance(header, dict) else header
         raise ReferenceFileError(
-            f'reference "{path}" is of version {found!r}, this zeroline reads {VERSION}'
+            f'reference "{path}" is of version {version!r}, this zeroline reads {VERSION}'
         )
     if header.get("network") != network:
         raise ReferenceFileError(
@@ -106,7 +110,7 @@ def read_reference(path: Path, *, network: str) -> Reference:
         )
     if header.get("sha256") != _digest(tokens):
         raise ReferenceFileError(f'reference "{path}" is damaged: its hash does not fit')
-    return Reference(tokens, header["bundle"], network)
+    return tokens
 
 
 def _digest(tokens: Tokens) -> str:

@@ -18,18 +18,15 @@ import numpy.typing as npt
 from zeroline.runtime.arrays import array_namespace, to_host
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.grid import grid_side
-from zeroline.runtime.matching.bank import ON_CUDA, bank_bytes, checked_precision, make_bank
+from zeroline.runtime.matching.forms import FORMS
 from zeroline.runtime.matching.operand import IGNORED
-from zeroline.runtime.stages.degrees import aggregated, finest_degree, match_count
+from zeroline.runtime.stages.degrees import Degrees, aggregated, finest_degree, match_count
 from zeroline.runtime.stages.interval import average_on_device, average_rows
 from zeroline.runtime.workers import WorkerPool
 
-Float32 = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
-
 
 @dataclass(frozen=True)
-class Shape:
+class WindowShape:
     """Sizes of a window.
 
     Attributes
@@ -42,8 +39,8 @@ class Shape:
         C_l of each layer.
     degrees : tuple of int, or "fused"
         Neighbourhood sizes of LNAMD; see `zeroline.runtime.stages.degrees`.
-    precision : {"fp32", "screened-pca", "screened-int8", "fp16-fused", "fp16-tiled"}
-        How neighbours are found, the last two on a CUDA device; see `matching.bank`.
+    form : str
+        The form of matching, by its name in `matching.forms.FORMS`.
     counted : int, optional
         Patches that are compared, where a region of interest leaves some out; else P.
     """
@@ -51,28 +48,24 @@ class Shape:
     capacity: int
     patches: int
     channels: tuple[int, ...]
-    degrees: tuple[int, ...] | str
-    precision: str = "fp32"
+    degrees: Degrees
+    form: str = "float32"
     counted: int | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.degrees, str):
+            object.__setattr__(self, "degrees", tuple(self.degrees))
         if self.capacity < 2:
             raise ScoringError(f"window is {self.capacity}, at least 2 frames are expected")
         match_count(self.degrees)
         grid_side(self.patches)
         if not 1 <= self.compared <= self.patches:
             raise ScoringError(f"{self.compared} of {self.patches} patches counted: from 1 on")
-        checked_precision(self.precision, patches=self.compared, cuda=self.cuda)
 
     @property
     def scales(self) -> int:
         """Number of matches: (layer, degree) pairs, or layers where degrees are fused."""
         return len(self.channels) * match_count(self.degrees)
-
-    @property
-    def cuda(self) -> bool:
-        """Tell whether the window lies on a CUDA device."""
-        return self.precision in ON_CUDA
 
     @property
     def compared(self) -> int:
@@ -88,15 +81,17 @@ class Shape:
             R·Σ_l 4·W·P'·(2·C_l + 2)     features, and the operand that they are multiplied by
             + L·R·4·W²·P'                distances
 
-        A screened window's operand is smaller: 4·66 bytes for each patch with PCA (less where
-        C_l < 64), 128 + 4 in 8 bits, instead of 4·(C_l + 2). On a CUDA device features are of 2
-        bytes, C_l filled up to a multiple of 32, with 8 bytes more for each patch.
+        Other forms than "float32" take less: `MatchingForm.bank_bytes` tells.
         """
         banks = sum(
-            bank_bytes(self.precision, self.capacity, self.compared, c) for c in self.channels
+            FORMS[self.form].bank_bytes(self.capacity, self.compared, c) for c in self.channels
         )
         distances = 4 * self.scales * self.capacity**2 * self.compared
         return match_count(self.degrees) * banks + distances
+
+
+Float32 = npt.NDArray[np.float32]
+Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -126,7 +121,7 @@ class Window:
 
     Parameters
     ----------
-    shape : Shape
+    shape : WindowShape
     pool : WorkerPool
         Threads for the products.
     interval : (float, float)
@@ -134,12 +129,10 @@ class Window:
     roi : array, shape (P,), bool, optional
         Patches that count; the others neither score nor match, and cost nothing.
     xp : module
-        CuPy where the shape's precision is one of CUDA's.
+        CuPy where the window lies on a CUDA device.
 
     Attributes
     ----------
-    filled : array, shape (W,), bool
-        Slots that hold a frame.
     ignored : array, shape (W, P'), bool
         Patches of the frames that nobody may match.
     finest : range
@@ -152,7 +145,7 @@ class Window:
 
     def __init__(
         self,
-        shape: Shape,
+        shape: WindowShape,
         pool: WorkerPool,
         *,
         interval: tuple[float, float] = (0.0, 0.3),
@@ -169,7 +162,7 @@ class Window:
             raise ScoringError(f"{patches} patches counted, the region of interest has others")
         channels = [c for c in shape.channels for _ in range(match_count(shape.degrees))]
         self._banks = [
-            make_bank(shape.precision, slots, patches, c, turn=scale * slots // shape.scales, xp=xp)
+            FORMS[shape.form].empty(slots, patches, c, scale * slots // shape.scales, xp)
             for scale, c in enumerate(channels)
         ]
         count = match_count(shape.degrees)
@@ -178,7 +171,6 @@ class Window:
         self.ignored: Bools = np.zeros((slots, patches), bool)
         # [scale, image, other image, patch]; an empty slot is out of reach
         self._half_squared = xp.full((shape.scales, slots, slots, patches), np.inf, np.float32)
-        self.filled: Bools = np.zeros(slots, bool)
 
     def features_of(self, layers: Sequence[Any]) -> tuple[Any, ...]:
         """Return LNAMD features of one frame's tokens, by scale, of the patches that count.
@@ -206,19 +198,19 @@ class Window:
         self,
         features: Sequence[Any],
         *,
+        reachable: Bools,
         ignore: Bools | None = None,
-        apart: Bools | None = None,
     ) -> Matches:
-        """Match a new frame with all slots; the window stays as it is.
+        """Match a new frame with some slots; the window stays as it is.
 
         Parameters
         ----------
         features : sequence of arrays, shape (P', C_l), float32
             From `features_of`.
+        reachable : array, shape (W,), bool
+            Slots that hold a frame of another part.
         ignore : array, shape (P,), bool, optional
             Patches of the new frame that nobody may match.
-        apart : array, shape (W,), bool, optional
-            Slots that the new frame does not match, nor they it: those of the same part.
         """
         shape = self.shape
         ignored = np.zeros(shape.patches, bool) if ignore is None else np.asarray(ignore, bool)
@@ -226,7 +218,6 @@ class Window:
             raise ScoringError(f"ignore has shape {ignored.shape}, ({shape.patches},) is expected")
         if self._roi is not None:
             ignored = ignored[self._roi]
-        reachable = self.filled if apart is None else self.filled & ~apart
         to_slots, from_slots = self._matched(features, ignored, reachable)
         return Matches(tuple(features), to_slots, from_slots, ignored)
 
@@ -242,28 +233,28 @@ class Window:
 
         self._pool.run(put, range(self.shape.scales))
         self.ignored[slot] = to_host(matches.ignore)
-        self.filled[slot] = True
 
     def evict(self, slot: int) -> None:
         """Empty a slot."""
-        self.filled[slot] = False
         self._half_squared[:, slot] = np.inf
         self._half_squared[:, :, slot] = np.inf
 
-    def ignore_patches(self, slot: int, marks: Bools) -> None:
+    def ignore_patches(self, slot: int, patches: Bools, *, reachable: Bools) -> None:
         """Let nobody match some patches of a frame any more; all frames match it anew.
 
         Parameters
         ----------
         slot : int
-        marks : array, shape (P,), bool
-            Besides the patches that are ignored already.
+        patches : array, shape (P,), bool
+            Besides those that are ignored already.
+        reachable : array, shape (W,), bool
+            Slots that hold a frame.
         """
-        self.ignored[slot] |= marks if self._roi is None else marks[self._roi]
+        self.ignored[slot] |= patches if self._roi is None else patches[self._roi]
         ignored, features = self.ignored[slot], self.features_in(slot)
         for bank, part in zip(self._banks, features, strict=True):
             bank.put(slot, part, ignored)
-        others = self.filled.copy()
+        others = reachable.copy()
         others[slot] = False
         _, from_slots = self._matched(features, ignored, others)
         before = self._half_squared[:, :, slot]

@@ -1,4 +1,4 @@
-"""The exact bank: one float32 product with all slots, minima taken while tiles are in the cache.
+"""The compiled bank: one float32 product with all slots, minima taken while tiles are in the cache.
 
 A product of one frame's rows with a block of slots fills a tile that stays in the L2 cache; one
 compiled pass takes its row and column minima, and near matches are computed anew
@@ -20,9 +20,8 @@ from zeroline.runtime.matching.operand import (
     left_rows,
     right_operand,
     rounding_margin,
+    tile_shape,
 )
-from zeroline.runtime.matching.plain import block_minima as plain_minima
-from zeroline.runtime.matching.tiles import tile_shape
 
 Float32 = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -115,13 +114,7 @@ class ExactBank:
         self, left: Float32, right: Float32, of_left: Float32, of_right: Float32, rows: Float32
     ) -> Float32:
         """Write row minima by slot; return column minima, shape (slots, P)."""
-        loops = compiled_loops()
-        if loops is None:
-            columns: Float32 = plain_minima(left, right, of_left, of_right, rows)
-        else:
-            columns = block_minima(
-                left, right, of_left, of_right, rows, height=self._rows, loops=loops
-            )
+        columns = block_minima(left, right, of_left, of_right, rows, height=self._rows)
         return columns.reshape(of_right.shape[:2])
 
 
@@ -133,13 +126,13 @@ def block_minima(
     row_minima: Float32,
     *,
     height: int,
-    loops: Any,
 ) -> Float32:
     """Write the row minima of left·right, image by image; return its column minima.
 
     left : (R, C + 2); right : (C + 2, images·P); left_features : (R, C); right_features :
     (images, P, C); row_minima : (images, R), written to; height : rows of a tile.
     """
+    loops: Any = compiled_loops()
     images, _, channels = right_features.shape
     columns = np.full(right.shape[1], np.inf, dtype=np.float32)
     tile_columns = np.empty_like(columns)

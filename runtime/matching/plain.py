@@ -1,83 +1,106 @@
-"""Match distances in plain array operations: the form for CuPy, and for NumPy without numba."""
+"""The plain bank: float32 in array operations, for NumPy and CuPy alike.
+
+The form that can be read in a minute. It serves where the compiled one cannot: on a CUDA device,
+and where numba is missing. Tests hold the other forms against it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from zeroline.runtime.arrays import array_namespace
-from zeroline.runtime.matching.operand import (
-    IGNORED,
-    NEAR,
-    left_rows,
-    mark_unmatched,
-    right_operand,
-)
+from zeroline.runtime.matching.operand import IGNORED, NEAR, check_finite
 
-#: Elements of the similarity tile that one step may hold.
-_TILE_ELEMENTS = 2**24
+#: Elements of the tile of distances that one step may hold.
+TILE_ELEMENTS = 2**24
 
 
-def match_distances_plain(
-    features: Any, ignore: Any, groups: Any, *, progress: Callable[[int], None] | None = None
-) -> Any:
-    """Return ½‖x - y‖² of the best matches, shape (N, N, P), as [image, other image, patch]."""
-    xp = array_namespace(features)
-    images, patches, _ = features.shape
-    operand = right_operand(features, None)
-    half_squared = xp.full((images, images, patches), xp.inf, dtype=xp.float32)
-    penalty = xp.zeros((images, patches), dtype=xp.float32)
-    if ignore is not None:
-        penalty[ignore] = IGNORED
-    block = max(1, _TILE_ELEMENTS // (patches * patches))
-    for i in range(images):
-        left = left_rows(features[i])
-        for start in range(i + 1, images, block):
-            stop = min(start + block, images)
-            right = operand[:, start * patches : stop * patches]
-            tile = (left @ right).reshape(patches, stop - start, patches)
-            half_squared[i, start:stop] = (tile + penalty[start:stop]).min(axis=2).T
-            half_squared[start:stop, i] = (tile + penalty[i][:, None, None]).min(axis=0)
-        if progress is not None:
-            progress(1)
-    mark_unmatched(half_squared, groups)
-    _refine_near(features, half_squared, penalty)
-    return half_squared
+@dataclass(frozen=True)
+class PlainQuery:
+    """A new frame, ready for the products.
 
-
-def _refine_near(features: Any, half_squared: Any, penalty: Any) -> None:
-    """Compute near matches anew, in place, as ½‖x - y‖² over all patches of the other image."""
-    xp = array_namespace(features)
-    _, patches, channels = features.shape
-    near = half_squared < NEAR
-    rows_at_once = max(1, _TILE_ELEMENTS // (patches * channels))
-    for i, j in zip(*(axis.tolist() for axis in xp.nonzero(near.any(axis=2))), strict=True):
-        rows = xp.nonzero(near[i, j])[0]
-        for start in range(0, len(rows), rows_at_once):
-            some = rows[start : start + rows_at_once]
-            difference = features[i][some][:, None, :] - features[j][None, :, :]
-            exact = xp.float32(0.5) * (difference * difference).sum(axis=2)
-            half_squared[i, j, some] = (exact + penalty[j]).min(axis=1)
-
-
-def block_minima(
-    left: Any, right: Any, left_features: Any, right_features: Any, row_minima: Any
-) -> Any:
-    """Write row minima of left·right image by image, return its column minima.
-
-    As `zeroline.runtime.matching_cpu.block_minima`, in plain array operations: left (R, C + 2),
-    right (C + 2, images·P), left_features (R, C), right_features (images, P, C), row_minima
-    (images, R).
+    Attributes
+    ----------
+    features : array, shape (P, C), float32
+    half_norms : array, shape (P,), float32
+        ½‖x‖².
+    penalty : array, shape (P,), float32
+        `IGNORED` where nobody may match a patch, else 0.
     """
-    xp = array_namespace(left)
-    images, patches, _ = right_features.shape
-    columns = xp.empty(images * patches, dtype=xp.float32)
-    for image in range(images):
-        place = slice(image * patches, (image + 1) * patches)
-        tile = left @ right[:, place]
-        near = xp.nonzero((tile < NEAR) & (tile < IGNORED))
-        difference = left_features[near[0]] - right_features[image][near[1]]
-        tile[near] = xp.float32(0.5) * (difference * difference).sum(axis=1)
-        row_minima[image] = tile.min(axis=1)
-        columns[place] = tile.min(axis=0)
-    return columns
+
+    features: Any
+    half_norms: Any
+    penalty: Any
+
+
+class PlainBank:
+    """Features and their norms; see `FeatureBank`.
+
+    Parameters
+    ----------
+    features : array, shape (W, P, C), float32
+        Taken as they are, and written to by `put`.
+    ignore : array, shape (W, P), bool, optional
+        Patches that nobody may match.
+    """
+
+    def __init__(self, features: Any, ignore: Any = None) -> None:
+        xp = array_namespace(features)
+        slots, patches, _ = features.shape
+        self.features = features
+        self.block = max(1, TILE_ELEMENTS // patches**2)
+        self._half_norms = xp.empty((slots, patches), dtype=xp.float32)
+        self._penalty = xp.zeros((slots, patches), dtype=xp.float32)
+        for slot in range(slots):
+            self._half_norms[slot] = _half_norms(features[slot])
+            check_finite(self._half_norms[slot], image=slot)
+        if ignore is not None:
+            self._penalty[ignore] = IGNORED
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of features, norms and penalties."""
+        return int(self.features.nbytes + self._half_norms.nbytes + self._penalty.nbytes)
+
+    def put(self, slot: int, features: Any, ignore: Any) -> None:
+        """Write a frame to a slot."""
+        query = self.query(features, ignore)
+        self.features[slot] = query.features
+        self._half_norms[slot], self._penalty[slot] = query.half_norms, query.penalty
+
+    def query(self, features: Any, ignore: Any) -> PlainQuery:
+        """Prepare a frame for `minima`."""
+        xp = array_namespace(features)
+        penalty = xp.where(xp.asarray(ignore), xp.float32(IGNORED), xp.float32(0))
+        return PlainQuery(features, _half_norms(features), penalty)
+
+    def minima(self, query: PlainQuery, start: int, stop: int, rows: Any, columns: Any) -> None:
+        """Match a frame with some slots; see `FeatureBank.minima`."""
+        for first in range(start, stop, self.block):
+            last = min(first + self.block, stop)
+            tile = self._tile(query, first, last)
+            place = slice(first - start, last - start)
+            rows[place] = (tile + self._penalty[first:last]).min(axis=2).T
+            columns[place] = (tile + query.penalty[:, None, None]).min(axis=0)
+
+    def _tile(self, query: PlainQuery, first: int, last: int) -> Any:
+        """Return ½‖x - y‖² (P, slots, P) of all pairs of patches."""
+        xp = array_namespace(self.features)
+        held = self.features[first:last]
+        slots, patches, channels = held.shape
+        product = (query.features @ held.reshape(-1, channels).T).reshape(-1, slots, patches)
+        tile = query.half_norms[:, None, None] + self._half_norms[first:last] - product
+        # ½ + ½ - x·y cancels where rows are near, so these are computed anew
+        near = xp.nonzero(tile < NEAR)
+        step = max(1, TILE_ELEMENTS // channels)
+        for begin in range(0, len(near[0]), step):
+            patch, slot, other = (places[begin : begin + step] for places in near)
+            difference = query.features[patch] - held[slot, other]
+            tile[patch, slot, other] = (difference * difference).sum(axis=1) / xp.float32(2)
+        return tile
+
+
+def _half_norms(features: Any) -> Any:
+    xp = array_namespace(features)
+    return xp.float32(0.5) * (features * features).sum(axis=1)

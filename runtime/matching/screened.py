@@ -15,9 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from zeroline.runtime.compiled import compiled_loops
-from zeroline.runtime.matching.operand import IGNORED, check_finite
+from zeroline.runtime.matching.operand import IGNORED, check_finite, tile_shape
 from zeroline.runtime.matching.screens import SAMPLE, Screen, fit_screen
-from zeroline.runtime.matching.tiles import tile_shape
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
@@ -47,13 +46,13 @@ class ScreenedQuery:
 
 
 class ScreenedBank:
-    """Features, and their reduced form that is multiplied; see `zeroline.runtime.matching.bank`.
+    """Features, and their reduced form that is multiplied; see `zeroline.runtime.matching.forms`.
 
     Parameters
     ----------
     features : array, shape (W, P, C), float32
         Written to by `put`.
-    form : {"screened-pca", "screened-int8"}
+    form : {"pca", "int8"}
     turn : int
         Which of W admissions renews the screen.
     """

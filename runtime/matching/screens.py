@@ -32,7 +32,7 @@ Int32 = npt.NDArray[np.int32]
 Bools = npt.NDArray[np.bool_]
 
 #: Dimensions kept, by form.
-DIMENSIONS = {"screened-pca": 64, "screened-int8": 128}
+DIMENSIONS = {"pca": 64, "int8": 128}
 #: Patches of a frame that the keys have room for.
 MOST_PATCHES = 4096
 
@@ -52,7 +52,7 @@ def kept_dimensions(form: str, channels: int) -> int:
 def reduced_bytes(form: str, channels: int) -> int:
     """Return the bytes that one patch's reduced form and code take in a bank."""
     kept = kept_dimensions(form, channels)
-    return 4 + (4 * (kept + 2) if form == "screened-pca" else kept)
+    return 4 + (4 * (kept + 2) if form == "pca" else kept)
 
 
 class Screen(Protocol):
@@ -125,14 +125,14 @@ def fit_screen(form: str, rows: Float32, patches: int) -> Screen:
 
     Parameters
     ----------
-    form : {"screened-pca", "screened-int8"}
+    form : {"pca", "int8"}
     rows : array, shape (n, C), float32
     patches : int
         P of a frame, at most 4,096.
     """
     basis = fit_basis(rows, kept_dimensions(form, rows.shape[1]))
     bits = index_bits(patches)
-    if form == "screened-pca":
+    if form == "pca":
         return FloatScreen(basis, bits)
     return Int8Screen.fit(basis, rows, bits)
 

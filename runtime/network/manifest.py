@@ -143,6 +143,11 @@ class Manifest(_Part):
         None, description="How closely the exported file follows the framework's model"
     )
 
+    @property
+    def network(self) -> str:
+        """sha256 of the ONNX file: what tells one network from another."""
+        return self.files[self.model]
+
     @model_validator(mode="after")
     def _files_inside(self) -> Manifest:
         for name in (self.model, *self.files):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
@@ -59,7 +58,7 @@ class ThresholdRule:
     false_alarm_rate : float
         Wanted share of good frames over an automatic or calibrated threshold.
     calibrated : bool
-        The quantile of the reference bank's scores instead of the window's own.
+        The quantile of the reference set's scores instead of the window's own.
     """
 
     fixed: float | None = None
@@ -74,18 +73,18 @@ class ThresholdRule:
                 f"false_alarm_rate is {self.false_alarm_rate}, 0 < rate <= 0.5 is expected"
             )
 
-    def value(self, scores: Sequence[float], *, fill: int, capacity: int) -> float:
+    def value(self, scores: Any, /, *, compared_with: int, capacity: int) -> float:
         """Return the threshold.
 
         Parameters
         ----------
-        scores : sequence of float
-            Of the frames in the window, or of the reference bank where it is calibrated.
-        fill, capacity : int
-            Frames in the window, and its slots.
+        scores : array, shape (n,), float
+            Those that make it (`zeroline.runtime.results.judge`).
+        compared_with, capacity : int
+            Frames in the window, and its slots; images of a set, twice.
         """
         if self.fixed is not None:
-            return float(self.fixed * (capacity / max(fill, 1)) ** FILL_EXPONENT)
+            return float(self.fixed * (capacity / max(compared_with, 1)) ** FILL_EXPONENT)
         if self.calibrated:
-            return float(np.quantile(np.asarray(scores), 1 - self.false_alarm_rate))
-        return auto_threshold(np.asarray(scores), false_alarm_rate=self.false_alarm_rate)
+            return float(np.quantile(scores, 1 - self.false_alarm_rate))
+        return auto_threshold(scores, false_alarm_rate=self.false_alarm_rate)

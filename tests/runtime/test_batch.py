@@ -56,7 +56,7 @@ def test_equals_the_literal_pipeline(xp, seed):
     np.testing.assert_allclose(xp.host(result.raw_scores), raw, atol=2e-6)
     rescored = literal_rscin(raw, tokens.class_tokens, (1, 2, 3), normalise=False)
     np.testing.assert_allclose(xp.host(result.scores), rescored, atol=3e-6)
-    assert not xp.host(result.consistent).any()
+    assert not xp.host(result.recurring).any()
     assert sum(steps) == 7 * 2 * 3
 
 
@@ -124,7 +124,7 @@ def test_a_scratch_scores_highest(bundle_folder, paint):
 @pytest.mark.parametrize(("images", "side", "channels"), [(40, 10, (64, 96)), (60, 14, (32,))])
 def test_the_memory_formula_is_close(images, side, channels, compiled, codegraph, monkeypatch):
     if not compiled:
-        for module in ("matching.distances", "stages.lnamd"):
+        for module in ("matching.forms", "stages.lnamd"):
             home = sys.modules[f"zeroline.runtime.{module}"]
             monkeypatch.setattr(home, "compiled_loops", lambda: None)
     tokens = random_tokens(images, side, channels)

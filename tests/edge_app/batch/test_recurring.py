@@ -37,11 +37,11 @@ def run(folder, output, *options):
 
 
 def test_marked_parts_are_ng_and_shown(marked_folder, tmp_path):
-    told, rows = run(marked_folder, tmp_path / "o")
+    text, rows = run(marked_folder, tmp_path / "o")
     marked = [f"{n:02d}.png" for n in range(21, 50, 3)]
-    assert [row["image"] for row in rows if row["consistent"] == "true"] == marked
-    assert all(row["verdict"] == "NG" for row in rows if row["consistent"] == "true")
-    assert "recurring defect in 10 of 50 images (20%), the first: 21.png" in told
+    assert [row["image"] for row in rows if row["recurring"] == "true"] == marked
+    assert all(row["verdict"] == "NG" for row in rows if row["recurring"] == "true")
+    assert "recurring defect in 10 of 50 images (20%), the first: 21.png" in text
     report = (tmp_path / "o" / "report.html").read_text()
     assert "Recurring defect: 10 of 50 images (20 %)" in report
     assert "from 21.png to 48.png" in report
@@ -51,9 +51,9 @@ def test_marked_parts_are_ng_and_shown(marked_folder, tmp_path):
 
 
 def test_who_does_not_want_it_gets_none(marked_folder, tmp_path):
-    told, rows = run(marked_folder, tmp_path / "o", "--no-codegraph")
-    assert {row["consistent"] for row in rows} == {"false"}
-    assert "recurring" not in told
+    text, rows = run(marked_folder, tmp_path / "o", "--no-codegraph")
+    assert {row["recurring"] for row in rows} == {"false"}
+    assert "recurring" not in text
     report = (tmp_path / "o" / "report.html").read_text()
     assert "Recurring defect:" not in report
     assert "not looked for" in report
@@ -95,15 +95,15 @@ def test_a_line_tells_of_a_stuck_tool(marked_folder, tmp_path):
     assert (alarm["defect"], alarm["since"]) == (1, 21)
     marked = set(range(21, 50, 3))
     assert set(alarm["frames"]) <= marked
-    assert "ALARM: recurring defect 1 since frame 21: " in done.stderr
+    assert 'ALARM: recurring defect 1 since frame 21 (part "21.png"): ' in done.stderr
     frames = {line["frame"]: line for line in lines if "frame" in line}
-    recognised = {number for number, line in frames.items() if line["consistent"]}
+    recognised = {number for number, line in frames.items() if line["recurring"]}
     assert set(alarm["frames"]) | recognised == marked
     assert set(alarm["frames"]) == {
-        line["revision_of"] for line in lines if "revision_of" in line and line["consistent"]
+        line["revision_of"] for line in lines if "revision_of" in line and line["recurring"]
     }
     assert all(frames[number]["verdict"] == "NG" for number in recognised)
-    assert frames[30]["consistent"] == (30 in recognised)
+    assert frames[30]["recurring"] == (30 in recognised)
     (picture,) = (tmp_path / "o").glob("recurring-*.png")
     assert picture.name == "recurring-1-since-00000021.png"
     place = lines.index(alarm)

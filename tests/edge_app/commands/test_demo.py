@@ -27,9 +27,22 @@ def table(folder):
         return list(csv.DictReader(file))
 
 
+def last_words(text):
+    """The last line on each part, in words: part, verdict, score, threshold, truth, note."""
+    lines = [line.split() for line in text.splitlines() if re.match(r"\d{5} ", line)]
+    return [line for _, line in sorted({line[0]: line for line in lines}.items())]
+
+
+def test_the_first_parts_are_judged_later(two_runs):
+    _, (text, _) = two_runs
+    lines = [line.split() for line in text.splitlines() if re.match(r"\d{5} ", line)]
+    assert [line[1] for line in lines[:15]] == ["UNCERTAIN"] * 15
+    assert [line[0] for line in lines if line[-1] == "later"][:3] == ["00000", "00001", "00002"]
+
+
 def test_every_part_has_a_line_with_verdict_score_and_truth(two_runs):
     (folder, _), (text, _) = two_runs
-    lines = [line.split() for line in text.splitlines() if re.match(r"\d{5} ", line)]
+    lines = last_words(text)
     assert [line[0] for line in lines] == [f"{n:05d}" for n in range(48)]
     rows = table(folder)
     for line, row in zip(lines, rows, strict=True):
@@ -41,12 +54,12 @@ def test_every_part_has_a_line_with_verdict_score_and_truth(two_runs):
 
 def test_the_confusion_table_adds_up(two_runs):
     _, (text, _) = two_runs
-    lines = [line.split() for line in text.splitlines() if re.match(r"\d{5} ", line)]
+    lines = last_words(text)
     counts = {(bad, verdict): 0 for bad in (False, True) for verdict in ("OK", "NG")}
     for line in lines:
         counts[line[4] != "good", line[1]] += 1
         wrong = (line[4] != "good") != (line[1] == "NG")
-        assert (len(line) > 5) == wrong, line
+        assert (len(line) > 5 and line[5] != "later") == wrong, line
     good = re.search(r"^good +(\d+) +(\d+)$", text, re.M)
     bad = re.search(r"^defective +(\d+) +(\d+)$", text, re.M)
     assert good is not None

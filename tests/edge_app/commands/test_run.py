@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.errors import InputError
+from zeroline.edge_app.events import Event, EventName, Events
 from zeroline.edge_app.sources import live as sources
 from zeroline.edge_app.sources.address import open_source
 
@@ -38,8 +39,13 @@ def test_a_folder_loses_no_picture(bundle_folder, image_folder, tmp_path):
     names.insert(names.index("good/06.png"), "good/05b.png")
     assert [line["source"] for line in frames] == names
     assert [line["frame"] for line in frames] == list(range(11))
+    assert [line["part"] for line in frames] == names  # a file's name is its part's
     verdicts = {line["source"]: line["verdict"] for line in frames}
     assert verdicts["good/05b.png"] == "FAULT"
+    reasons = {line["source"]: line["reason"] for line in frames}
+    assert reasons["good/05b.png"] == "damaged_frame"
+    assert reasons["good/00.png"] == "warming_up"
+    assert all((line["reason"] is None) == (line["verdict"] == "OK") for line in frames)
     assert verdicts["good/00.png"] == "UNCERTAIN"
     revised = {line["revision_of"]: line for line in lines if "revision_of" in line}
     assert revised[0]["verdict"] == "NG"  # the scratch, seen first, is found when others came
@@ -171,7 +177,7 @@ def camera():
 
 
 def test_of_a_live_stream_a_slow_reader_gets_the_latest_frame(camera):
-    source = open_source(camera.address, tell=lambda _: None)
+    source = open_source(camera.address, events=Events())
     assert source.live
     behind, dropped, numbers = [], 0, []
     for captured in source:
@@ -190,8 +196,10 @@ def test_of_a_live_stream_a_slow_reader_gets_the_latest_frame(camera):
 
 def test_a_stream_that_is_lost_comes_back(camera, monkeypatch):
     monkeypatch.setattr(sources, "SILENCE", 1.0)
-    told: list[str] = []
-    source = open_source(camera.address, tell=told.append)
+    heard: list[Event] = []
+    events = Events()
+    events.listen(heard.append)
+    source = open_source(camera.address, events=events)
     frames = iter(source)
     assert next(frames).frame is not None
     camera.stop()
@@ -205,8 +213,10 @@ def test_a_stream_that_is_lost_comes_back(camera, monkeypatch):
         found = next(frames)
     source.close()
     assert found.frame is not None
-    assert told[0].endswith("no frames, tried again until they come")
-    assert told[-1].endswith("frames again")
+    assert heard[0].name is EventName.CAMERA_LOST
+    assert heard[0].text.endswith("no frames, tried again until they come")
+    assert heard[-1].name is EventName.CAMERA_BACK
+    assert heard[-1].text.endswith("frames again")
 
 
 def test_sources_that_are_none(tmp_path, bundle_folder):
@@ -222,6 +232,6 @@ def test_sources_that_are_none(tmp_path, bundle_folder):
         assert done.exit_code == 1, done.output
         assert message in done.stderr
     with pytest.raises(InputError):
-        open_source("nothing", tell=lambda _: None)
-    done, _ = run("--source", tmp_path, "--all-overlays")
+        open_source("nothing", events=Events())
+    done, _ = run("--source", tmp_path, "--draw", "all")
     assert done.exit_code == 2

@@ -37,12 +37,12 @@ def test_scores_overlays_report_and_maps(image_folder, bundle_folder, out):
     outcome = zeroline("score", image_folder, "--model", bundle_folder, "--output", out, "--maps")
     assert outcome.exit_code == 0, outcome.output
     table = rows(out)
-    assert list(table[0]) == ["image", "score", "raw_score", "threshold", "verdict", "consistent"]
+    assert list(table[0]) == ["image", "score", "raw_score", "threshold", "verdict", "recurring"]
     names = [row["image"] for row in table]
     assert names == ["bad/07.png", *(f"good/{n:02d}.png" for n in range(10) if n != 7)]
     by_raw = max(table, key=lambda row: float(row["raw_score"]))
     assert by_raw["image"] == "bad/07.png"
-    assert all(row["consistent"] == "false" for row in table)
+    assert all(row["recurring"] == "false" for row in table)
     for row in table:
         over = float(row["score"]) > float(row["threshold"])
         assert row["verdict"] == ("NG" if over else "OK")
@@ -163,10 +163,10 @@ def test_ng_overlays_only_and_a_second_run_leaves_nothing_old(image_folder, bund
     arguments = ["score", image_folder, "--model", bundle_folder, "--output", out]
     assert zeroline(*arguments).exit_code == 0
     assert len(list((out / "overlays").iterdir())) == 10
-    assert zeroline(*arguments, "--overlays", "ng").exit_code == 0
+    assert zeroline(*arguments, "--draw", "ng").exit_code == 0
     ng = {row["image"].replace("/", "__") for row in rows(out) if row["verdict"] == "NG"}
     assert {p.name for p in (out / "overlays").iterdir()} == ng
-    assert zeroline(*arguments, "--overlays", "none").exit_code == 0
+    assert zeroline(*arguments, "--draw", "none").exit_code == 0
     assert not list((out / "overlays").iterdir())
 
 

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from support.machine import SUPPORT
+from zeroline.edge_app.events import Events
 from zeroline.edge_app.sources import live as sources
 from zeroline.edge_app.sources.address import open_source
 
@@ -87,7 +88,7 @@ def age(frame):
 
 
 def test_a_slow_reader_gets_the_latest_frame(camera):
-    source = open_source(camera.address, tell=lambda _: None)
+    source = open_source(camera.address, events=Events())
     ages, dropped, numbers = [], [], []
     for captured in source:
         assert captured.frame is not None
@@ -106,7 +107,9 @@ def test_a_slow_reader_gets_the_latest_frame(camera):
 
 def test_a_camera_that_hangs_and_dies_comes_back(camera, monkeypatch):
     told: list[str] = []
-    source = open_source(camera.address, tell=told.append)
+    events = Events()
+    events.listen(lambda event: told.append(event.text))
+    source = open_source(camera.address, events=events)
     frames = iter(source)
     before = next(frames)
     assert before.frame is not None
@@ -133,7 +136,9 @@ def test_a_camera_that_hangs_and_dies_comes_back(camera, monkeypatch):
 def test_a_camera_that_hangs_gives_no_old_frames(camera, monkeypatch):
     monkeypatch.setattr(sources, "LIMITS", (15.0, 2.0))
     told: list[str] = []
-    source = open_source(camera.address, tell=told.append)
+    events = Events()
+    events.listen(lambda event: told.append(event.text))
+    source = open_source(camera.address, events=events)
     frames = iter(source)
     while age(next(frames).frame) > 0.5:
         pass  # what came while the stream was opened

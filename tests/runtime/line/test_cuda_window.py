@@ -3,6 +3,7 @@
 On a machine with a GPU the same tests run on it, with CuPy itself.
 """
 
+import dataclasses
 import importlib
 import shutil
 import subprocess
@@ -13,14 +14,14 @@ import pytest
 
 from support.literal import literal_distances
 from support.machine import STAND_INS, has_gpu
-from zeroline.runtime import ScoringError, match_distances
-from zeroline.runtime.errors import DeviceError, MissingExtraError
+from support.windows import kept_window, matched_by
+from zeroline.runtime import Tokens, match_distances
+from zeroline.runtime.errors import DeviceError
 from zeroline.runtime.line.inspector import RollingInspector
-from zeroline.runtime.line.tracker import DefectTracker, KnownDefect
-from zeroline.runtime.line.window import Shape, Window
-from zeroline.runtime.matching import cuda_kernels
-from zeroline.runtime.matching.bank import ON_CUDA, make_bank
-from zeroline.runtime.matching.measure import chosen_precision, match_seconds
+from zeroline.runtime.line.slots import Slot, Slots
+from zeroline.runtime.line.tracker import DefectTracker, KnownDefect, Recognition
+from zeroline.runtime.matching import cuda as cuda_kernels
+from zeroline.runtime.matching.forms import FORMS, match_seconds, pick_form
 from zeroline.runtime.stages.interval import average_on_device, interval_average
 from zeroline.runtime.workers import WorkerPool
 
@@ -48,6 +49,9 @@ def cupy(monkeypatch):
     match_seconds.cache_clear()
 
 
+ON_CUDA = ("fp16-fused", "fp16-tiled")
+
+
 @pytest.fixture(params=ON_CUDA)
 def form(request):
     return request.param
@@ -64,7 +68,7 @@ def test_kernels_find_what_a_plain_search_finds(cupy, form, shape, late, monkeyp
     """Tiles that the image fills and does not, channels that fill a step and do not."""
     monkeypatch.setattr(cupy, "copies_land_late", late, raising=False)
     features = unit_rows(np.random.default_rng(0), *shape)
-    found = match_distances(cupy.asarray(features), precision=form).get()
+    found = matched_by(form, cupy.asarray(features)).get()
     assert found.dtype == np.float32
     exact = literal_distances(rounded(features))
     np.testing.assert_allclose(found, exact, rtol=2e-4, atol=1e-5)
@@ -77,7 +81,7 @@ def test_near_copies_are_measured_anew(cupy, form):
     features = unit_rows(rng, 5, 49, 96)
     features[3] = features[0][::-1]
     features[4] = unit_rows(rng, 1, 49, 96)[0] * 1e-3 + features[0][::-1]
-    found = match_distances(cupy.asarray(features), precision=form).get()
+    found = matched_by(form, cupy.asarray(features)).get()
     assert (found[0, :, 3] == 0).all()
     assert (found[3, :, 0] == 0).all()
     exact = literal_distances(rounded(features))
@@ -92,11 +96,11 @@ def test_ignored_patches_and_groups(cupy, form):
     ignore[5] = True
     groups = np.array([0, 0, 1, 2, 3, 4, 4])
     wanted = match_distances(features, ignore=ignore, groups=groups)
-    found = match_distances(
+    found = matched_by(
+        form,
         cupy.asarray(features),
         ignore=cupy.asarray(ignore),
         groups=cupy.asarray(groups),
-        precision=form,
     ).get()
     np.testing.assert_allclose(found, wanted, rtol=2e-4, atol=1e-5)
 
@@ -106,8 +110,8 @@ def test_a_window_on_the_device_is_the_one_on_the_host(cupy, form):
     roi = rng.random(49) < 0.8
     counted = int(roi.sum())
     with WorkerPool(1) as pool:
-        device = Window(Shape(4, 49, (40, 20), (1, 3), form, counted), pool, roi=roi, xp=cupy)
-        host = Window(Shape(4, 49, (40, 20), (1, 3), counted=counted), pool, roi=roi)
+        device = kept_window((4, 49, (40, 20), (1, 3), form, counted), pool, roi=roi, xp=cupy)
+        host = kept_window((4, 49, (40, 20), (1, 3), "float32", counted), pool, roi=roi)
         nbytes = sum(bank.nbytes for bank in device._banks) + device._half_squared.nbytes
         assert device.shape.memory == nbytes < host.shape.memory
         for number in range(7):
@@ -130,37 +134,49 @@ def test_a_window_on_the_device_is_the_one_on_the_host(cupy, form):
             np.testing.assert_allclose(mine, theirs, rtol=2e-3, atol=1e-4)
 
 
-def test_a_line_on_the_device(cupy, form, tmp_path, paint):
-    """Frames to verdicts, copies and a reference bank included."""
+@pytest.mark.parametrize("form", [*ON_CUDA, "float32-plain"])
+def test_a_line_on_the_device(cupy, form, tmp_path, paint, monkeypatch):
+    """Frames to verdicts, copies and a reference set included."""
     for package in ("onnx", "onnxruntime", "pydantic"):
         pytest.importorskip(package)
     from support.small_network import write_bundle
     from zeroline.runtime import load_bundle
+    from zeroline.runtime.line import inspector
+
+    class OnCuda:
+        """A network that is said to run on CUDA."""
+
+        device = "cuda"
+
+        def __init__(self, session):
+            self._session = session
+
+        def __getattr__(self, name):
+            return getattr(self._session, name)
 
     write_bundle(tmp_path / "small")
     frames = [paint(seed, scratch=seed == 6) for seed in range(8)]
     frames.insert(4, frames[3])
-    found = {}
-    with load_bundle(tmp_path / "small", device="cpu") as bundle:
-        for precision in ("fp32", form):
-            with RollingInspector(
-                bundle, window=5, min_window=4, degrees=(1,), precision=precision
-            ) as line:
-                assert line.shape.cuda == (precision == form)
-                found[precision] = [line.push(frame) for frame in frames]
-                assert line.save_reference(tmp_path / f"{precision}.npz") == 5
-            with RollingInspector(
-                bundle, window=6, min_window=4, degrees=(1,), precision=precision
-            ) as line:
-                assert line.load_reference(tmp_path / f"{precision}.npz") == 5
-                assert line.push(frames[0]).fill == 5
-    for exact, mine in zip(found["fp32"], found[form], strict=True):
+    lines = {}
+    with load_bundle(tmp_path / "small", device="cpu") as host:
+        device = dataclasses.replace(host, session=OnCuda(host.session))
+        for name, bundle in (("float32", host), (form, device)):
+            monkeypatch.setattr(inspector, "pick_form", lambda *_, form=name, **__: FORMS[form])
+            with RollingInspector(bundle, window=5, min_window=4, degrees=(1,)) as line:
+                assert line.shape.form == name
+                lines[name] = [line.push(frame) for frame in frames]
+                assert line.save_reference(tmp_path / f"{name}.npz") == 5
+            with RollingInspector(bundle, window=6, min_window=4, degrees=(1,)) as line:
+                assert line.load_reference(tmp_path / f"{name}.npz") == 5
+                assert line.push(frames[0]).compared_with == 5
+    for exact, mine in zip(lines["float32"], lines[form], strict=True):
         assert mine.verdict == exact.verdict
         assert mine.near_duplicate == exact.near_duplicate
-        if exact.score is not None:
-            assert mine.score == pytest.approx(exact.score, rel=5e-3)
-    assert [n for n, made in enumerate(found[form]) if made.near_duplicate] == [4]
-    assert found[form][7].verdict.value == "NG"
+        if exact.scores is not None:
+            assert mine.scores is not None
+            assert mine.scores.score == pytest.approx(exact.scores.score, rel=5e-3)
+    assert [n for n, inspection in enumerate(lines[form]) if inspection.near_duplicate] == [4]
+    assert lines[form][7].verdict.value == "NG"
 
 
 def test_recurring_defects_on_the_device(cupy, form):
@@ -176,31 +192,32 @@ def test_recurring_defects_on_the_device(cupy, form):
             rows[5] = defect + 0.1 * rng.standard_normal(channels)
         return rows.astype(np.float32)
 
-    told, numbers = [], []
+    outcomes, numbers = [], []
     with WorkerPool(1) as pool:
-        for precision, xp in (("fp32", np), (form, cupy)):
-            window = Window(Shape(frames, patches, (channels,), (1,), precision), pool, xp=xp)
-            watch = DefectTracker(window, roi=np.ones(patches, bool), blur=0)
+        for name, xp in (("float32", np), (form, cupy)):
+            window = kept_window((frames, patches, (channels,), (1,), name), pool, xp=xp)
+            slots = Slots(frames)
+            tracker = DefectTracker(window, slots, roi=np.ones(patches, bool), wait=True)
             for number in range(frames):
                 features = window.features_of([xp.asarray(tokens_of(number))])
                 window.admit(number, window.match(features))
-                watch.entered(number, number)
+                slots.put(number, Slot(number, None, Tokens((), np.zeros((1, 1), np.float32))))
             table = window.finest_table([3, 0, 4])
             worst = window.patch_distances([0, 3], [5, 5])
-            known = KnownDefect(1, 0, relevant=0.0, gap=1.0)
+            known = KnownDefect(1, 0, None, relevant=0.0, gap=1.0)
             for slot in (0, 3):
-                watch.carries(slot, known, np.arange(patches) == 5)
-                watch.step(frames)
+                ignored = tracker.add_member(slot, Recognition(known, np.arange(patches) == 5))
+                window.ignore_patches(slot, ignored, reachable=window.filled)
             marks = []
             for number in (6, 7):
                 features = window.features_of([xp.asarray(tokens_of(number))])
-                one = watch.recognise(features, window.match(features))
-                marks.append(None if one is None else one[1].tolist())
+                recognition = tracker.recognise(window.match(features))
+                marks.append(None if recognition is None else recognition.marks.tolist())
             scores = [window.patch_scores(slot) for slot in range(frames)]
             numbers.append((table, worst, np.stack([row for row in scores if row is not None])))
-            told.append((marks, window.ignored.tolist()))
-            watch.close()
-    host, device = told
+            outcomes.append((marks, window.ignored.tolist()))
+            tracker.close()
+    host, device = outcomes
     assert host == device
     found, not_found = device[0]
     assert found is not None
@@ -232,18 +249,15 @@ def test_the_average_on_the_device(xp):
     assert np.flatnonzero(np.isnan(found)).tolist() == [5]
 
 
-def test_fp16_measures_which_form_is_quicker(cupy):
-    assert chosen_precision("fp16", patches=16, channels=(8,), xp=cupy) in ON_CUDA
-    assert chosen_precision("auto", patches=16, channels=(8,), xp=cupy) in ON_CUDA
-    assert chosen_precision("fp32", patches=16, channels=(8,), xp=cupy) == "fp32"
+def test_fast_is_measured_on_the_device(cupy):
+    def picked(matching):
+        return pick_form(matching, patches=16, channels=(8,), xp=cupy).name
+
+    assert picked("fast") in (*ON_CUDA, "float32-plain")
+    assert picked("exact") == "float32-plain"
 
 
-def test_what_a_device_cannot_do_is_said(cupy, monkeypatch):
-    features = unit_rows(np.random.default_rng(5), 2, 16, 8)
-    with pytest.raises(ScoringError, match='"fp16-fused", allowed on the CPU: fp32, screened'):
-        match_distances(features, precision="fp16-fused")
-    with pytest.raises(ScoringError, match='"screened", allowed on CUDA: fp32, fp16'):
-        match_distances(cupy.asarray(features), precision="screened")
+def test_an_older_device_is_refused(cupy, monkeypatch):
     if has_gpu():
         return
     monkeypatch.setattr(
@@ -251,19 +265,7 @@ def test_what_a_device_cannot_do_is_said(cupy, monkeypatch):
         lambda _: {"major": 7, "minor": 2, "l2CacheSize": 1},
     )  # fmt: skip
     with pytest.raises(DeviceError, match=r"need compute capability 8\.0, found 7\.2"):
-        make_bank("fp16-fused", 2, 16, 8, xp=cupy)
-
-
-def test_without_cupy_fp16_says_what_to_install(bundle_folder):
-    if has_gpu():
-        pytest.skip("CuPy is here")
-    from zeroline.runtime import load_bundle
-
-    with (
-        load_bundle(bundle_folder, device="cpu") as bundle,
-        pytest.raises(MissingExtraError, match="CuPy"),
-    ):
-        RollingInspector(bundle, window=4, min_window=2, precision="fp16")
+        FORMS["fp16-fused"].empty(2, 16, 8, 0, cupy)
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_87", "sm_89", "sm_90"])

@@ -34,25 +34,25 @@ def push_all(inspector, frames, **options):
 
 
 def test_verdicts_begin_when_there_is_enough_to_compare_with(inspector, paint):
-    made = push_all(inspector, good(paint, 9))
-    assert [m.verdict for m in made[:5]] == [Verdict.UNCERTAIN] * 5
-    assert all(m.verdict in (Verdict.OK, Verdict.NG) for m in made[5:])
-    assert made[0].score is None
-    assert made[1].raw_score > 0
-    assert [m.frame_id for m in made] == list(range(9))
-    assert [m.fill for m in made] == list(range(9))
-    assert made[8].threshold is not None
+    inspections = push_all(inspector, good(paint, 9))
+    assert [m.verdict for m in inspections[:5]] == [Verdict.UNCERTAIN] * 5
+    assert all(m.verdict in (Verdict.OK, Verdict.NG) for m in inspections[5:])
+    assert inspections[0].scores is None
+    assert inspections[1].scores.raw_score > 0
+    assert [m.frame_id for m in inspections] == list(range(9))
+    assert [m.compared_with for m in inspections] == list(range(9))
+    assert inspections[8].scores.threshold is not None
     stages = {"prepare", "network", "match", "score", "admit", "verdict", "recurring"}
-    assert set(made[8].latency) == stages
+    assert set(inspections[8].latency) == stages
 
 
 def test_a_scratch_is_found(inspector, paint):
     push_all(inspector, good(paint, 12))
     bad = inspector.push(paint(40, scratch=True))
     assert bad.verdict is Verdict.NG
-    assert bad.score > 1.2 * bad.threshold
+    assert bad.scores.score > 1.2 * bad.scores.threshold
     side = int(PATCHES**0.5)
-    row, column = divmod(int(bad.patch_scores.argmax()), side)
+    row, column = divmod(int(bad.scores.patch_scores.argmax()), side)
     assert row in (3, 4)
     assert column in (1, 2, 3, 4)
 
@@ -67,28 +67,28 @@ def test_the_window_scores_as_the_batch_does(bundle, paint, rscin):
     wanted = score_images([frames[number] for number in held], bundle, rscin=rscin)
     np.testing.assert_allclose(scored.patch_scores, wanted.patch_scores, atol=1e-5)
     np.testing.assert_allclose(scored.scores, wanted.scores, atol=1e-5)
-    np.testing.assert_allclose(last.patch_scores, wanted.patch_scores[-1], atol=1e-5)
-    assert last.raw_score == pytest.approx(float(wanted.raw_scores[-1]), abs=1e-5)
-    assert last.score == pytest.approx(float(wanted.scores[-1]), abs=1e-5)
+    np.testing.assert_allclose(last.scores.patch_scores, wanted.patch_scores[-1], atol=1e-5)
+    assert last.scores.raw_score == pytest.approx(float(wanted.raw_scores[-1]), abs=1e-5)
+    assert last.scores.score == pytest.approx(float(wanted.scores[-1]), abs=1e-5)
 
 
 def test_a_stopped_belt_does_not_fill_the_window(inspector, paint):
     push_all(inspector, good(paint, 12))
     part = paint(50, scratch=True)
-    made = []
+    inspections = []
     for seed in range(60):
         noise = np.random.default_rng(seed).normal(0, 0.7, part.shape)
-        made.append(inspector.push((part + noise).clip(0, 255).astype(np.uint8)))
-    assert sum(m.admitted for m in made) <= 2
-    assert all(m.near_duplicate for m in made[2:])
-    assert all(m.verdict is Verdict.NG for m in made)
+        inspections.append(inspector.push((part + noise).clip(0, 255).astype(np.uint8)))
+    assert sum(m.admitted for m in inspections) <= 2
+    assert all(m.near_duplicate for m in inspections[2:])
+    assert all(m.verdict is Verdict.NG for m in inspections)
     assert sum(m.admitted for m in push_all(inspector, good(paint, 12, start=100))) == 12
 
 
 def test_copies_are_admitted_where_asked_for(bundle, paint):
     with RollingInspector(bundle, window=6, min_window=2, admit_copies=True) as inspector:
-        made = push_all(inspector, [paint(0)] * 4)
-    assert all(m.admitted for m in made)
+        inspections = push_all(inspector, [paint(0)] * 4)
+    assert all(m.admitted for m in inspections)
 
 
 def test_frames_of_one_part_do_not_match_each_other(bundle, paint):
@@ -98,16 +98,17 @@ def test_frames_of_one_part_do_not_match_each_other(bundle, paint):
         first = apart.push(frames[-1], part_id="a")
         second = apart.push(frames[-1], part_id="a")
         third = apart.push(frames[-1], part_id="b")
-    assert first.raw_score is not None
-    assert third.raw_score is not None
-    assert second.raw_score == pytest.approx(first.raw_score, rel=1e-6)
-    assert third.raw_score < 0.9 * first.raw_score
+    assert first.scores
+    assert second.scores
+    assert third.scores
+    assert second.scores.raw_score == pytest.approx(first.scores.raw_score, rel=1e-6)
+    assert third.scores.raw_score < 0.9 * first.scores.raw_score
     with RollingInspector(
         bundle, window=12, min_window=4, admit_copies=True, exclusion=1
     ) as inspector:
-        made = push_all(inspector, [*frames, frames[-1]])
-    assert made[-1].fill == 6  # not the one before it
-    assert made[-1].raw_score >= 0.9 * first.raw_score
+        inspections = push_all(inspector, [*frames, frames[-1]])
+    assert inspections[-1].compared_with == 6  # not the one before it
+    assert inspections[-1].scores.raw_score >= 0.9 * first.scores.raw_score
 
 
 def test_what_cannot_be_scored_is_a_fault_and_leaves_the_window(inspector, paint):
@@ -119,19 +120,19 @@ def test_what_cannot_be_scored_is_a_fault_and_leaves_the_window(inspector, paint
         "expects 3": np.zeros((96, 96), np.uint8),
     }
     for reason, frame in faults.items():
-        made = inspector.push(frame, part_id="x")
-        assert made.verdict is Verdict.FAULT
-        assert reason in made.fault
-        assert (made.score, made.part_id, made.admitted) == (None, "x", False)
+        inspection = inspector.push(frame, part_id="x")
+        assert inspection.verdict is Verdict.FAULT
+        assert reason in inspection.fault
+        assert (inspection.scores, inspection.part_id, inspection.admitted) == (None, "x", False)
     assert inspector.frame_ids == before
     assert inspector.push(paint(9)).frame_id == 8 + len(faults)
 
 
 def test_frames_of_changing_size(inspector, paint):
-    made = push_all(inspector, good(paint, 8))
+    inspections = push_all(inspector, good(paint, 8))
     other = inspector.push(paint(20, height=140, width=120))
     assert other.verdict in (Verdict.OK, Verdict.NG)
-    assert made[-1].patch_scores.shape == other.patch_scores.shape
+    assert inspections[-1].scores.patch_scores.shape == other.scores.patch_scores.shape
 
 
 def test_a_first_verdict_is_latched(bundle, paint):
@@ -144,7 +145,7 @@ def test_a_first_verdict_is_latched(bundle, paint):
         later = push_all(inspector, good(paint, 4, start=60))
         revisions = {r.frame_id: r for m in later for r in m.revisions}
         assert revisions[bad.frame_id].verdict is Verdict.NG
-        assert revisions[bad.frame_id].score < 2
+        assert revisions[bad.frame_id].scores.score < 2
         inspector.rule = ThresholdRule(fixed=0.0)  # everything lies over it
         later = push_all(inspector, good(paint, 4, start=80))
         raised = [r for m in later for r in m.revisions if r.first is Verdict.OK]
@@ -158,18 +159,18 @@ def test_patches_out_of_the_region_do_not_count(bundle, paint):
     roi[3:6] = False  # where the scratch is
     frames = [*good(paint, 8), paint(30, scratch=True)]
     with RollingInspector(bundle, window=12, min_window=4, roi=roi, threads=1) as inspector:
-        made = push_all(inspector, frames)
-    assert not made[-1].patch_scores[~roi.reshape(-1)].any()
+        inspections = push_all(inspector, frames)
+    assert not inspections[-1].scores.patch_scores[~roi.reshape(-1)].any()
     with RollingInspector(bundle, window=12, min_window=4, threads=1) as inspector:
         seen = push_all(inspector, frames)
-    assert made[-1].raw_score < 0.8 * seen[-1].raw_score
+    assert inspections[-1].scores.raw_score < 0.8 * seen[-1].scores.raw_score
 
 
 def test_a_band_round_the_threshold_is_uncertain(bundle, paint):
     with RollingInspector(bundle, window=12, min_window=4, band=2.0) as inspector:
-        made = push_all(inspector, good(paint, 6))
-    assert made[-1].verdict is Verdict.UNCERTAIN
-    assert made[-1].threshold is not None
+        inspections = push_all(inspector, good(paint, 6))
+    assert inspections[-1].verdict is Verdict.UNCERTAIN
+    assert inspections[-1].scores.threshold is not None
 
 
 def test_a_reference_bank_ends_the_warm_up(bundle, inspector, paint, tmp_path):
@@ -235,10 +236,11 @@ def test_an_ignore_mask_of_another_size_is_refused(inspector, paint):
 
 def test_options_out_of_range(bundle):
     for options, message in (
-        ({"window": 1}, "min_window is 16, 2 to 1"),
+        ({"window": 1}, "window is 1, at least 2"),
+        ({"window": 8}, "min_window is 16, 2 to 8"),
         ({"min_window": 1}, "min_window is 1, 2 to 64"),
         ({"settle": 0}, "settle 0"),
-        ({"exclusion": -1}, "exclusion -1"),
+        ({"exclusion": -1}, "exclusion is -1"),
         ({"roi": np.zeros(PATCHES, bool)}, "0 of them set"),
         ({"roi": np.ones(3, bool)}, f"{PATCHES}, with at least 1 set"),
         ({"degrees": "all"}, 'degrees is "all"'),
@@ -253,20 +255,23 @@ def test_options_out_of_range(bundle):
 
 def test_a_fixed_threshold_is_for_a_full_window():
     rule = ThresholdRule(fixed=0.5)
-    assert rule.value([], fill=64, capacity=64) == 0.5
-    assert rule.value([], fill=8, capacity=64) / 0.5 == pytest.approx(0.665 / 0.643, abs=1e-3)
+    assert rule.value([], compared_with=64, capacity=64) == 0.5
+    assert rule.value([], compared_with=8, capacity=64) / 0.5 == pytest.approx(
+        0.665 / 0.643, abs=1e-3
+    )
 
 
 def test_two_inspectors_do_not_disturb_each_other(bundle, paint):
     frames = good(paint, 10)
     with RollingInspector(bundle, window=8, min_window=4, threads=2) as alone:
-        wanted = [m.score for m in push_all(alone, frames)]
+        wanted = [m.scores and m.scores.score for m in push_all(alone, frames)]
     with (
         RollingInspector(bundle, window=8, min_window=4, threads=2) as one,
         RollingInspector(bundle, window=5, min_window=4, threads=2) as two,
     ):
         found = []
         for frame in frames:
-            found.append(one.push(frame).score)
+            inspection = one.push(frame)
+            found.append(inspection.scores and inspection.scores.score)
             two.push(frame)
     assert found == wanted

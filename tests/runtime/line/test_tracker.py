@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from support.small_network import CHANNELS, CLASS_CHANNELS, PATCHES
+from support.windows import kept_window
 from zeroline.runtime import RollingInspector, Tokens, Verdict, codegraph, lnamd, load_bundle
 from zeroline.runtime.grid import widened
 from zeroline.runtime.line.tracker import DefectTracker
-from zeroline.runtime.line.window import Shape, Window
 from zeroline.runtime.matching.distances import match_distances
 from zeroline.runtime.recurring.recognition import marks_of_newcomer
 from zeroline.runtime.stages.degrees import aggregated
@@ -50,31 +50,32 @@ def inspected(inspector, numbers, look_of):
 
 
 def options(**more):
-    return {"window": 40, "min_window": 12, "rscin": (), "threads": 1} | more
+    usual = {"window": 40, "min_window": 12, "rscin": (), "threads": 1, "matching": "exact"}
+    return usual | more
 
 
 @pytest.mark.parametrize("degrees", [(1,), (1, 3), "fused"])
 def test_a_stuck_tool_raises_an_alarm_and_its_parts_are_ng(bundle, degrees):
     with RollingInspector(bundle, **options(degrees=degrees)) as inspector:
-        made = inspected(inspector, range(140), lambda n: 0 if marked(n) else None)
+        inspections = inspected(inspector, range(140), lambda n: 0 if marked(n) else None)
         (now,) = inspector.recurring
-    (alarm,) = [alarm for one in made for alarm in one.alarms]
+    (alarm,) = [alarm for i in inspections for alarm in i.alarms]
     assert alarm.number == 1
     assert alarm.since == 61
     assert alarm.since_part == "p61"
     assert all(marked(n) for n in alarm.frames)
     assert alarm.share == pytest.approx(0.25, abs=0.1)
-    raised = next(one.frame_id for one in made if one.alarms)
+    raised = next(i.frame_id for i in inspections if i.alarms)
     assert raised < 60 + 40
     assert f'recurring defect 1 since frame 61 (part "p61"): {len(alarm.frames)} frames' in str(
         alarm
     )
-    final = {one.frame_id: one.verdict for one in made}
-    for one in made:
-        final |= {revision.frame_id: revision.verdict for revision in one.revisions}
+    final = {i.frame_id: i.verdict for i in inspections}
+    for i in inspections:
+        final |= {revision.frame_id: revision.verdict for revision in i.revisions}
     assert all(final[n] is Verdict.NG for n in range(140) if marked(n))
-    for one in made[raised + 1 :]:
-        assert one.consistent == marked(one.frame_id)
+    for i in inspections[raised + 1 :]:
+        assert i.recurring == marked(i.frame_id)
     assert [n for n in now.frames if not marked(n)] == []
     assert now.since == 61
     assert now.frames[-1] == 137
@@ -82,18 +83,18 @@ def test_a_stuck_tool_raises_an_alarm_and_its_parts_are_ng(bundle, degrees):
 
 def test_an_earlier_verdict_is_kept_in_the_revision(bundle):
     with RollingInspector(bundle, **options(degrees=(1,))) as inspector:
-        made = inspected(inspector, range(100), lambda n: 0 if marked(n, start=20) else None)
-        revisions = [revision for one in made for revision in one.revisions]
-        said = {one.frame_id: one.verdict for one in made}
+        inspections = inspected(inspector, range(100), lambda n: 0 if marked(n, start=20) else None)
+        revisions = [revision for i in inspections for revision in i.revisions]
+        said = {i.frame_id: i.verdict for i in inspections}
         assert {revision.first for revision in revisions} >= {Verdict.NG}
         for revision in revisions:
-            assert revision.consistent
+            assert revision.recurring
             assert revision.part_id == f"p{revision.frame_id}"
             assert revision.first is said[revision.frame_id]
             # against the frames without it: no twin vouches for it
-            assert revision.raw_score > 1.1 * inspector.rule.value(
-                [one.raw_score for one in made if not marked(one.frame_id) and one.raw_score],
-                fill=40, capacity=40,
+            assert revision.scores.raw_score > 1.1 * inspector.rule.value(
+                [i.scores.raw_score for i in inspections if not marked(i.frame_id) and i.scores],
+                compared_with=40, capacity=40,
             )  # fmt: skip
 
 
@@ -102,10 +103,10 @@ def test_without_it_twins_vouch_for_each_other(bundle):
 
     def ng(codegraph):
         with RollingInspector(bundle, **options(degrees=(1,), codegraph=codegraph)) as inspector:
-            made = inspected(inspector, range(140), lambda n: 0 if marked(n) else None)
+            inspections = inspected(inspector, range(140), lambda n: 0 if marked(n) else None)
         return (
-            sum(one.verdict is Verdict.NG for one in made[100:] if marked(one.frame_id)),
-            sum(one.verdict is Verdict.NG for one in made[100:] if not marked(one.frame_id)),
+            sum(i.verdict is Verdict.NG for i in inspections[100:] if marked(i.frame_id)),
+            sum(i.verdict is Verdict.NG for i in inspections[100:] if not marked(i.frame_id)),
         )
 
     found, false = ng(True)
@@ -116,7 +117,7 @@ def test_without_it_twins_vouch_for_each_other(bundle):
 
 def test_what_has_the_defect_says_nothing_of_good_parts(bundle):
     class Counting(ThresholdRule):
-        def value(self, scores, **sizes):
+        def value(self, scores, /, **sizes):
             counts.append(len(scores))
             return super().value(scores, **sizes)
 
@@ -136,46 +137,47 @@ def test_two_defects_one_after_the_other_and_both_are_forgotten(bundle):
         return 1 if 80 <= n < 140 and n % 4 == 3 else None
 
     with RollingInspector(bundle, **options(degrees=(1,))) as inspector:
-        made = []
+        inspections = []
         for n in range(200):
             look = look_of(n)
             place = MARK if look != 1 else (9, 10)
-            made.append(inspector.push_tokens(frame_tokens(n, look=look, patches=place)))
+            inspections.append(inspector.push_tokens(frame_tokens(n, look=look, patches=place)))
             if n == 130:
                 assert [defect.number for defect in inspector.recurring] == [1, 2]
         assert inspector.recurring == ()
-    alarms = [alarm for one in made for alarm in one.alarms]
+    alarms = [alarm for i in inspections for alarm in i.alarms]
     assert [alarm.number for alarm in alarms] == [1, 2]
     assert [alarm.since % 4 for alarm in alarms] == [1, 3]
-    assert not any(one.consistent for one in made[141:])
+    assert not any(i.recurring for i in inspections[141:])
 
 
 def test_frames_that_have_left_are_not_spoken_of(bundle):
     """Between a search and what comes of it, slots have passed to other frames."""
     with RollingInspector(bundle, **options(degrees=(1,), window=24)) as inspector:
-        made = inspected(inspector, range(120), lambda n: 0 if marked(n, start=0) else None)
-    revised = [revision.frame_id for one in made for revision in one.revisions]
+        inspections = inspected(inspector, range(120), lambda n: 0 if marked(n, start=0) else None)
+    revised = [revision.frame_id for i in inspections for revision in i.revisions]
     assert revised
     assert all(marked(n, start=0) for n in revised)
     assert [
-        one.frame_id for one in made if one.consistent and not marked(one.frame_id, start=0)
+        i.frame_id for i in inspections if i.recurring and not marked(i.frame_id, start=0)
     ] == []
 
 
 def test_a_defect_found_again_is_the_same_one(bundle, monkeypatch):
     """Where newcomers are not recognised, a later search finds them, and names no new defect."""
     monkeypatch.setattr(DefectTracker, "recognise", lambda *_: None)
-    monkeypatch.setattr("zeroline.runtime.line.tracker.MOST", 35)  # a search every 35 frames
+    monkeypatch.setattr("zeroline.runtime.line.search.MOST_FRAMES", 35)
+    monkeypatch.setattr("zeroline.runtime.line.tracker.MOST_FRAMES", 35)  # a search every 35 frames
     with RollingInspector(bundle, **options(degrees=(1,), window=70)) as inspector:
-        made = inspected(inspector, range(140), lambda n: 0 if marked(n, start=20) else None)
+        inspections = inspected(inspector, range(140), lambda n: 0 if marked(n, start=20) else None)
         (known,) = inspector.recurring
-    assert [alarm.number for one in made for alarm in one.alarms] == [1]
+    assert [alarm.number for i in inspections for alarm in i.alarms] == [1]
     assert known.number == 1
     assert known.since == 21
-    assert len([one for one in made if one.revisions]) > 1
+    assert len([i for i in inspections if i.revisions]) > 1
 
 
-def test_marks_are_hidden_as_wide_as_the_largest_degree_sees(bundle):
+def test_marks_are_ignored_as_wide_as_the_largest_degree_sees(bundle):
     with RollingInspector(bundle, **options(degrees=(1, 5))) as inspector:
         inspected(inspector, range(139), lambda n: 0 if marked(n) else None)
         (known,) = inspector.recurring
@@ -189,27 +191,27 @@ def test_marks_are_hidden_as_wide_as_the_largest_degree_sees(bundle):
 @pytest.mark.parametrize("exclusion", [3, 100])
 def test_frames_that_do_not_match_are_no_trouble(bundle, exclusion):
     with RollingInspector(bundle, **options(degrees=(1,), exclusion=exclusion)) as inspector:
-        made = inspected(inspector, range(120), lambda n: 0 if marked(n) else None)
-    assert sum(len(one.alarms) for one in made) == (exclusion == 3)
-    assert all(one.consistent == marked(one.frame_id) for one in made[101:]) == (exclusion == 3)
+        inspections = inspected(inspector, range(120), lambda n: 0 if marked(n) else None)
+    assert sum(len(i.alarms) for i in inspections) == (exclusion == 3)
+    assert all(i.recurring == marked(i.frame_id) for i in inspections[101:]) == (exclusion == 3)
 
 
 def test_a_defect_lives_on_while_one_follows_the_other(bundle):
     """The last frame known to have it leaves as the next one comes."""
     with RollingInspector(bundle, **options(degrees=(1,), window=20)) as inspector:
-        made = inspected(
+        inspections = inspected(
             inspector, range(200),
             lambda n: 0 if (n < 100 and marked(n, start=20)) or n in (117, 137, 157) else None,
         )  # fmt: skip
         assert [defect.number for defect in inspector.recurring] == []
-    assert [one.frame_id for one in made if one.alarms and one.frame_id > 60] == []
-    assert [made[n].consistent for n in (97, 117, 137, 157)] == [True] * 4
+    assert [i.frame_id for i in inspections if i.alarms and i.frame_id > 60] == []
+    assert [inspections[n].recurring for n in (97, 117, 137, 157)] == [True] * 4
 
 
 def test_good_parts_raise_no_alarm(bundle):
     with RollingInspector(bundle, **options()) as inspector:
-        made = inspected(inspector, range(150), lambda _: None)
-    assert not any(one.alarms or one.consistent or one.revisions for one in made)
+        inspections = inspected(inspector, range(150), lambda _: None)
+    assert not any(i.alarms or i.recurring or i.revisions for i in inspections)
 
 
 def test_what_known_good_parts_show_is_no_defect(bundle, tmp_path):
@@ -218,8 +220,8 @@ def test_what_known_good_parts_show_is_no_defect(bundle, tmp_path):
         inspector.save_reference(tmp_path / "good.npz")
     with RollingInspector(bundle, **options(degrees=(1,))) as inspector:
         inspector.load_reference(tmp_path / "good.npz")
-        made = inspected(inspector, range(120), lambda n: 0 if marked(n) else None)
-    assert not any(one.alarms or one.consistent for one in made)
+        inspections = inspected(inspector, range(120), lambda n: 0 if marked(n) else None)
+    assert not any(i.alarms or i.recurring for i in inspections)
 
 
 def test_outside_the_region_of_interest_nothing_is_looked_for(bundle):
@@ -227,25 +229,25 @@ def test_outside_the_region_of_interest_nothing_is_looked_for(bundle):
     roi[:40] = False
     with RollingInspector(bundle, **options(degrees=(1, 3), roi=roi)) as inspector:
         outside = inspected(inspector, range(120), lambda n: 0 if marked(n) else None)
-    assert not any(one.alarms for one in outside)
+    assert not any(i.alarms for i in outside)
     roi[8:] = True
     with RollingInspector(bundle, **options(degrees=(1, 3), roi=roi)) as inspector:
         inside = inspected(inspector, range(120), lambda n: 0 if marked(n) else None)
-    assert sum(len(one.alarms) for one in inside) == 1
-    assert all(one.consistent == marked(one.frame_id) for one in inside[101:])
+    assert sum(len(i.alarms) for i in inside) == 1
+    assert all(i.recurring == marked(i.frame_id) for i in inside[101:])
 
 
 def test_a_line_says_the_same_each_time(bundle):
     def told():
         with RollingInspector(bundle, **options(threads=2)) as inspector:
-            made = inspected(inspector, range(120), lambda n: 0 if marked(n) else None)
-        return [(one.verdict, one.alarms, one.revisions, one.consistent) for one in made]
+            inspections = inspected(inspector, range(120), lambda n: 0 if marked(n) else None)
+        return [(i.verdict, i.alarms, i.revisions, i.recurring) for i in inspections]
 
     assert told() == told()
 
 
 def window_of(frames, pool, **more):
-    window = Window(Shape(len(frames) + 1, PATCHES, CHANNELS, (3, 1)), pool, **more)
+    window = kept_window((len(frames) + 1, PATCHES, CHANNELS, (3, 1)), pool, **more)
     for slot, frame in enumerate(frames):
         features = window.features_of([layer[0] for layer in frame.layers])
         window.admit(slot, window.match(features))
@@ -268,18 +270,16 @@ def test_the_window_gives_the_distances_of_the_smallest_degree():
     np.testing.assert_allclose(found, wanted, atol=1e-5)
 
 
-@pytest.mark.parametrize("arithmetic", ["compiled", "plain"])
-def test_hidden_patches_are_matched_by_nobody(arithmetic, monkeypatch):
+@pytest.mark.parametrize("form", ["float32", "float32-plain"])
+def test_ignored_patches_are_matched_by_nobody(form):
     """Against a batch that ignores them from the start; frames of one part stay apart."""
-    if arithmetic == "plain":
-        monkeypatch.setattr("zeroline.runtime.matching.exact.compiled_loops", lambda: None)
     frames = [frame_tokens(n) for n in range(7)]
     parts = np.array([0, 1, 2, 3, 3, 4, 5])
     rng = np.random.default_rng(4)
     ignore = rng.random((7, PATCHES)) < 0.3
     early = np.arange(PATCHES) % 2 == 0
     with WorkerPool(2) as pool:
-        window = Window(Shape(8, PATCHES, CHANNELS, (1, 3)), pool)
+        window = kept_window((8, PATCHES, CHANNELS, (1, 3), form), pool)
         for slot, frame in enumerate(frames):
             features = window.features_of([layer[0] for layer in frame.layers])
             apart = np.zeros(8, bool)
@@ -288,9 +288,10 @@ def test_hidden_patches_are_matched_by_nobody(arithmetic, monkeypatch):
             window.admit(slot, window.match(features, ignore=begun, apart=apart))
             if slot == 5:  # what comes later does not match what is ignored already
                 for ignored in (1, 5, 0, 3):
-                    window.ignore_patches(ignored, ignore[ignored] & ~early)
+                    patches = ignore[ignored] & ~early
+                    window.ignore_patches(ignored, patches, reachable=window.filled)
         for slot in (2, 4, 6):
-            window.ignore_patches(slot, ignore[slot] & ~early)
+            window.ignore_patches(slot, ignore[slot] & ~early, reachable=window.filled)
         rows = [window.patch_scores(slot) for slot in range(7)]
     scales = [
         features

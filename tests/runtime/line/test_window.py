@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from support.windows import kept_window
 from zeroline.runtime import ScoringError, score_tokens
-from zeroline.runtime.line.window import Shape, Window
-from zeroline.runtime.matching.bank import screens
+from zeroline.runtime.line.window import WindowShape
+from zeroline.runtime.matching.forms import FORMS
 from zeroline.runtime.tokens import Tokens
 from zeroline.runtime.workers import WorkerPool
 
@@ -45,8 +46,8 @@ def pool(request):
 @pytest.fixture(params=["compiled", "plain"])
 def arithmetic(request, monkeypatch):
     if request.param == "plain":
-        monkeypatch.setattr("zeroline.runtime.matching.exact.compiled_loops", lambda: None)
-    return request.param
+        monkeypatch.setattr("zeroline.runtime.matching.forms.compiled_loops", lambda: None)
+    return "float32-plain" if request.param == "plain" else "float32"
 
 
 def batch_scores(frames, groups=None, ignore=None, degrees=DEGREES):
@@ -77,7 +78,7 @@ pushes = st.lists(
 @given(pushes)
 def test_any_sequence_ends_as_the_batch(sequence):
     with WorkerPool(1) as pool:
-        window = Window(Shape(5, PATCHES, CHANNELS, DEGREES), pool)
+        window = kept_window((5, PATCHES, CHANNELS, DEGREES), pool)
         held: dict[int, Any] = {}
         latest = None
         for slot, seed, kind, part, hide in sequence:
@@ -105,7 +106,7 @@ def test_a_new_frame_is_scored_as_the_batch_would(pool, arithmetic):
     rng = np.random.default_rng(0)
     frames = [frame_tokens(rng) for _ in range(6)]
     frames[4] = frame_tokens(rng, copy_of=frames[1], noise=1e-4)
-    window = Window(Shape(6, PATCHES, CHANNELS, DEGREES), pool)
+    window = kept_window((6, PATCHES, CHANNELS, DEGREES, arithmetic), pool)
     for slot, frame in enumerate(frames[:5]):
         window.admit(slot, window.match(window.features_of(as_float32(frame))))
     ignored = np.arange(PATCHES) < 3
@@ -125,7 +126,7 @@ def test_a_new_frame_is_scored_as_the_batch_would(pool, arithmetic):
 def test_fused_degrees(pool):
     rng = np.random.default_rng(0)
     frames = [frame_tokens(rng) for _ in range(5)]
-    window = Window(Shape(5, PATCHES, CHANNELS, "fused"), pool)
+    window = kept_window((5, PATCHES, CHANNELS, "fused"), pool)
     for slot, frame in enumerate(frames):
         window.admit(slot, window.match(window.features_of(as_float32(frame))))
     wanted = batch_scores(frames, degrees="fused")
@@ -136,7 +137,7 @@ def test_fused_degrees(pool):
 def test_an_evicted_frame_leaves_no_trace(pool):
     rng = np.random.default_rng(2)
     frames = [frame_tokens(rng) for _ in range(4)]
-    window = Window(Shape(4, PATCHES, CHANNELS, DEGREES), pool)
+    window = kept_window((4, PATCHES, CHANNELS, DEGREES), pool)
     for slot, frame in enumerate(frames):
         window.admit(slot, window.match(window.features_of(as_float32(frame))))
     window.evict(1)
@@ -146,7 +147,7 @@ def test_an_evicted_frame_leaves_no_trace(pool):
 
 
 def test_a_frame_alone_has_no_score(pool):
-    window = Window(Shape(4, PATCHES, CHANNELS, DEGREES), pool)
+    window = kept_window((4, PATCHES, CHANNELS, DEGREES), pool)
     frame = window.features_of(as_float32(frame_tokens(np.random.default_rng(0))))
     matches = window.match(frame)
     assert window.score(matches) is None
@@ -156,23 +157,25 @@ def test_a_frame_alone_has_no_score(pool):
     assert window.score(apart) is None
 
 
-@pytest.mark.parametrize("precision", ["fp32", *screens()])
-def test_the_memory_that_is_told_is_the_memory_that_is_taken(pool, precision):
-    shape = Shape(6, PATCHES, CHANNELS, DEGREES, precision)
-    window = Window(shape, pool)
+@pytest.mark.parametrize("form", ["float32", "float32-plain", "pca", "int8"])
+def test_the_memory_that_is_told_is_the_memory_that_is_taken(pool, form):
+    if not FORMS[form].available():
+        pytest.skip(f"what {form} needs is not here")
+    window = kept_window((6, PATCHES, CHANNELS, DEGREES, form), pool)
     frame = window.features_of(as_float32(frame_tokens(np.random.default_rng(0))))
     window.admit(0, window.match(frame))
     banks = sum(bank.nbytes for bank in window._banks)
-    assert shape.memory == banks + window._half_squared.nbytes
+    assert window.shape.memory == banks + window._half_squared.nbytes
 
 
 def test_patches_outside_the_region_cost_nothing_and_change_nothing(pool):
     """The window of a region against a whole window where everything else is ignored."""
     rng = np.random.default_rng(3)
     roi = rng.random(PATCHES) < 0.5
-    shape = Shape(4, PATCHES, CHANNELS, DEGREES, counted=int(roi.sum()))
-    some, whole = Window(shape, pool, roi=roi), Window(Shape(4, PATCHES, CHANNELS, DEGREES), pool)
-    assert shape.memory < whole.shape.memory
+    sizes = (4, PATCHES, CHANNELS, DEGREES)
+    some = kept_window(sizes, pool, counted=int(roi.sum()), roi=roi)
+    whole = kept_window(sizes, pool)
+    assert some.shape.memory < whole.shape.memory
     for slot in range(4):
         tokens, ignored = as_float32(frame_tokens(rng)), rng.random(PATCHES) < 0.2
         some.admit(slot, some.match(some.features_of(tokens), ignore=ignored))
@@ -182,15 +185,15 @@ def test_patches_outside_the_region_cost_nothing_and_change_nothing(pool):
         np.testing.assert_allclose(scores[roi], there(whole.patch_scores(slot))[roi], atol=1e-6)
         assert not scores[~roi].any()
     with pytest.raises(ScoringError, match="16 patches counted, the region of interest"):
-        Window(Shape(4, PATCHES, CHANNELS, DEGREES), pool, roi=roi)
+        kept_window(sizes, pool, roi=roi)
 
 
 def test_sizes_that_do_not_fit_are_refused(pool):
     with pytest.raises(ScoringError, match="window is 1, at least 2"):
-        Shape(1, PATCHES, CHANNELS, DEGREES)
+        WindowShape(1, PATCHES, CHANNELS, DEGREES)
     with pytest.raises(ScoringError, match="15 patches do not form"):
-        Shape(4, 15, CHANNELS, DEGREES)
-    window = Window(Shape(4, PATCHES, CHANNELS, DEGREES), pool)
+        WindowShape(4, 15, CHANNELS, DEGREES)
+    window = kept_window((4, PATCHES, CHANNELS, DEGREES), pool)
     with pytest.raises(ScoringError, match=r"tokens have the shapes \[\(9, 5\)\]"):
         window.features_of([np.zeros((9, 5), np.float32)])
     features = window.features_of(as_float32(frame_tokens(np.random.default_rng(0))))

@@ -6,8 +6,8 @@ from hypothesis import strategies as st
 from support.literal import literal_distances
 from zeroline.runtime import ScoringError, match_distances
 from zeroline.runtime.compiled import compiled_loops
-from zeroline.runtime.matching import distances as matching_module
-from zeroline.runtime.matching import tiles
+from zeroline.runtime.matching import forms
+from zeroline.runtime.matching import operand as tiles
 
 
 def unit_rows(rng, shape):
@@ -20,7 +20,7 @@ def form(request, monkeypatch):
     """Both forms behind `match_distances`; the plain one is CuPy's and that without numba."""
     if request.param == "plain":
         monkeypatch.setattr(
-            "zeroline.runtime.matching.distances.compiled_loops", lambda: None
+            "zeroline.runtime.matching.forms.compiled_loops", lambda: None
         )  # what a machine without numba gives
     else:
         assert compiled_loops() is not None
@@ -107,7 +107,7 @@ def test_any_ignore_and_groups(data):
     compiled = match_distances(features, **options)
     np.testing.assert_allclose(compiled, expected, atol=2e-6)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(matching_module, "compiled_loops", lambda: None)
+        patch.setattr(forms, "compiled_loops", lambda: None)
         np.testing.assert_allclose(match_distances(features, **options), expected, atol=2e-6)
 
 
@@ -142,7 +142,7 @@ def test_features_that_are_not_finite_are_refused(xp, form, bad):
         (np.zeros((1, 4, 3), np.float32), {}, r"1 image\(s\): mutual scoring needs at least 2"),
         (np.zeros((4, 3), np.float32), {}, "3 dimensions"),
         (np.zeros((2, 0, 3), np.float32), {}, "0 patches and 3 channels"),
-        (np.zeros((2, 4, 3), np.float32), {"precision": "int3"}, 'precision is "int3", allowed'),
+        (np.zeros((2, 4, 3), np.float32), {"matching": "int3"}, 'matching is "int3", allowed'),
         (np.zeros((2, 4, 3), np.float32), {"ignore": np.zeros((2, 3), bool)}, "ignore has shape"),
         (np.zeros((2, 4, 3), np.float32), {"groups": np.zeros(3)}, r"groups has shape \(3,\)"),
         (np.zeros((2, 4, 3), np.float32), {"threads": 0}, "threads is 0"),

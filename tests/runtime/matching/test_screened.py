@@ -1,22 +1,24 @@
 """Screened matching: a cheap product names the neighbour, exact arithmetic measures it."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from support.literal import literal_distances
+from support.windows import kept_window, matched_by
 from zeroline.runtime import ScoringError, match_distances
 from zeroline.runtime.compiled import compiled_loops
-from zeroline.runtime.line.window import Shape, Window
-from zeroline.runtime.matching import measure as precision_choice
+from zeroline.runtime.matching import forms
 from zeroline.runtime.matching import screens as screening
-from zeroline.runtime.matching.bank import SCREENED, make_bank, screens
-from zeroline.runtime.matching.measure import chosen_precision
+from zeroline.runtime.matching.forms import FORMS, pick_form
 from zeroline.runtime.matching.screened import ScreenedBank
 from zeroline.runtime.workers import WorkerPool
 
 NOTHING = np.zeros(49, bool)
+SCREENED = ("pca", "int8")
 
 
 def parts(rng, images, patches=49, channels=96, *, spread=0.5):
@@ -31,9 +33,9 @@ def parts(rng, images, patches=49, channels=96, *, spread=0.5):
 
 
 @pytest.fixture(params=SCREENED)
-def precision(request):
-    if request.param not in screens():
-        pytest.skip("onnxruntime is not here")
+def form(request):
+    if not FORMS[request.param].available():
+        pytest.skip("onnxruntime or numba is not here")
     return request.param
 
 
@@ -45,10 +47,10 @@ def products(request, monkeypatch):
 
 
 @pytest.mark.parametrize("channels", [20, 64, 96, 300])
-def test_is_never_under_the_exact_distance_and_nearly_always_equal(precision, products, channels):
+def test_is_never_under_the_exact_distance_and_nearly_always_equal(form, products, channels):
     features = parts(np.random.default_rng(0), 9, channels=channels)
     exact = literal_distances(features)
-    found = match_distances(features, precision=precision)
+    found = matched_by(form, features)
     assert found.dtype == np.float32
     away = ~np.eye(9, dtype=bool)
     exact, found = (table.transpose(0, 2, 1)[away] for table in (exact, found))
@@ -57,23 +59,23 @@ def test_is_never_under_the_exact_distance_and_nearly_always_equal(precision, pr
     assert np.corrcoef(exact.ravel(), found.ravel())[0, 1] > 0.9999
 
 
-def test_near_copies_are_exact(precision):
+def test_near_copies_are_exact(form):
     features = parts(np.random.default_rng(1), 6)
     features[3] = features[0]
     features[4] = features[0] + np.float32(1e-4) * parts(np.random.default_rng(2), 1)[0]
-    found = match_distances(features, precision=precision)
+    found = matched_by(form, features)
     assert (found[0, :, 3] == 0).all()
     np.testing.assert_allclose(found[0, :, 4], literal_distances(features)[0, :, 4], atol=1e-6)
 
 
-def test_ignored_patches_and_groups(precision, products):
+def test_ignored_patches_and_groups(form, products):
     rng = np.random.default_rng(3)
     features = parts(rng, 8)
     ignore = rng.random((8, 49)) < 0.4
     ignore[5] = True  # an image that nobody may match at all
     groups = np.array([0, 0, 1, 2, 3, 4, 5, 5])
     exact = match_distances(features, ignore=ignore, groups=groups)
-    found = match_distances(features, ignore=ignore, groups=groups, precision=precision)
+    found = matched_by(form, features, ignore=ignore, groups=groups)
     assert (np.isinf(found) == np.isinf(exact)).all()
     finite = np.isfinite(exact)
     assert (found[finite] >= exact[finite] - 1e-6).all()
@@ -86,12 +88,12 @@ sequences = st.lists(
 
 
 @settings(max_examples=15, deadline=None)
-@given(sequences, st.sampled_from(screens()), st.sampled_from([1, 3]))
+@given(sequences, st.sampled_from(SCREENED), st.sampled_from([1, 3]))
 def test_a_window_stays_near_the_exact_one(sequence, form, threads):
     """Whatever was pushed and evicted, refits included."""
     with WorkerPool(threads) as pool:
-        screened = Window(Shape(5, 49, (96, 20), (1, 3), form), pool)
-        exact = Window(Shape(5, 49, (96, 20), (1, 3)), pool)
+        screened = kept_window((5, 49, (96, 20), (1, 3), form), pool)
+        exact = kept_window((5, 49, (96, 20), (1, 3)), pool)
         for slot, seed, hide in sequence:
             rng = np.random.default_rng(seed)
             tokens = [parts(rng, 1, channels=c)[0] for c in (96, 20)]
@@ -108,20 +110,21 @@ def test_a_window_stays_near_the_exact_one(sequence, form, threads):
             assert (mine - theirs).mean() <= 0.01 * theirs.mean()
 
 
-def test_scores_on_photographs(shared, precision):
+def test_scores_on_photographs(shared, form, monkeypatch):
     """With the bundled model: what the screen costs on real features."""
     pytest.importorskip("onnxruntime")
     from zeroline.edge_app.images import find_images, read_image
-    from zeroline.runtime import load_bundle, score_tokens
+    from zeroline.runtime import batch, load_bundle, score_tokens
     from zeroline.runtime.batch import embed_images
 
     files = find_images([shared / "data" / "tiles" / "test"]).files[::3]
     with load_bundle("tiny") as bundle:
         tokens = embed_images([read_image(file.path) for file in files], bundle)
-        exact, screened = (
-            score_tokens(tokens, size=bundle.size, degrees="fused", rscin=(), precision=used)
-            for used in ("fp32", precision)
-        )
+        options: dict[str, Any] = {"size": bundle.size, "degrees": "fused", "rscin": ()}
+        exact = score_tokens(tokens, **options)
+        monkeypatch.setattr(batch, "pick_form", lambda *_, **__: FORMS[form])
+        screened = score_tokens(tokens, **options)
+    assert (exact.matching, screened.matching) == ("float32", form)
     off = screened.patch_scores / exact.patch_scores - 1
     assert 0 < off.mean() < 1e-3
     assert spearman(screened.patch_scores.ravel(), exact.patch_scores.ravel()) > 0.999
@@ -152,10 +155,10 @@ def test_keys_name_what_a_plain_search_names():
     assert not row_keys[:, 16:].any()
 
 
-def test_rows_far_outside_what_was_fitted_keep_their_neighbours(precision):
+def test_rows_far_outside_what_was_fitted_keep_their_neighbours(form):
     """Keys have room for the fitted lengths only; a foreign part must not overflow them."""
     rng = np.random.default_rng(5)
-    bank = ScreenedBank(np.zeros((4, 49, 96), np.float32), form=precision)
+    bank = ScreenedBank(np.zeros((4, 49, 96), np.float32), form=form)
     for slot in range(4):
         bank.put(slot, parts(rng, 1, spread=0.01)[0], NOTHING)
     foreign = rng.standard_normal((49, 96)).astype(np.float32)
@@ -167,10 +170,10 @@ def test_rows_far_outside_what_was_fitted_keep_their_neighbours(precision):
     assert (np.sqrt(columns / squares.min(axis=1)) - 1).max() < 0.05
 
 
-def test_the_screen_follows_the_line(precision):
+def test_the_screen_follows_the_line(form):
     """A bank whose frames are all replaced by another product is fitted to that one."""
     rng = np.random.default_rng(6)
-    bank = ScreenedBank(np.zeros((8, 49, 300), np.float32), form=precision, turn=5)
+    bank = ScreenedBank(np.zeros((8, 49, 300), np.float32), form=form, turn=5)
     turned = np.linalg.qr(rng.standard_normal((300, 300)))[0].astype(np.float32)
     for number in range(8):
         bank.put(number, parts(rng, 1, channels=300)[0], NOTHING)
@@ -190,39 +193,49 @@ def test_the_screen_follows_the_line(precision):
     assert error() < before / 3
 
 
-def test_what_there_is_not_is_refused(monkeypatch):
+def test_what_is_not_finite_is_refused(form):
     features = parts(np.random.default_rng(7), 2)
-    with pytest.raises(ScoringError, match='precision is "fp8", allowed: fp32, screened'):
-        match_distances(features, precision="fp8")
-    with pytest.raises(ScoringError, match="takes 4096 patches at most, 4225 are given"):
-        Shape(4, 65 * 65, (8,), (1,), "screened-pca")
     features[1, 3, 3] = np.nan
     with pytest.raises(ScoringError, match="features of image 1 hold NaN"):
-        match_distances(features, precision="screened-pca")
-    monkeypatch.setattr("zeroline.runtime.matching.bank.find_spec", lambda _: None)
-    with pytest.raises(ScoringError, match=r"\"screened-int8\" needs onnxruntime"):
-        Shape(4, 49, (8,), (1,), "screened-int8")
-    assert chosen_precision("screened", patches=49, channels=(8,)) == "screened-pca"
-    monkeypatch.setattr("zeroline.runtime.matching.bank.compiled_loops", lambda: None)
-    with pytest.raises(ScoringError, match=r"\"screened-int8\" needs numba"):
-        Shape(4, 49, (8,), (1,), "screened-int8")
+        matched_by(form, features)
 
 
-def test_the_quickest_is_chosen(monkeypatch):
-    seconds = {"fp32": 1.0, "screened-pca": 0.7, "screened-int8": 0.9}
-    monkeypatch.setattr(precision_choice, "match_seconds", lambda form, *_: seconds[form])
-    monkeypatch.setattr(precision_choice, "screens", lambda: SCREENED)
-    assert chosen_precision("auto", patches=49, channels=(8,)) == "screened-pca"
-    assert chosen_precision("fp32", patches=49, channels=(8,)) == "fp32"
-    seconds["screened-pca"] = 0.95
-    assert chosen_precision("auto", patches=49, channels=(8,)) == "fp32"  # hardly worth it
-    assert chosen_precision("screened", patches=49, channels=(8,)) == "screened-int8"
-    assert chosen_precision("auto", patches=5000, channels=(8,)) == "fp32"
+def test_forms_serve_where_what_they_need_is_there(monkeypatch):
+    def names(device="cpu", patches=49):
+        return [form.name for form in forms.fast_forms(device, patches)]
+
+    assert names() == ["pca", "int8"]
+    assert names(patches=65 * 65) == []  # the keys have room for 4096 patches
+    assert names("cuda") == ["fp16-fused", "fp16-tiled"]
+    assert forms.exact_form("cpu").name == "float32"
+    assert forms.exact_form("cuda").name == "float32-plain"
+    monkeypatch.setattr(forms, "find_spec", lambda _: None)
+    assert names() == ["pca"]
+    monkeypatch.setattr(forms, "compiled_loops", lambda: None)
+    assert names() == []
+    assert forms.exact_form("cpu").name == "float32-plain"
 
 
-def test_the_choice_is_measured_for_real():
-    assert chosen_precision("auto", patches=49, channels=(8, 20)) in {"fp32", *SCREENED}
-    assert chosen_precision("screened", patches=49, channels=(8, 20)) in SCREENED
+def test_fast_picks_the_quickest_and_may_pick_the_exact_one(monkeypatch):
+    seconds = {"float32": 1.0, "pca": 0.7, "int8": 0.9}
+    monkeypatch.setattr(forms, "match_seconds", lambda form, *_: seconds[form])
+
+    def picked(matching="fast", patches=49):
+        return pick_form(matching, patches=patches, channels=(8,)).name
+
+    assert picked() == "pca"
+    assert picked("exact") == "float32"
+    seconds["pca"] = 0.95
+    assert picked() == "float32"  # another one is hardly worth it
+    seconds["int8"] = 0.5
+    assert picked() == "int8"
+    assert picked(patches=5000) == "float32"
+    with pytest.raises(ScoringError, match='matching is "quick", allowed: exact, fast'):
+        picked("quick")
+
+
+def test_the_pick_is_measured_for_real():
+    assert pick_form("fast", patches=49, channels=(8, 20)).name in {"float32", *SCREENED}
 
 
 def test_the_shipped_product_is_what_its_maker_makes():
@@ -237,7 +250,7 @@ def test_the_shipped_product_is_what_its_maker_makes():
     assert shipped.graph == integer_product().graph
 
 
-def test_an_empty_ring_has_a_side():
-    for precision in ("fp32", *screens()):
-        bank = make_bank(precision, 2, 49, 96)
+def test_an_empty_bank_takes_a_query():
+    for name in ("float32", "float32-plain", *SCREENED):
+        bank = FORMS[name].empty(2, 49, 96, 0, np)
         assert bank.query(parts(np.random.default_rng(8), 1)[0], NOTHING) is not None

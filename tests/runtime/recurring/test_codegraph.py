@@ -102,10 +102,10 @@ def test_scores_rise_where_the_defect_recurs():
     labels[marked] = True
     with_defects(rows, marked, look(9), strength=0.9)
     before, after = scored(rows), scored(rows, codegraph=True)
-    assert not before.consistent.any()
+    assert not before.recurring.any()
     assert auroc(labels, before.scores) < 0.8
     assert auroc(labels, after.scores) == 1.0
-    np.testing.assert_array_equal(after.consistent, labels)
+    np.testing.assert_array_equal(after.recurring, labels)
     (community,) = after.communities
     np.testing.assert_array_equal(community.members, marked)
     # good images compare with the same good patches as before
@@ -349,4 +349,4 @@ def test_photographs_with_a_recurring_defect(shared):
         )
     assert auroc(labels, before.raw_scores) < 0.75
     assert auroc(labels, after.raw_scores) > 0.93
-    assert (after.consistent == recurring).mean() > 0.97
+    assert (after.recurring == recurring).mean() > 0.97

@@ -90,7 +90,7 @@ class RawModule:
     def __init__(self, *, code, options):
         del options
         here = Path(__file__).parent
-        from zeroline.runtime.matching.cuda_kernels import kernel_source
+        from zeroline.runtime.matching.cuda import kernel_source
 
         assert code == kernel_source()  # the real primitives stand in front
         source = kernel_source((here / "cuda_on_host.hpp").read_text())

@@ -1,0 +1,136 @@
+"""Events: what a person may have to know later, by stable names."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from zeroline.runtime.frames import CaptureTime
+from zeroline.runtime.results import Inspection
+
+_log = logging.getLogger(__name__)
+
+
+class EventName(str, Enum):
+    """The vocabulary; a name never changes its meaning."""
+
+    PART = "part"
+    REVISION = "revision"
+    RECURRING_BEGIN = "recurring.begin"
+    RECURRING_END = "recurring.end"
+    RECURRING_ACKNOWLEDGED = "recurring.ack"
+    RECURRING_WITHDRAWN = "recurring.withdrawn"
+    RECURRING_SEARCH_FAILED = "recurring.search_failed"
+    CAMERA_LOST = "camera.lost"
+    CAMERA_BACK = "camera.back"
+    CAMERA_FROZEN = "camera.frozen"
+    CAMERA_HEALTH = "camera.health"
+    RECIPE_SWITCHED = "recipe.switched"
+    THRESHOLD_CHANGED = "threshold.changed"
+    FEEDBACK = "feedback"
+    FRAMING_CHANGED = "framing.changed"
+    REFERENCE_CHANGED = "reference.changed"
+    STORAGE_LOW = "storage.low"
+    STORAGE_FULL = "storage.full"
+    STORAGE_BACK = "storage.back"
+    STORAGE_LATE = "storage.late"
+    OUTPUT_LOST = "output.lost"
+    OUTPUT_BACK = "output.back"
+    OUTPUT_DROPPED = "output.dropped"
+    STATION_START = "station.start"
+    STATION_STOP = "station.stop"
+    STATION_FAULT = "station.fault"
+    STATION_PAUSED = "station.paused"
+    STATION_RESUMED = "station.resumed"
+    TRIGGER_MISSED = "trigger.missed"
+    TRIGGER_LATE = "trigger.late"
+    PRODUCT_OTHER = "product.other"
+    PART_NOT_FOUND = "part.not_found"
+    CHALLENGE_PASSED = "challenge.passed"
+    CHALLENGE_FAILED = "challenge.failed"
+    CHALLENGE_OVERDUE = "challenge.overdue"
+    LOGIN_FAILED = "login.failed"
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened.
+
+    Attributes
+    ----------
+    name : EventName
+        What kind of thing.
+    text : str
+        One line for people.
+    data : mapping
+        Figures and names for programs; JSON values.
+    station, camera, part : str or None
+        Where, and with which part.
+    time : CaptureTime
+        When.
+    """
+
+    name: EventName
+    text: str
+    data: Mapping[str, Any] = field(default_factory=dict)
+    station: str | None = None
+    camera: str | None = None
+    part: str | None = None
+    time: CaptureTime = field(default_factory=CaptureTime.now)
+
+
+#: Takes an event; may be called from any thread.
+Listener = Callable[[Event], None]
+
+
+class Events:
+    """Passes events on to those who listen, and to the log."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Listener] = []
+        self._lock = threading.Lock()
+
+    def listen(self, listener: Listener) -> None:
+        """Pass every event from now on to a listener, one at a time."""
+        with self._lock:
+            self._listeners.append(listener)
+
+    def __call__(self, event: Event) -> None:
+        """Pass an event on."""
+        _log.info("%s: %s", event.name.value, event.text)
+        with self._lock:
+            for listener in self._listeners:
+                listener(event)
+
+
+def events_of(inspection: Inspection) -> list[Event]:
+    """Return what an inspected frame has brought besides its own verdict."""
+    events = [
+        Event(
+            EventName.RECURRING_BEGIN,
+            f"ALARM: {defect}",
+            {
+                "defect": defect.number,
+                "since": defect.since,
+                "since_part": defect.since_part,
+                "frames": list(defect.frames),
+                "share": round(defect.share, 4),
+            },
+            part=defect.since_part,
+        )
+        for defect in inspection.alarms
+    ]
+    if inspection.search_failed:
+        text = f"a search for recurring defects failed: {inspection.search_failed}"
+        events.append(
+            Event(
+                EventName.RECURRING_SEARCH_FAILED,
+                text,
+                {"frame": inspection.frame_id, "reason": inspection.search_failed},
+            )
+        )
+    return events

@@ -1,0 +1,264 @@
+"""The contents of a window: frames enter and leave here, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.arrays import array_namespace, to_host
+from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.line.slots import REFERENCE_ID, Slot, Slots
+from zeroline.runtime.line.tracker import DefectTracker, Recognition
+from zeroline.runtime.line.window import Matches, Window
+from zeroline.runtime.tokens import Tokens, joined
+
+Bools = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A new frame beside the window.
+
+    Attributes
+    ----------
+    place : int
+        The place that it takes, if it enters.
+    admitted : bool
+        Whether it enters: it is no copy of a recent frame.
+    patch_scores : array, shape (P,), float32, or None
+        Against all frames but the one that leaves, or its original; None where nothing matches.
+    count : int
+        Frames that it was compared with.
+    """
+
+    place: int
+    admitted: bool
+    patch_scores: npt.NDArray[np.float32] | None
+    count: int
+
+
+class Contents:
+    """Slots and distances of a window, changed together.
+
+    Parameters
+    ----------
+    window : Window
+        The distances.
+    slots : Slots
+        One record for each frame.
+    tracker : DefectTracker or None
+        Is told when a frame leaves.
+    xp : module
+        NumPy or CuPy: where the window lies.
+    """
+
+    def __init__(
+        self, window: Window, slots: Slots, tracker: DefectTracker | None, *, xp: Any
+    ) -> None:
+        self._window, self._slots, self._tracker, self._xp = window, slots, tracker, xp
+        self._to_ignore: dict[int, Bools] = {}  # by place
+
+    def placed(self, tokens: Tokens) -> Tokens:
+        """Return tokens where they are needed: layers beside the window, class tokens here."""
+        if self._xp is np:
+            return tokens.on_host()
+        layers = tuple(self._xp.asarray(layer, dtype=np.float32) for layer in tokens.layers)
+        return Tokens(layers, to_host(tokens.class_tokens))
+
+    def matched(self, slot: Slot, *, ignore: Bools | None = None) -> Matches:
+        """Match a frame that is not in the window with all frames of other parts.
+
+        Parameters
+        ----------
+        slot : Slot
+            The frame.
+        ignore : array, shape (P,), bool, optional
+            Its patches that nobody may match.
+        """
+        features = self._window.features_of([layer[0] for layer in slot.tokens.layers])
+        same = np.zeros(len(self._slots.filled), bool)
+        if not slot.reference:
+            same = self._slots.same_part(slot.frame_id, slot.part_id)
+        return self._window.match(features, reachable=self._slots.filled & ~same, ignore=ignore)
+
+    def compared(self, matches: Matches, *, roi: npt.NDArray[np.bool_], copies: bool) -> Comparison:
+        """Compare a new frame with the window, and say whether it may enter.
+
+        Parameters
+        ----------
+        matches : Matches
+            From `matched`.
+        roi : array, shape (P,), bool
+            Patches that count.
+        copies : bool
+            Whether copies of recent frames may enter.
+        """
+        place, original = self._slots.next_place(), None
+        if not copies:
+            original = original_of(matches, self._window, self._slots, roi=roi)
+        left_out = place if original is None else original
+        patch_scores = self._window.score(matches, without=left_out)
+        others = to_host(self._xp.isfinite(matches.to_slots[0]).any(axis=1))
+        others[left_out] = False
+        return Comparison(place, original is None, patch_scores, int(others.sum()))
+
+    def admit(
+        self, place: int, slot: Slot, matches: Matches, known: Recognition | None = None
+    ) -> None:
+        """Put a frame into a place; the frame that was there is forgotten.
+
+        Parameters
+        ----------
+        place : int
+            From `compared`, or the next one.
+        slot : Slot
+            The frame.
+        matches : Matches
+            From `matched`.
+        known : Recognition, optional
+            The recurring defect that it has.
+        """
+        self._window.admit(place, matches)
+        self._slots.put(place, slot)
+        self._to_ignore.pop(place, None)
+        if self._tracker is not None:
+            self._tracker.forget(place)
+            if known is not None:
+                self._to_ignore[place] = self._tracker.add_member(place, known)
+
+    def tokens(self) -> Tokens | None:
+        """Return the tokens of all frames, the oldest first, on the host; None of none."""
+        parts = [slot.tokens.on_host() for _, slot in self._slots.in_order()]
+        return joined(parts) if parts else None
+
+    def fill(self, tokens: Tokens, *, pinned: bool, label: str) -> int:
+        """Admit the frames of a reference set, the newest where there are more than fit.
+
+        Parameters
+        ----------
+        tokens : Tokens
+            On the host.
+        pinned : bool
+            Keep these frames; else they leave as others do.
+        label : str
+            Names the set in an error.
+
+        Returns
+        -------
+        int
+            How many frames were taken.
+
+        Raises
+        ------
+        ScoringError
+            If pinned frames would leave no slot for the line.
+        """
+        count, capacity = len(tokens), len(self._slots.filled)
+        room = capacity - sum(slot.pinned for _, slot in self._slots.in_order())
+        if pinned and count >= room:
+            raise ScoringError(
+                f"{label} holds {count} frames, {room - 1} can be pinned in a window of {capacity}"
+            )
+        for number in range(max(0, count - capacity), count):
+            frame = self.placed(tokens.select(slice(number, number + 1)))
+            slot = Slot(REFERENCE_ID, None, frame, pinned=pinned, settled=True)
+            self.admit(self._slots.next_place(), slot, self.matched(slot))
+        return min(count, capacity)
+
+    def ignore_later(self, ignored: dict[int, Bools]) -> None:
+        """Remember patches (P,) that nobody may match any more, by the place of their frame."""
+        self._to_ignore.update(ignored)
+
+    def ignore_next(self) -> bool:
+        """Let nobody match the patches of one frame that waits for it; False where none does.
+
+        All frames match that frame anew, which is work: so it is done for one frame with each
+        push.
+        """
+        if not self._to_ignore:
+            return False
+        place = next(iter(self._to_ignore))
+        patches = self._to_ignore.pop(place)
+        self._window.ignore_patches(place, patches, reachable=self._slots.filled)
+        return True
+
+
+#: Frames back in which a copy is looked for.
+RECENT = 8
+#: A frame is a copy when its patches lie, in the median, nearer than this share of a typical
+#: match to the same places of a recent frame.
+COPY_SHARE = 0.5
+#: Nearer than this is a copy, whatever is typical: the least distance that sensors' noise leaves.
+COPY_DISTANCE = 0.02
+
+
+def original_of(
+    matches: Matches, window: Window, slots: Slots, *, roi: npt.NDArray[np.bool_]
+) -> int | None:
+    """Return the place of the recent frame that a new one is a copy of, None where it is none.
+
+    Parameters
+    ----------
+    matches : Matches
+        Of the new frame with the window.
+    window : Window
+        The features of the frames in it.
+    slots : Slots
+        Which frames are recent.
+    roi : array, shape (P,), bool
+        Patches that count.
+    """
+    recent = slots.newest(RECENT)
+    if not recent:
+        return None
+    distances = place_distances(matches.features, [window.features_in(place) for place in recent])
+    nearest = int(np.argmin(distances))
+    others = window.score(matches, without=recent[nearest])
+    typical = None if others is None else float(np.median(others[roi]))
+    return recent[nearest] if is_copy(float(distances[nearest]), typical) else None
+
+
+def place_distances(
+    features: Sequence[Any], others: Sequence[Sequence[Any]]
+) -> npt.NDArray[np.float32]:
+    """Return the median distance of patches at the same place, to each of some other frames.
+
+    Parameters
+    ----------
+    features : sequence of arrays, shape (P, C), float32
+        Unit rows, by scale.
+    others : sequence of such sequences
+        On the same device; float16 will do.
+
+    Returns
+    -------
+    array, shape (frames,), float32
+        On the host. The median is over patches, of the mean over scales.
+    """
+    xp = array_namespace(features[0])
+    medians = []
+    for theirs in others:
+        total = sum(
+            xp.sqrt(xp.square(mine - other.astype(xp.float32, copy=False)).sum(axis=1))
+            for mine, other in zip(features, theirs, strict=True)
+        )
+        medians.append(xp.median(total) / len(features))
+    return to_host(xp.stack(medians)).astype(np.float32)
+
+
+def is_copy(distance: float, typical: float | None) -> bool:
+    """Tell whether a frame at that distance of a recent one is a copy of it.
+
+    Parameters
+    ----------
+    distance : float
+        From `place_distances`.
+    typical : float or None
+        Median patch score of the frame against the window without its likely original; None
+        where there is none yet.
+    """
+    return distance < max(COPY_DISTANCE, COPY_SHARE * (typical or 0.0))

@@ -1,0 +1,286 @@
+"""The forms of matching: what a feature bank is, the table of all forms, and which is the quickest.
+
+A feature bank holds the features of W frames of one layer and degree; a new frame is matched with
+all of them at once. A line's window and a set stand on the same banks. Users choose between two
+words: "exact" finds every neighbour by float32 products; "fast" takes the quickest form on this
+machine, by a short measurement, and that may be the exact one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib.util import find_spec
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.arrays import to_host
+from zeroline.runtime.compiled import compiled_loops
+from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.matching.cuda import CudaBank, cuda_bank_bytes
+from zeroline.runtime.matching.exact import ExactBank
+from zeroline.runtime.matching.operand import tile_shape
+from zeroline.runtime.matching.plain import PlainBank
+from zeroline.runtime.matching.screened import ScreenedBank
+from zeroline.runtime.matching.screens import MOST_PATCHES, reduced_bytes
+from zeroline.runtime.workers import single_threaded_blas
+
+Bools = npt.NDArray[np.bool_]
+
+
+class FeatureBank(Protocol):
+    """W slots of P patches with C channels.
+
+    Attributes
+    ----------
+    block : int
+        Slots that one call of `minima` should take, for its tile to stay in the cache.
+    """
+
+    block: int
+
+    @property
+    def features(self) -> Any:
+        """Unit rows (W, P, C), float32 or float16; zeros in a slot that was never filled."""
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the large arrays; `MatchingForm.bank_bytes` tells them in advance."""
+
+    def put(self, slot: int, features: Any, ignore: Bools) -> None:
+        """Write a frame's features (P, C) to a slot; `ignore` (P,): patches nobody may match."""
+
+    def query(self, features: Any, ignore: Bools) -> Any:
+        """Prepare a new frame's features (P, C) for `minima`."""
+
+    def minima(self, query: Any, start: int, stop: int, rows: Any, columns: Any) -> None:
+        """Match a new frame with the slots from `start` to `stop`.
+
+        Writes to `rows` (slots, P) ½‖x - y‖² from each patch x of the frame to its best match y
+        in each slot, and to `columns` (slots, P) the same from each patch of each slot to the
+        frame. `IGNORED` or more stands where all patches of the other frame are ignored.
+        """
+
+
+#: What `matching` may be.
+MATCHING = ("exact", "fast")
+
+
+@dataclass(frozen=True)
+class MatchingForm:
+    """One way to find neighbours.
+
+    Attributes
+    ----------
+    name : str
+        What results and reports call it.
+    devices : tuple of {"cpu", "cuda"}
+        Where it runs.
+    exact : bool
+        Whether every neighbour is the true one.
+    available : callable
+        Tells whether what it needs is installed.
+    empty : callable
+        (slots, patches, channels, turn, xp) → an empty bank. `turn`: where among W admissions a
+        bank renews what it fits to its frames, so that banks take turns.
+    holding : callable
+        (features (N, P, C), ignore (N, P) or None) → a bank that holds a set.
+    patch_bytes : callable
+        channels → bytes of one patch in a bank.
+    most_patches : int or None
+        Largest P; None: any.
+    """
+
+    name: str
+    devices: tuple[str, ...]
+    exact: bool
+    available: Callable[[], bool]
+    empty: Callable[[int, int, int, int, Any], FeatureBank]
+    holding: Callable[[Any, Any], FeatureBank]
+    patch_bytes: Callable[[int], int]
+    most_patches: int | None = None
+
+    def bank_bytes(self, slots: int, patches: int, channels: int) -> int:
+        """Return the bytes that a bank holds: features, and what the product takes."""
+        return slots * patches * self.patch_bytes(channels)
+
+    def serves(self, device: str, patches: int) -> bool:
+        """Tell whether it can be used on a device, for P patches."""
+        fits = self.most_patches is None or patches <= self.most_patches
+        return device in self.devices and fits and self.available()
+
+
+def _has_loops() -> bool:
+    return compiled_loops() is not None
+
+
+def _has_integer_product() -> bool:
+    return _has_loops() and find_spec("onnxruntime") is not None
+
+
+def _always() -> bool:
+    return True
+
+
+def _screened(name: str, available: Callable[[], bool]) -> MatchingForm:
+    return MatchingForm(
+        name,
+        ("cpu",),
+        False,
+        available,
+        lambda slots, patches, channels, turn, _: ScreenedBank(
+            np.zeros((slots, patches, channels), np.float32), form=name, turn=turn
+        ),
+        lambda features, ignore: ScreenedBank.filled(features, ignore, form=name),
+        lambda channels: 4 * channels + reduced_bytes(name, channels),
+        MOST_PATCHES,
+    )
+
+
+def _half(name: str) -> MatchingForm:
+    return MatchingForm(
+        name,
+        ("cuda",),
+        False,
+        _always,
+        lambda slots, patches, channels, _, xp: CudaBank(
+            slots, patches, channels, form=name, cupy=xp
+        ),
+        lambda features, ignore: CudaBank.filled(features, ignore, form=name),
+        lambda channels: cuda_bank_bytes(1, 1, channels),
+        MOST_PATCHES,
+    )
+
+
+#: All forms, by name; exact ones of a device in the order of preference.
+FORMS = {
+    form.name: form
+    for form in (
+        MatchingForm(
+            "float32",
+            ("cpu",),
+            True,
+            _has_loops,
+            lambda slots, patches, channels, _, xp: ExactBank(
+                xp.zeros((slots, patches, channels), np.float32)
+            ),
+            ExactBank,
+            lambda channels: 4 * (2 * channels + 2),
+        ),
+        MatchingForm(
+            "float32-plain",
+            ("cpu", "cuda"),
+            True,
+            _always,
+            lambda slots, patches, channels, _, xp: PlainBank(
+                xp.zeros((slots, patches, channels), np.float32)
+            ),
+            PlainBank,
+            lambda channels: 4 * (channels + 2),
+        ),
+        _screened("pca", _has_loops),
+        _screened("int8", _has_integer_product),
+        _half("fp16-fused"),
+        _half("fp16-tiled"),
+    )
+}
+
+
+def exact_form(device: str) -> MatchingForm:
+    """Return the exact form of a device, "cpu" or "cuda"."""
+    return next(form for form in FORMS.values() if form.exact and form.serves(device, 1))
+
+
+def fast_forms(device: str, patches: int) -> list[MatchingForm]:
+    """Return the forms that may be quicker than the exact one there."""
+    return [form for form in FORMS.values() if not form.exact and form.serves(device, patches)]
+
+
+def check_matching(matching: str) -> None:
+    """Refuse another word than "exact" and "fast".
+
+    Raises
+    ------
+    ScoringError
+    """
+    if matching not in MATCHING:
+        raise ScoringError(f'matching is "{matching}", allowed: {", ".join(MATCHING)}')
+
+
+#: Another form must take less than this part of the exact one's time to be picked.
+WORTHWHILE = 0.8
+#: Slots of a measurement on CUDA: enough to fill a device.
+_CUDA_SLOTS = 16
+
+
+def pick_form(
+    matching: str, /, *, patches: int, channels: tuple[int, ...], xp: Any = np
+) -> MatchingForm:
+    """Return the form of matching to use.
+
+    Parameters
+    ----------
+    matching : {"exact", "fast"}
+        "fast": the quickest form, where it takes less than 0.8 of the exact one's time.
+    patches : int
+        P.
+    channels : tuple of int
+        Of each layer.
+    xp : module
+        NumPy or CuPy: where the features lie.
+
+    Returns
+    -------
+    MatchingForm
+
+    Raises
+    ------
+    ScoringError
+        For another word.
+
+    Notes
+    -----
+    Measured with drawn features on one thread, once in a process for each shape: a tenth of a
+    second or so. Two runs may pick differently where two forms take about the same time.
+    """
+    check_matching(matching)
+    device = "cpu" if xp is np else "cuda"
+    exact = exact_form(device)
+    others = fast_forms(device, patches) if matching == "fast" else []
+    if not others:
+        return exact
+    seconds = {form.name: match_seconds(form.name, patches, channels, xp) for form in others}
+    quickest = min(seconds, key=lambda name: seconds[name])
+    limit = WORTHWHILE * match_seconds(exact.name, patches, channels, xp)
+    return FORMS[quickest] if seconds[quickest] < limit else exact
+
+
+@lru_cache(maxsize=64)
+def match_seconds(form: str, patches: int, channels: tuple[int, ...], xp: Any) -> float:
+    """Return the seconds that one frame and one slot take on one thread, all layers together."""
+    total = 0.0
+    slots = tile_shape(patches)[1] if xp is np else _CUDA_SLOTS
+    nothing = np.zeros(patches, bool)
+    with single_threaded_blas():
+        for count in channels:
+            rng = np.random.default_rng(0)
+            bank = FORMS[form].empty(slots, patches, count, 0, xp)
+            drawn = rng.standard_normal((slots + 1, patches, count), dtype=np.float32)
+            drawn /= np.linalg.norm(drawn, axis=2, keepdims=True)
+            features = xp.asarray(drawn)
+            for slot in range(slots):
+                bank.put(slot, features[slot], nothing)
+            rows, columns = (xp.empty((slots, patches), np.float32) for _ in range(2))
+            query = bank.query(features[slots], nothing)  # once for a whole window: not counted
+            laps = []
+            for _ in range(4):
+                began = time.perf_counter()
+                bank.minima(query, 0, slots, rows, columns)
+                to_host(columns[:1, :1])  # waits for the device
+                laps.append(time.perf_counter() - began)
+            total += min(laps[1:]) / slots
+    return total

@@ -1,0 +1,108 @@
+"""Regions: boxes round what is anomalous, from patch scores to pixels of the frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.arrays import to_host
+from zeroline.runtime.stages.maps import anomaly_map
+
+#: Side of the map on which regions are found: a patch of a 37×37 grid is seven pixels wide there.
+MAP_SIDE = 256
+
+
+@dataclass(frozen=True)
+class Region:
+    """A box in the frame, in pixels.
+
+    Attributes
+    ----------
+    x, y : int
+        Its left upper corner.
+    width, height : int
+    score : float
+        The highest value of the map inside, in distance units.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    score: float
+
+
+def regions(
+    patch_scores: Any, /, *, above: float, frame_size: tuple[int, int]
+) -> tuple[Region, ...]:
+    """Return boxes round the connected parts of a map that lie over a threshold.
+
+    Parameters
+    ----------
+    patch_scores : array, shape (P,), float
+    above : float
+        The map's threshold, in distance units.
+    frame_size : (int, int)
+        Height and width of the frame, in pixels.
+
+    Returns
+    -------
+    tuple of Region
+        The worst first; empty where nothing lies over the threshold. Parts that touch at a corner
+        are one.
+    """
+    drawn = to_host(anomaly_map(patch_scores, size=MAP_SIDE))
+    factor_y, factor_x = (side / MAP_SIDE for side in frame_size)
+    found = []
+    for rows, starts, stops in connected_runs(drawn > above):
+        top, bottom = rows.min(), rows.max() + 1
+        left, right = starts.min(), stops.max()
+        highest = max(
+            drawn[row, start:stop].max()
+            for row, start, stop in zip(rows, starts, stops, strict=True)
+        )
+        found.append(
+            Region(
+                *(round(float(left * factor_x)), round(float(top * factor_y))),
+                *(round(float((right - left) * factor_x)), round(float((bottom - top) * factor_y))),
+                float(highest),
+            )
+        )
+    return tuple(sorted(found, key=lambda region: -region.score))
+
+
+def connected_runs(
+    marked: npt.NDArray[np.bool_],
+) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+    """Return the connected parts of a mask (8 neighbours) as runs along its rows.
+
+    Returns
+    -------
+    list of (rows, starts, stops)
+        One for each part, in the order of its first run; a run goes from `start` to before `stop`.
+    """
+    padded = np.pad(marked.astype(np.int8), ((0, 0), (1, 1)))
+    edges = np.diff(padded, axis=1)
+    rows, starts = np.nonzero(edges == 1)
+    _, stops = np.nonzero(edges == -1)
+    first_of_row = np.searchsorted(rows, np.arange(len(marked) + 1))
+    root = list(range(len(rows)))
+
+    def find(run: int) -> int:
+        while root[run] != run:
+            root[run] = root[root[run]]
+            run = root[run]
+        return run
+
+    for run, row in enumerate(rows.tolist()):
+        if row:
+            for above in range(first_of_row[row - 1], first_of_row[row]):
+                if starts[above] <= stops[run] and starts[run] <= stops[above]:
+                    first, second = sorted((find(above), find(run)))
+                    root[second] = first
+    labels = np.array([find(run) for run in range(len(rows))], np.intp)
+    parts = [np.flatnonzero(labels == label) for label in np.unique(labels)]
+    return [(rows[part], starts[part], stops[part]) for part in parts]
