@@ -177,7 +177,7 @@ def _engine(options: Options) -> None:
             raise click.UsageError("--batch: three numbers are expected, as 1,4,8")
         batches = Batches(*options["batch"])
     session = open_engine(
-        folder, manifest, tell=_teller(), scorer=patch_and_image_scores, batches=batches
+        folder, manifest, report=_teller(), scorer=patch_and_image_scores, batches=batches
     )
     click.echo(f'bundle "{manifest.name}" runs on {session.providers[0]}')
 

@@ -156,7 +156,7 @@ class ScoreOptions:
                 self.model,
                 device=self.device,
                 threads=1,
-                tell=lambda line: click.echo(line, err=True),
+                report=lambda line: click.echo(line, err=True),
             )
         for warning in caught:
             click.echo(f"warning: {warning.message}", err=True)

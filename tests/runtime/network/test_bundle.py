@@ -51,7 +51,7 @@ def test_a_closed_bundle_says_so(own_bundle):
         lambda: bundle.embed(probe_images(SIZE, batch=1)),
         lambda: score_images([frame, frame], bundle),
     ):
-        with pytest.raises(BundleError, match='^bundle "bundle" is closed$'):
+        with pytest.raises(BundleError, match=r'^bundle "bundle" is closed$'):
             use()
 
 
@@ -195,7 +195,9 @@ def test_mean_and_std_follow_the_channel_order(tmp_path):
 def test_devices_are_refused_by_name(own_bundle):
     model = own_bundle / "model.onnx"
     with pytest.raises(DeviceError, match='device is "gpu", allowed: auto, cpu, cuda, tensorrt'):
-        OnnxRuntimeSession(model, device="gpu")
+        load_bundle(own_bundle, device="gpu")
+    with pytest.raises(DeviceError, match=r'device is "tensorrt", allowed: auto, cpu, cuda$'):
+        OnnxRuntimeSession(model, device="tensorrt")
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
