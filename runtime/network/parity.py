@@ -171,7 +171,7 @@ def measure_parity(
         if want.shape != got.shape or not np.isfinite(got).all():
             cosine[name] = least[name] = error[name] = float("nan")
             continue
-        rows = row_cosines(want, got)
+        rows = _row_cosines(want, got)
         cosine[name], least[name] = float(rows.mean()), float(rows.min())
         error[name] = float(np.abs(want - got).max() / np.abs(want).max())
     if any(np.isnan(value) for value in cosine.values()):
@@ -188,7 +188,7 @@ def _on_host(tokens: Tokens) -> Tokens:
     return Tokens(tuple(to_host(layer) for layer in tokens.layers), to_host(tokens.class_tokens))
 
 
-def row_cosines(want: FloatArray, got: FloatArray) -> NDArray[np.float64]:
+def _row_cosines(want: FloatArray, got: FloatArray) -> NDArray[np.float64]:
     """Return the cosine of each row of `want` with the same row of `got`, on the host."""
     want, got = want.astype(np.float64), got.astype(np.float64)
     lengths = np.linalg.norm(want, axis=-1) * np.linalg.norm(got, axis=-1)
