@@ -10,7 +10,7 @@ import contextlib
 import signal
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import import_module
 from importlib.metadata import version
@@ -32,17 +32,27 @@ _COMMANDS = {
 
 
 class CommandGroup(click.Group):
-    """Finds commands by name, and turns every error of zeroline's into one line."""
+    """Finds commands by name, and turns every error of zeroline's into one line.
+
+    Parameters
+    ----------
+    places : mapping
+        "module:name" of each command, by the command's name.
+    """
+
+    def __init__(self, *args: Any, places: Mapping[str, str], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._places = places
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all commands' names."""
-        return sorted(_COMMANDS)
+        return sorted(self._places)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import and return a command."""
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in self._places:
             return None
-        module, _, name = _COMMANDS[cmd_name].partition(":")
+        module, _, name = self._places[cmd_name].partition(":")
         command: click.Command = getattr(import_module(module), name)
         return command
 
@@ -103,7 +113,11 @@ debug_option = click.option(
 )  # fmt: skip
 
 
-@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=CommandGroup,
+    places=_COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(version("zeroline"), prog_name="zeroline")
 @debug_option
 def main() -> None:

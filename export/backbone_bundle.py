@@ -13,26 +13,24 @@ from zeroline.export.backbones import Backbone
 from zeroline.export.convert import LARGE, is_large, to_onnx
 from zeroline.export.errors import ExportError
 from zeroline.export.framework_side import FrameworkOriginal
-from zeroline.export.int8 import Form
 from zeroline.export.making import Exported, make_bundle, staged
-from zeroline.export.precision import Shown, Tell, check_request
+from zeroline.export.precision import SampleFrames, check_request
 from zeroline.export.towers import build_tower
 from zeroline.export.weights import Weights
 from zeroline.export.wrap import InputRules
 from zeroline.runtime.network.manifest import Defaults, Source
-from zeroline.runtime.network.probes import probe_frames
+from zeroline.runtime.network.session import Report
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be exported; see `build_tower` for size and layers, `Form` for the form."""
+    """What is to be exported; see `build_tower` for size and layers."""
 
     backbone: Backbone
     weights: Weights
     size: int | None = None
     layers: tuple[int, ...] | None = None
     precision: str = "fp32"
-    form: Form = Form.CPU
     licence: str | None = None
     defaults: Defaults | None = None
 
@@ -42,8 +40,8 @@ def export_backbone(
     output: Path,
     *,
     name: str | None = None,
-    shown: Shown | None = None,
-    tell: Tell = lambda _: None,
+    samples: SampleFrames | None = None,
+    report: Report = lambda _: None,
 ) -> Exported:
     """Export a backbone to a bundle.
 
@@ -54,9 +52,9 @@ def export_backbone(
         The bundle's folder; must not exist yet, or be empty.
     name : str, optional
         Of the bundle; the output folder's name when not given.
-    shown : Shown, optional
-        BGR frames of one kind of part; drawn ones for the gate when not given.
-    tell : callable
+    samples : SampleFrames, optional
+        Of your parts; int8 needs them.
+    report : callable
         Takes lines of progress.
 
     Raises
@@ -68,8 +66,8 @@ def export_backbone(
     BundleError
         If the output folder is taken or cannot be written.
     """
-    shown = shown or Shown(probe_frames())
-    check_request(request.precision, shown)
+    samples = samples or SampleFrames()
+    check_request(request.precision, samples)
     output = output.resolve()
     with staged(output) as staging:
         tower = build_tower(
@@ -80,18 +78,17 @@ def export_backbone(
                 f"{request.backbone.name} has over {LARGE / 1e9:.1f} GB of weights, too many for "
                 f"{request.precision}; fp32 can be exported"
             )
-        tell(f"built {request.backbone.name}, {tower.size}×{tower.size}, layers {tower.layers}")
+        report(f"built {request.backbone.name}, {tower.size}×{tower.size}, layers {tower.layers}")
         plain = staging / "plain.onnx"
         to_onnx(tower, plain, size=tower.size, outputs=tower.outputs)
-        tell("written as ONNX in float32")
+        report("written as ONNX in float32")
         return make_bundle(
             plain,
             output,
             staging,
             original=FrameworkOriginal(tower),
-            shown=shown,
+            samples=samples,
             precision=request.precision,
-            form=request.form,
             label=request.backbone.name,
             rules=InputRules(
                 size=tower.size,
@@ -99,7 +96,7 @@ def export_backbone(
                 std=tower.pixels.std,
                 interpolation=tower.pixels.interpolation,
             ),
-            tell=tell,
+            report=report,
             name=name or output.name,
             layers=tuple(tower.layers),
             defaults=request.defaults,

@@ -102,12 +102,12 @@ def find_backbone(name: str) -> Backbone:
     Raises
     ------
     ExportError
-        If there is none; the nearest names are told.
+        If there is none; the nearest names are named.
     """
     known = {backbone.name: backbone for backbone in backbones()}
     if name in known:
         return known[name]
     lower = {other.lower(): other for other in known}
     near = [lower[hit] for hit in difflib.get_close_matches(name.lower(), lower, 3, 0.4)]
-    hint = f"did you mean {' or '.join(near)}?" if near else "see zeroline export --list"
+    hint = f"did you mean {' or '.join(near)}?" if near else "see zeroline export backbone --list"
     raise ExportError(f'there is no backbone "{name}"; {hint}')

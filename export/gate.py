@@ -99,10 +99,10 @@ def gate(
         precision = bundle.manifest.precision
         limits, label = LIMITS[precision], f'bundle "{bundle.name}" ({precision})'
 
-        def checked(wanted: Tokens, made: Tokens, about: str, limits: Limits, of: str) -> Parity:
+        def checked(wanted: Tokens, actual: Tokens, about: str, limits: Limits, of: str) -> Parity:
             return check_parity(
                 wanted,
-                made,
+                actual,
                 limits,
                 names=original.names,
                 size=original.size,
@@ -125,8 +125,8 @@ def gate(
             return parity
         network = OnnxRuntimeSession(simulated, device="cpu")
         rounding = dataclasses.replace(bundle, session=network)
-        made = embed_images(frames, rounding)
-        return checked(wanted, made, ", with its roundings,", limits, original.kind)
+        actual = embed_images(frames, rounding)
+        return checked(wanted, actual, ", with its roundings,", limits, original.kind)
 
 
 def network_tokens(path: Path, original: Original, frames: Sequence[Frame]) -> Tokens:

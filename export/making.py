@@ -18,12 +18,12 @@ import onnx
 
 from zeroline.export.gate import Original, gate
 from zeroline.export.graph_check import GraphReport, check_graph
-from zeroline.export.int8 import Form
-from zeroline.export.precision import Shown, Tell, narrow
+from zeroline.export.precision import SampleFrames, narrow
 from zeroline.export.wrap import InputRules, free_output, wrap_onnx
 from zeroline.runtime.errors import BundleError
 from zeroline.runtime.network.manifest import MANIFEST_NAME, Manifest
 from zeroline.runtime.network.parity import Parity
+from zeroline.runtime.network.session import Report
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,11 @@ def make_bundle(
     staging: Path,
     *,
     original: Original,
-    shown: Shown,
+    samples: SampleFrames,
     precision: str,
-    form: Form,
     label: str,
     rules: InputRules,
-    tell: Tell,
+    report: Report,
     **described: Any,
 ) -> Exported:
     """Make a bundle of a float32 ONNX file.
@@ -90,14 +89,12 @@ def make_bundle(
         From `staged`.
     original : Original
         What the bundle shall do.
-    shown : Shown
+    samples : SampleFrames
     precision : {"fp32", "fp16", "int8"}
-    form : Form
-        Of int8.
     label : str
         Names the network in errors.
     rules : InputRules
-    tell : callable
+    report : callable
         Takes lines of progress.
     **described
         Further parts of the manifest, as `wrap_onnx` takes them.
@@ -109,12 +106,10 @@ def make_bundle(
     ParityError
         If the bundle differs too much from its original.
     """
-    wanted = original.tokens(shown.frames)
-    narrowed = narrow(
-        plain, precision, original, shown, staging, wanted=wanted, form=form, tell=tell
-    )
+    wanted = original.tokens(samples.gate)
+    narrowed = narrow(plain, precision, original, samples, staging, wanted=wanted, report=report)
     graph = check_graph(onnx.load(narrowed.path, load_external_data=False), label=label)
-    tell(f"exported: {graph}")
+    report(f"exported: {graph}")
     folder = staging / "bundle"
     manifest = wrap_onnx(
         narrowed.path,
@@ -124,8 +119,8 @@ def make_bundle(
         kept_in_float32=narrowed.kept,
         **described,
     )
-    parity = gate(folder, original, shown.frames, wanted=wanted, simulated=narrowed.simulated)
-    tell(f"parity: {parity}")
+    parity = gate(folder, original, samples.gate, wanted=wanted, simulated=narrowed.simulated)
+    report(f"parity: {parity}")
     manifest = manifest.model_copy(update={"parity": parity.figures()})
     (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
     if output.exists():

@@ -9,13 +9,12 @@ import onnx
 
 from zeroline.export.errors import ExportError
 from zeroline.export.gate import BundleOriginal
-from zeroline.export.int8 import Form
 from zeroline.export.making import Exported, make_bundle, staged
-from zeroline.export.precision import Shown, Tell, check_request
+from zeroline.export.precision import SampleFrames, check_request
 from zeroline.export.wrap import InputRules
 from zeroline.runtime.loading import load_bundle
 from zeroline.runtime.network.manifest import InputSpec, Manifest
-from zeroline.runtime.network.probes import probe_frames
+from zeroline.runtime.network.session import Report
 
 
 def export_other_precision(
@@ -23,10 +22,9 @@ def export_other_precision(
     output: Path,
     *,
     precision: str,
-    form: Form = Form.CPU,
     name: str | None = None,
-    shown: Shown | None = None,
-    tell: Tell = lambda _: None,
+    samples: SampleFrames | None = None,
+    report: Report = lambda _: None,
 ) -> Exported:
     """Make a bundle of another precision.
 
@@ -37,13 +35,11 @@ def export_other_precision(
     output : Path
         The new bundle's folder; must not exist yet, or be empty.
     precision : {"fp16", "int8"}
-    form : Form
-        Of int8.
     name : str, optional
         Of the new bundle; the output folder's name when not given.
-    shown : Shown, optional
-        BGR frames of one kind of part; drawn ones for the gate when not given.
-    tell : callable
+    samples : SampleFrames, optional
+        Of your parts; int8 needs them.
+    report : callable
         Takes lines of progress.
 
     Raises
@@ -55,8 +51,8 @@ def export_other_precision(
     BundleError
         If a bundle cannot be read or written.
     """
-    shown = shown or Shown(probe_frames())
-    check_request(precision, shown)
+    samples = samples or SampleFrames()
+    check_request(precision, samples)
     output = output.resolve()
     with staged(output) as staging, load_bundle(bundle_name, device="cpu") as bundle:
         manifest = bundle.manifest
@@ -76,12 +72,11 @@ def export_other_precision(
             output,
             staging,
             original=BundleOriginal(bundle),
-            shown=shown,
+            samples=samples,
             precision=precision,
-            form=form,
             label=f'bundle "{bundle.name}"',
             rules=_rules(manifest.input),
-            tell=tell,
+            report=report,
             name=name or output.name,
             layers=manifest.layers,
             defaults=manifest.defaults,

@@ -1,9 +1,9 @@
-"""From a float32 network to one of another precision, by measured error."""
+"""From a float32 network to the same network in another precision."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import onnx
@@ -11,33 +11,32 @@ import onnx
 from zeroline.export.errors import ExportError
 from zeroline.export.gate import Original, network_tokens
 from zeroline.export.half import LEVELS, rounded, to_half
-from zeroline.export.int8 import SHARES, Form, Quantiser
+from zeroline.export.int8 import to_int8
 from zeroline.runtime.batch import patch_and_image_scores
 from zeroline.runtime.errors import ParityError
 from zeroline.runtime.frames import Frame
-from zeroline.runtime.network.parity import LIMITS, measure_parity
-from zeroline.runtime.network.probes import marked
+from zeroline.runtime.network.parity import LIMITS, Parity, measure_parity
+from zeroline.runtime.network.probes import marked, probe_frames
+from zeroline.runtime.network.session import Report
 from zeroline.runtime.tokens import Tokens
-
-Tell = Callable[[str], None]
 
 #: Frames that int8 is calibrated on, at the least.
 LEAST_CALIBRATION = 2
 
 
 @dataclass(frozen=True)
-class Shown:
-    """What the networks are shown.
+class SampleFrames:
+    """Frames of one kind of part that the networks are run on.
 
     Attributes
     ----------
-    frames : sequence of arrays, shape (H, W, 3), uint8
-        For the parity gate.
+    gate : sequence of arrays, shape (H, W, 3), uint8
+        For the parity gate; drawn ones when not given.
     calibration : sequence of arrays, shape (H, W, 3), uint8
         Others, that int8 is calibrated on.
     """
 
-    frames: Sequence[Frame]
+    gate: Sequence[Frame] = field(default_factory=probe_frames)
     calibration: Sequence[Frame] = ()
 
 
@@ -50,7 +49,7 @@ class Narrowed:
     path : Path
         Its ONNX file.
     kept : tuple of str
-        What stays in float32.
+        What stays in float32 by measured error.
     simulated : Path or None
         A float32 network with the roundings of a half-precision one.
     """
@@ -60,7 +59,7 @@ class Narrowed:
     simulated: Path | None = None
 
 
-def check_request(precision: str, shown: Shown) -> None:
+def check_request(precision: str, samples: SampleFrames) -> None:
     """Refuse a precision that does not exist, or that lacks what it needs.
 
     Raises
@@ -69,10 +68,10 @@ def check_request(precision: str, shown: Shown) -> None:
     """
     if precision not in LIMITS:
         raise ExportError(f'precision "{precision}": {" or ".join(LIMITS)} is expected')
-    if precision == "int8" and len(shown.calibration) < LEAST_CALIBRATION:
+    if precision == "int8" and len(samples.calibration) < LEAST_CALIBRATION:
         raise ExportError(
             "int8 is calibrated on frames of your line: --calibration DIR with at least "
-            f"{len(shown.frames) + LEAST_CALIBRATION} pictures is expected"
+            f"{len(samples.gate) + LEAST_CALIBRATION} pictures is expected"
         )
 
 
@@ -80,14 +79,13 @@ def narrow(
     path: Path,
     precision: str,
     original: Original,
-    shown: Shown,
+    samples: SampleFrames,
     folder: Path,
     *,
-    wanted: Tokens | None = None,
-    form: Form = Form.CPU,
-    tell: Tell = lambda _: None,
+    wanted: Tokens,
+    report: Report,
 ) -> Narrowed:
-    """Make a network of another precision, leaving in float32 what the limits ask for.
+    """Make a network of another precision.
 
     Parameters
     ----------
@@ -96,87 +94,79 @@ def narrow(
     precision : {"fp32", "fp16", "int8"}
     original : Original
         What the result is compared with.
-    shown : Shown
+    samples : SampleFrames
     folder : Path
         For the new files.
-    wanted : Tokens, optional
-        What the original gives for the gate's frames, where that is known already.
-    form : Form
-        Of int8.
-    tell : callable
+    wanted : Tokens
+        What the original gives for the gate's frames.
+    report : callable
         Takes lines of progress.
 
     Raises
     ------
     ParityError
-        If nothing that may be left out suffices.
+        If int8, or fp16 with any islands, does not keep to the limits.
     """
     if precision == "fp16":
-        return _half(path, original, shown, folder, wanted, tell)
+        return _half(path, original, samples, folder, wanted, report)
     if precision == "int8":
-        return _int8(path, original, shown, folder, form, tell)
+        return _int8(path, original, samples, folder, wanted, report)
     return Narrowed(path)
 
 
 def _half(
     plain: Path,
     original: Original,
-    shown: Shown,
+    samples: SampleFrames,
     folder: Path,
-    wanted: Tokens | None,
-    tell: Tell,
+    wanted: Tokens,
+    report: Report,
 ) -> Narrowed:
     """Choose the fewest islands that keep to the limits."""
     model = onnx.load(plain)
-    wanted = wanted or original.tokens(shown.frames)
     path, simulated = folder / "half.onnx", folder / "simulated.onnx"
     failures: list[str] = []
     for islands in LEVELS:
         half = to_half(model, islands)
         onnx.save(half, path)
         onnx.save(rounded(half), simulated)
-        made = network_tokens(simulated, original, shown.frames)
-        parity = measure_parity(
-            wanted, made, names=original.names, size=original.size, scorer=patch_and_image_scores
-        )
+        parity = _parity(simulated, original, samples, wanted)
         failures = parity.failures(LIMITS["fp16"])
-        tell(f"fp16 with {islands.name} in float32: {parity}")
+        report(f"fp16 with {islands.name} in float32: {parity}")
         if not failures:
             return Narrowed(path, (islands.name,), simulated)
     raise ParityError(f"fp16 does not follow float32 with any islands: {'; '.join(failures)}")
 
 
 def _int8(
-    plain: Path, original: Original, shown: Shown, folder: Path, form: Form, tell: Tell
+    plain: Path,
+    original: Original,
+    samples: SampleFrames,
+    folder: Path,
+    wanted: Tokens,
+    report: Report,
 ) -> Narrowed:
-    """Leave the fewest layers in float32 that keep to the limits.
+    """Calibrate int8 on the calibration frames, and on each a second time with marks on it.
 
-    Frames of a line show few defects, and what lies outside the calibrated ranges is cut off, so
-    each frame is shown a second time with marks on it. What is left out is decided on frames that
-    int8 was calibrated on, so that the gate's frames decide about the result alone.
+    Frames of a line show few defects, and what lies outside the calibrated ranges is cut off.
     """
-    with_marks = [marked(frame, seed) for seed, frame in enumerate(shown.calibration)]
-    frames = [*shown.calibration[:6], *with_marks[:2]]
-    wanted = original.tokens(frames)
-    inputs = [original.prepare(frame) for frame in (*shown.calibration, *with_marks)]
-    quantiser = Quantiser(plain, inputs, form, folder)
-    failures: list[str] = []
-    order: list[str] = []
-    for share in SHARES:
-        if share and not order:
-            tell(f"int8: measuring each of {len(quantiser.layers)} layers by itself")
-            order = quantiser.by_error(wanted, original, frames)
-        kept = tuple(order[: round(share * len(order))])
-        path = quantiser.quantised(leave=kept)
-        made = network_tokens(path, original, frames)
-        parity = measure_parity(
-            wanted, made, names=original.names, size=original.size, scorer=patch_and_image_scores
-        )
-        failures = parity.failures(LIMITS["int8"])
-        tell(f"int8 but for {len(kept)} of {len(quantiser.layers)} layers: {parity}")
-        if not failures:
-            return Narrowed(path, kept)
-    raise ParityError(
-        f"int8 does not follow float32, even with {SHARES[-1]:.0%} of the layers left out: "
-        f"{'; '.join(failures)}"
+    frames = samples.calibration
+    with_marks = [marked(frame, seed) for seed, frame in enumerate(frames)]
+    inputs = [original.prepare(frame) for frame in (*frames, *with_marks)]
+    path = to_int8(plain, inputs, folder)
+    parity = _parity(path, original, samples, wanted)
+    report(f"int8: {parity}")
+    if failures := parity.failures(LIMITS["int8"]):
+        raise ParityError(f"int8 does not follow float32: {'; '.join(failures)}")
+    return Narrowed(path)
+
+
+def _parity(path: Path, original: Original, samples: SampleFrames, wanted: Tokens) -> Parity:
+    """Compare a network with the original on the gate's frames."""
+    return measure_parity(
+        wanted,
+        network_tokens(path, original, samples.gate),
+        names=original.names,
+        size=original.size,
+        scorer=patch_and_image_scores,
     )

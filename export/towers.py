@@ -73,11 +73,11 @@ class ClipTower(Tower):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """(B, 3, S, S) → tokens (B, P, C) of each layer, class token (B, D)."""
-        found: dict[str, Any] = self.network.forward_intermediates(
+        intermediates: dict[str, Any] = self.network.forward_intermediates(
             images, indices=self.layers, output_fmt="NLC"
         )
-        tokens: list[Tensor] = found["image_intermediates"]
-        return (*tokens, functional.normalize(found["image_features"], dim=-1))
+        tokens: list[Tensor] = intermediates["image_intermediates"]
+        return (*tokens, functional.normalize(intermediates["image_features"], dim=-1))
 
 
 class DinoTower(Tower):
@@ -164,7 +164,7 @@ def _build_clip(backbone: Backbone, weights: Weights, size: int, layers: Sequenc
         own = {n.removeprefix("visual."): v for n, v in tensors.items() if n.startswith("visual.")}
         # open_clip resizes in place, under the names of a whole model
         state = {f"visual.{name}": value for name, value in (own or tensors).items()}
-        with contextlib.suppress(KeyError, RuntimeError, ValueError):  # told below
+        with contextlib.suppress(KeyError, RuntimeError, ValueError):  # refused below
             open_clip.model.resize_pos_embed(state, model)
         tensors = {name.removeprefix("visual."): value for name, value in state.items()}
         load_checked(visual, tensors, label=f'checkpoint "{weights.checkpoint}"')

@@ -241,21 +241,21 @@ def _outputs(session: Session, input_name: str, size: int, *, label: str) -> Out
             f'"{TOKENS_PREFIX}0", "{TOKENS_PREFIX}1", … and "{CLASS_TOKEN}" are expected'
         )
     batch = fixed_batch(session, input_name, size, label=label)
-    found = session.run(input_name, probe_images(size, batch=batch or 2))
+    outputs = session.run(input_name, probe_images(size, batch=batch or 2))
     for output in (*numbered.values(), CLASS_TOKEN):
         dimensions = 2 if output == CLASS_TOKEN else 3
-        if found[output].ndim != dimensions:
+        if outputs[output].ndim != dimensions:
             raise BundleError(
-                f'{label}: output "{output}" has shape {found[output].shape}, '
+                f'{label}: output "{output}" has shape {outputs[output].shape}, '
                 f"{dimensions} dimensions are expected"
             )
-    check_unit_rows(found[CLASS_TOKEN], label=label)
+    check_unit_rows(outputs[CLASS_TOKEN], label=label)
     return Outputs(
         tokens=tuple(
             TokenOutput(
-                name=output, patches=found[output].shape[1], channels=found[output].shape[2]
+                name=output, patches=outputs[output].shape[1], channels=outputs[output].shape[2]
             )
             for _, output in sorted(numbered.items())
         ),
-        class_token=ClassTokenOutput(name=CLASS_TOKEN, channels=found[CLASS_TOKEN].shape[1]),
+        class_token=ClassTokenOutput(name=CLASS_TOKEN, channels=outputs[CLASS_TOKEN].shape[1]),
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 from zeroline.runtime.batch import patch_and_image_scores
 from zeroline.runtime.network.model import Bundle
 from zeroline.runtime.network.open import open_bundle
-from zeroline.runtime.network.session import Tell
+from zeroline.runtime.network.session import Report
 
 
 def load_bundle(
@@ -17,7 +17,7 @@ def load_bundle(
     *,
     device: str = "auto",
     threads: int | None = None,
-    tell: Tell | None = None,
+    report: Report | None = None,
 ) -> Bundle:
     """Load a model bundle and check that it is what its manifest says.
 
@@ -29,7 +29,7 @@ def load_bundle(
         Where the network shall run.
     threads : int or None
         CPU threads of the network; None takes all cores.
-    tell : callable, optional
+    report : callable, optional
         Takes lines of progress, when a TensorRT engine is built; the log does when not given.
 
     Returns
@@ -42,11 +42,15 @@ def load_bundle(
         If the folder, a file, a hash, an input or an output is not as the manifest says.
     DeviceError
         If the device cannot be had.
+    MissingExtraError
+        If a package that the device needs is not installed.
+    ParityError
+        If a TensorRT engine does not follow the ONNX file.
     """
     return open_bundle(
         name_or_path,
         device=device,
         threads=threads,
-        tell=tell or logging.getLogger(__name__).warning,
+        report=report or logging.getLogger(__name__).warning,
         scorer=patch_and_image_scores,
     )

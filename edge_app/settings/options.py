@@ -32,13 +32,11 @@ class NumberList(click.ParamType[tuple[int, ...]]):
         most: int,
         odd: bool = False,
         empty: str | None = None,
-        repeated: bool = False,
     ) -> None:
         self._least = least
         self._most = most
         self._odd = odd
         self._empty = empty
-        self._repeated = repeated
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -48,15 +46,14 @@ class NumberList(click.ParamType[tuple[int, ...]]):
             return value
         if self._empty is not None and value == self._empty:
             return ()
-        kind = "odd numbers" if self._odd else "whole numbers"
-        kind = kind if self._repeated else f"different {kind}"
+        kind = "different odd numbers" if self._odd else "different whole numbers"
         word = f' or "{self._empty}"' if self._empty else ""
         try:
             numbers = tuple(int(part) for part in value.split(","))
         except ValueError:
             numbers = ()
         fits = all(self._least <= n <= self._most and (n % 2 or not self._odd) for n in numbers)
-        repeats = len(set(numbers)) < len(numbers) and not self._repeated
+        repeats = len(set(numbers)) < len(numbers)
         if not numbers or not fits or repeats:
             self.fail(
                 f"{value!r}: {kind} from {self._least} to {self._most}, with commas,{word} "
@@ -169,7 +166,7 @@ class ScoreOptions:
                 self.model,
                 device=self.device,
                 threads=1,
-                tell=lambda line: click.echo(line, err=True),
+                report=lambda line: click.echo(line, err=True),
             )
         for warning in caught:
             click.echo(f"warning: {warning.message}", err=True)

@@ -46,13 +46,13 @@ def check_files(folder: Path, manifest: Manifest) -> None:
     for name, expected in manifest.files.items():
         path = folder / name
         try:
-            found = sha256_of(path)
+            actual = sha256_of(path)
         except FileNotFoundError as error:
             raise BundleError(f'bundle "{folder}": file "{name}" is missing') from error
         except OSError as error:
             raise BundleError(f'bundle "{folder}": file "{name}": {error.strerror}') from error
-        if found != expected:
+        if actual != expected:
             raise BundleError(
-                f'bundle "{folder}": file "{name}" has sha256 {found[:12]}…, '
+                f'bundle "{folder}": file "{name}" has sha256 {actual[:12]}…, '
                 f"the manifest says {expected[:12]}…: it was changed or damaged"
             )

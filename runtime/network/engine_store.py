@@ -1,7 +1,7 @@
 """TensorRT engines: built on the device that runs them, kept under a key, compared before use.
 
 An engine fits one network, one TensorRT version, one GPU, one range of batches. All of that is in
-its key, so that an engine of another kind is never loaded. Beside each engine lies a JSON file
+its key, so that an engine of another key is never loaded. Beside each engine lies a JSON file
 with the key in plain words, the engine's hash and how closely it follows the ONNX file.
 """
 
@@ -58,7 +58,7 @@ class EngineKey:
         return cls(network, version, gpu, batches, manifest.input.size, manifest.precision)
 
     @property
-    def key(self) -> str:
+    def name(self) -> str:
         """Return the engine's name: 16 hexadecimal digits over all parts."""
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
@@ -91,19 +91,19 @@ class EngineStore:
         cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
         self._folders = (bundle / FOLDER, cache / "zeroline" / FOLDER)
 
-    def find(self, kind: EngineKey, *, any_batches: bool = False) -> StoredEngine | None:
-        """Return the engine of a kind; None where there is none, or only a damaged one.
+    def find(self, key: EngineKey, *, any_batches: bool = False) -> StoredEngine | None:
+        """Return the engine of a key; None where there is none, or only a damaged one.
 
         With `any_batches` an engine for other batches will do, the newest of them.
         """
-        wanted = asdict(kind)
-        found = [path for folder in self._folders for path in folder.glob("*.json")]
+        wanted = asdict(key)
+        paths = [path for folder in self._folders for path in folder.glob("*.json")]
         with contextlib.suppress(OSError):
-            found.sort(key=lambda path: -path.stat().st_mtime)
-        for path in found:
+            paths.sort(key=lambda path: -path.stat().st_mtime)
+        for path in paths:
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
                 notes = json.loads(path.read_text(encoding="utf-8"))
-                there = notes["kind"]
+                there = notes["key"]
                 if any_batches:
                     there["batches"] = wanted["batches"]
                 if there != wanted:
@@ -114,30 +114,30 @@ class EngineStore:
                     return StoredEngine(engine, content, notes)
         return None
 
-    def keep(self, kind: EngineKey, content: bytes, notes: dict[str, Any]) -> Path:
+    def keep(self, key: EngineKey, content: bytes, notes: dict[str, Any]) -> Path:
         """Store an engine and what is to be known of it; return its file."""
         described = {
             "sha256": hashlib.sha256(content).hexdigest(),
-            "kind": asdict(kind),
+            "key": asdict(key),
             **notes,
         }
         folder = self.writable()
-        path = folder / f"{kind.key}.engine"
+        path = folder / f"{key.name}.engine"
         _write(path, content)
         text = json.dumps(described, indent=1)
         _write(path.with_suffix(".json"), text.encode())
         return path
 
-    def timings(self, kind: EngineKey) -> bytes:
+    def timings(self, key: EngineKey) -> bytes:
         """Return the timing cache for a device; empty where there is none."""
         for folder in self._folders:
             with contextlib.suppress(OSError):
-                return (folder / f"{kind.device_key}.timing").read_bytes()
+                return (folder / f"{key.device_key}.timing").read_bytes()
         return b""
 
-    def keep_timings(self, kind: EngineKey, content: bytes) -> None:
+    def keep_timings(self, key: EngineKey, content: bytes) -> None:
         """Store the timing cache of a device."""
-        _write(self.writable() / f"{kind.device_key}.timing", content)
+        _write(self.writable() / f"{key.device_key}.timing", content)
 
     def writable(self) -> Path:
         """Return the first folder that files can be written to.

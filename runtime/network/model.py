@@ -49,6 +49,7 @@ class Bundle:
         (Measured with MobileNetV2 at 320 pixels on one core: 15 ms an image one by one, 27 ms
         in batches of eight.)
         """
+        self._check_open()
         return self.batch or (1 if self.session.device == "cpu" else 8)
 
     @property
@@ -63,6 +64,7 @@ class Bundle:
 
     def prepare(self, frame: Frame) -> Images:
         """Turn a uint8 BGR frame into a (3, S, S) float32 input; see `preprocess.prepare`."""
+        self._check_open()
         return prepare(frame, self.manifest.input, bundle_name=self.name)
 
     def embed(self, images: Images) -> Tokens:
@@ -77,7 +79,13 @@ class Bundle:
         -------
         Tokens
             Of the B images. They may hold NaN or inf: `Tokens.finite` tells.
+
+        Raises
+        ------
+        BundleError
+            If the bundle is closed, or the network fails.
         """
+        self._check_open()
         spec = self.manifest
         step = self.batch or len(images)
         parts = []
@@ -94,6 +102,10 @@ class Bundle:
     def close(self) -> None:
         """Let go of the network; the bundle cannot be used afterwards."""
         object.__setattr__(self, "session", None)
+
+    def _check_open(self) -> None:
+        if self.session is None:
+            raise BundleError(f'bundle "{self.name}" is closed')
 
     def __enter__(self) -> Bundle:
         return self
@@ -116,7 +128,7 @@ def fixed_batch(session: Session, name: str, size: int, *, label: str) -> int | 
         raise BundleError(f"{label}: one input is expected, there are {_listed(session.inputs)}")
     shape = session.inputs[name]
     fits = len(shape) == 4 and all(
-        found in (None, wanted) for found, wanted in zip(shape[1:], (3, size, size), strict=True)
+        side in (None, wanted) for side, wanted in zip(shape[1:], (3, size, size), strict=True)
     )
     if not fits:
         raise BundleError(
@@ -149,14 +161,14 @@ def check_network(session: Session, manifest: Manifest, *, label: str) -> int | 
                               f"{_listed(session.outputs)}")  # fmt: skip
     outputs = session.run(manifest.input.name, images)
     for name, expected in declared:
-        found = outputs[name]
-        if found.shape != expected:
+        output = outputs[name]
+        if output.shape != expected:
             raise BundleError(
-                f'{label}: output "{name}" has shape {_shape(found.shape)}, '
+                f'{label}: output "{name}" has shape {_shape(output.shape)}, '
                 f"the manifest says {_shape(expected)}"
             )
-        if found.dtype != np.float32:
-            raise BundleError(f'{label}: output "{name}" is {found.dtype}, float32 is expected')
+        if output.dtype != np.float32:
+            raise BundleError(f'{label}: output "{name}" is {output.dtype}, float32 is expected')
     check_unit_rows(outputs[manifest.outputs.class_token.name], label=label)
     return batch
 

@@ -1,4 +1,4 @@
-"""Sessions of onnxruntime: the CPU, CUDA, and its TensorRT provider.
+"""Sessions of onnxruntime, on the CPU and on CUDA.
 
 onnxruntime falls back to another provider without an error, so what was asked for and what is in
 use are compared. On a CUDA device images and outputs stay there, as CuPy arrays.
@@ -20,22 +20,17 @@ import numpy.typing as npt
 from zeroline.runtime.arrays import to_host
 from zeroline.runtime.cuda import installed_cupy
 from zeroline.runtime.errors import BundleError, DeviceError, MissingExtraError, ProviderWarning
-from zeroline.runtime.network.session import DEVICES
 from zeroline.runtime.workers import thread_count
 
 #: Execution providers in order of preference, by the name of the device.
 PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "cpu": ("CPUExecutionProvider",),
     "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
-    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
 }
 
-
-_CUDA = 'pip install "zeroline[cuda12]" or "zeroline[cuda13]"'
 _HINTS = {
     "cpu": 'pip install "zeroline[cpu]"',
-    "cuda": _CUDA,
-    "tensorrt": f'{_CUDA}, and "zeroline[tensorrt]"',
+    "cuda": 'pip install "zeroline[cuda12]" or "zeroline[cuda13]"',
 }
 
 
@@ -46,13 +41,11 @@ class OnnxRuntimeSession:
     ----------
     model : Path
         The ONNX file.
-    device : {"auto", "cpu", "cuda", "tensorrt"}
+    device : {"auto", "cpu", "cuda"}
         "auto" takes CUDA where this onnxruntime offers it, with a warning if it then falls
         back; a named device that is not in use in the end is an error.
     threads : int or None
         Threads of the CPU provider; None takes all cores.
-    tensorrt : mapping, optional
-        Options of the TensorRT provider.
 
     Raises
     ------
@@ -68,14 +61,13 @@ class OnnxRuntimeSession:
         *,
         device: str = "auto",
         threads: int | None = None,
-        tensorrt: Mapping[str, Any] | None = None,
     ) -> None:
         try:
             import onnxruntime
         except ModuleNotFoundError as error:
             raise MissingExtraError("onnxruntime", extra="cpu", purpose="to run models") from error
-        if device not in DEVICES:
-            raise DeviceError(f'device is "{device}", allowed: {", ".join(DEVICES)}')
+        if device not in ("auto", *PROVIDERS):
+            raise DeviceError(f'device is "{device}", allowed: auto, {", ".join(PROVIDERS)}')
         offered = onnxruntime.get_available_providers()
         wanted = device
         if device == "auto":
@@ -94,10 +86,7 @@ class OnnxRuntimeSession:
         options.log_severity_level = 3
         self._memory = DeviceMemory.of(installed_cupy()) if wanted != "cpu" else None
         stream = {} if self._memory is None else self._memory.provider_options()
-        by_provider = {
-            PROVIDERS["tensorrt"][0]: {**stream, **(tensorrt or {})},
-            PROVIDERS["cuda"][0]: stream,
-        }
+        by_provider = {PROVIDERS["cuda"][0]: stream}
         providers = [(p, by_provider.get(p, {})) for p in PROVIDERS[wanted] if p in offered]
         try:
             self._session = onnxruntime.InferenceSession(str(model), options, providers=providers)
@@ -107,10 +96,10 @@ class OnnxRuntimeSession:
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
         self.device = next(name for name, p in PROVIDERS.items() if p[0] == self.providers[0])
         if self.device != wanted:
-            told = f"{PROVIDERS[wanted][0]} was asked for, {self.providers[0]} is in use"
+            message = f"{PROVIDERS[wanted][0]} was asked for, {self.providers[0]} is in use"
             if device != "auto":
-                raise DeviceError(told)
-            warnings.warn(told, ProviderWarning, stacklevel=2)
+                raise DeviceError(message)
+            warnings.warn(message, ProviderWarning, stacklevel=2)
         if self.device == "cpu":
             self._memory = None
         self._lock = threading.Lock()
@@ -191,9 +180,9 @@ def run_bound(session: Any, name: str, images: Any, memory: DeviceMemory) -> dic
     xp = memory.arrays
     if not memory.sides:  # symbolic dimensions are settled by what comes out
         outputs = [output.name for output in session.get_outputs()]
-        found = session.run(outputs, {name: to_host(images)})
+        values = session.run(outputs, {name: to_host(images)})
         memory.sides.update(
-            {output: value.shape[1:] for output, value in zip(outputs, found, strict=True)}
+            {output: value.shape[1:] for output, value in zip(outputs, values, strict=True)}
         )
     with memory.stream or nullcontext():
         held = xp.ascontiguousarray(xp.asarray(images, dtype=xp.float32))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from zeroline.runtime.errors import DeviceError
@@ -10,7 +9,7 @@ from zeroline.runtime.network.bundle import check_files, find_bundle
 from zeroline.runtime.network.manifest import Manifest, read_manifest
 from zeroline.runtime.network.model import Bundle, check_network
 from zeroline.runtime.network.parity import Scorer
-from zeroline.runtime.network.session import DEVICES, Session, Tell
+from zeroline.runtime.network.session import DEVICES, Report, Session
 
 
 def open_bundle(
@@ -19,14 +18,14 @@ def open_bundle(
     *,
     device: str,
     threads: int | None,
-    tell: Tell,
+    report: Report,
     scorer: Scorer,
 ) -> Bundle:
     """Load a model bundle; see `zeroline.runtime.load_bundle`.
 
     Parameters
     ----------
-    name_or_path, device, threads, tell
+    name_or_path, device, threads, report
         See there.
     scorer : callable
         How an engine's tokens are scored where it is compared; see `check_parity`.
@@ -35,7 +34,7 @@ def open_bundle(
     manifest = read_manifest(folder)
     check_files(folder, manifest)
     session = open_session(
-        folder, manifest, device=device, threads=threads, tell=tell, scorer=scorer
+        folder, manifest, device=device, threads=threads, report=report, scorer=scorer
     )
     batch = check_network(session, manifest, label=str(folder))
     return Bundle(folder, manifest, session, batch)
@@ -47,7 +46,7 @@ def open_session(
     *,
     device: str,
     threads: int | None,
-    tell: Tell,
+    report: Report,
     scorer: Scorer,
 ) -> Session:
     """Open a bundle's network on a device.
@@ -58,11 +57,10 @@ def open_session(
         The bundle's.
     manifest : Manifest
     device : {"auto", "cpu", "cuda", "tensorrt"}
-        "tensorrt" runs an engine, built now if there is none yet, where `tensorrt` and CuPy are
-        installed; onnxruntime's TensorRT provider else.
+        "tensorrt" runs an engine, built now if there is none yet; "auto" never does.
     threads : int or None
         CPU threads; None takes all cores.
-    tell : callable
+    report : callable
         Takes lines of progress.
     scorer : callable
         See `open_bundle`.
@@ -71,19 +69,19 @@ def open_session(
     ------
     DeviceError
         If the device cannot be had.
+    MissingExtraError
+        If a package that the device needs is not installed.
+    ParityError
+        If a TensorRT engine does not follow the ONNX file.
     BundleError
         If the network cannot be loaded.
     """
     if device not in DEVICES:
         raise DeviceError(f'device is "{device}", allowed: {", ".join(DEVICES)}')
-    if device == "tensorrt" and find_spec("tensorrt") is not None:
+    if device == "tensorrt":
         from zeroline.runtime.network.engines import open_engine
 
-        return open_engine(folder, manifest, tell=tell, scorer=scorer)
-    if device == "tensorrt":
-        from zeroline.runtime.network.engines import open_provider
-
-        return open_provider(folder, manifest, tell=tell, scorer=scorer)
+        return open_engine(folder, manifest, report=report, scorer=scorer)
     from zeroline.runtime.network.onnxruntime import OnnxRuntimeSession
 
     return OnnxRuntimeSession(folder / manifest.model, device=device, threads=threads)

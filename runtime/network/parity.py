@@ -85,20 +85,20 @@ class Parity:
 
     def failures(self, limits: Limits) -> list[str]:
         """Return what lies outside the limits, in words; NaN always does."""
-        found = []
+        broken = []
         for name, cosine in self.cosine.items():
             least = self.least_cosine[name]
             if not cosine >= limits.cosine:
-                found.append(f"{name}: cosine {cosine:.6f}, at least {limits.cosine} is expected")
+                broken.append(f"{name}: cosine {cosine:.6f}, at least {limits.cosine} is expected")
             elif not least >= limits.row:
-                found.append(f"{name}: a row's cosine {least:.6f}, at least {limits.row}")
+                broken.append(f"{name}: a row's cosine {least:.6f}, at least {limits.row}")
         if not self.rank >= limits.rank:
-            found.append(
+            broken.append(
                 f"rank correlation of patch scores {self.rank:.4f}, at least {limits.rank}"
             )
         if not self.score <= limits.score:
-            found.append(f"an image score changes by {self.score:.1%}, at most {limits.score:.0%}")
-        return found
+            broken.append(f"an image score changes by {self.score:.1%}, at most {limits.score:.0%}")
+        return broken
 
     def __str__(self) -> str:
         """Return one line."""
@@ -110,7 +110,7 @@ class Parity:
 
 def check_parity(
     wanted: Tokens,
-    made: Tokens,
+    actual: Tokens,
     limits: Limits,
     *,
     names: Sequence[str],
@@ -123,7 +123,7 @@ def check_parity(
 
     Parameters
     ----------
-    wanted, made : Tokens
+    wanted, actual : Tokens
         Of the original and of the network, for the same frames; two or more, better eight of
         one kind of part.
     limits : Limits
@@ -137,20 +137,20 @@ def check_parity(
     ParityError
         Names every limit that is not kept.
     """
-    parity = measure_parity(wanted, made, names=names, size=size, scorer=scorer)
+    parity = measure_parity(wanted, actual, names=names, size=size, scorer=scorer)
     if failures := parity.failures(limits):
         raise ParityError(f"{label} does not follow {original}: {'; '.join(failures)}")
     return parity
 
 
 def measure_parity(
-    wanted: Tokens, made: Tokens, *, names: Sequence[str], size: int, scorer: Scorer
+    wanted: Tokens, actual: Tokens, *, names: Sequence[str], size: int, scorer: Scorer
 ) -> Parity:
     """Compare the tokens of the same frames.
 
     Parameters
     ----------
-    wanted, made : Tokens
+    wanted, actual : Tokens
         On the host or on a device.
     names : sequence of str
         Of the outputs, the class token's last.
@@ -159,24 +159,26 @@ def measure_parity(
     scorer : callable
         How tokens are scored: `zeroline.runtime.batch.patch_and_image_scores`.
     """
-    wanted, made = _on_host(wanted), _on_host(made)
+    wanted, actual = _on_host(wanted), _on_host(actual)
     cosine, least, error = {}, {}, {}
     pairs = zip(
         names,
         (*wanted.layers, wanted.class_tokens),
-        (*made.layers, made.class_tokens),
+        (*actual.layers, actual.class_tokens),
         strict=True,
     )
     for name, want, got in pairs:
         if want.shape != got.shape or not np.isfinite(got).all():
             cosine[name] = least[name] = error[name] = float("nan")
             continue
-        rows = row_cosines(want, got)
+        rows = _row_cosines(want, got)
         cosine[name], least[name] = float(rows.mean()), float(rows.min())
         error[name] = float(np.abs(want - got).max() / np.abs(want).max())
     if any(np.isnan(value) for value in cosine.values()):
         return Parity(cosine, least, error, float("nan"), float("nan"))
-    (patches, before), (their_patches, after) = (scorer(tokens, size) for tokens in (wanted, made))
+    (patches, before), (their_patches, after) = (
+        scorer(tokens, size) for tokens in (wanted, actual)
+    )
     change = np.abs(after - before) / np.maximum(before, 1e-6)
     rank = _rank_correlation(patches.ravel(), their_patches.ravel())
     return Parity(cosine, least, error, rank, float(change.max()))
@@ -186,7 +188,7 @@ def _on_host(tokens: Tokens) -> Tokens:
     return Tokens(tuple(to_host(layer) for layer in tokens.layers), to_host(tokens.class_tokens))
 
 
-def row_cosines(want: FloatArray, got: FloatArray) -> NDArray[np.float64]:
+def _row_cosines(want: FloatArray, got: FloatArray) -> NDArray[np.float64]:
     """Return the cosine of each row of `want` with the same row of `got`, on the host."""
     want, got = want.astype(np.float64), got.astype(np.float64)
     lengths = np.linalg.norm(want, axis=-1) * np.linalg.norm(got, axis=-1)

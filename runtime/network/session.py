@@ -1,7 +1,6 @@
 """Inference sessions: one small interface, and which back end stands behind it.
 
-onnxruntime serves the CPU, CUDA, and TensorRT through its provider; where NVIDIA's own `tensorrt`
-package is installed, engines run without onnxruntime.
+onnxruntime serves the CPU and CUDA; engines run by NVIDIA's own package `tensorrt`.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ import numpy.typing as npt
 
 DEVICES = ("auto", "cpu", "cuda", "tensorrt")
 
-Tell = Callable[[str], None]
+#: Takes lines of progress.
+Report = Callable[[str], None]
 
 
 class Session(Protocol):

@@ -1,6 +1,7 @@
 """Build a TensorRT engine from an ONNX file, on the device that will run it.
 
-Only names that TensorRT 10.3 and 11 both have are used; the one exception is asked for first.
+The engine is strongly typed: the graph says which tensor has which precision, and the engine obeys.
+Only names that TensorRT 10.3 and 11 both have are used.
 """
 
 from __future__ import annotations
@@ -9,14 +10,13 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from zeroline.runtime.errors import DeviceError
-from zeroline.runtime.network.session import Tell
+from zeroline.runtime.network.session import Report
 
-_TELL_EVERY = 5.0  # seconds
+_REPORT_EVERY = 5.0  # seconds
 
 
 @dataclass(frozen=True)
@@ -45,27 +45,6 @@ class Batches:
 BATCHES = Batches(1, 1, 8)
 
 
-class Form(Enum):
-    """How an engine's precision is settled.
-
-    Attributes
-    ----------
-    STRONG
-        The graph says it, and the engine obeys.
-    FP16_FLAG
-        TensorRT chooses among float32 and half precision; only before TensorRT 11. It has given
-        wrong results without a word, so it comes second and is compared like all.
-    """
-
-    STRONG = "strongly typed"
-    FP16_FLAG = "FP16 flag"
-
-    @classmethod
-    def for_version(cls, trt: Any) -> tuple[Form, ...]:
-        """Return the forms that a TensorRT can build, the one to be tried first in front."""
-        return (cls.STRONG, cls.FP16_FLAG) if hasattr(trt.BuilderFlag, "FP16") else (cls.STRONG,)
-
-
 @dataclass(frozen=True)
 class Built:
     """A serialised engine, and the timing cache after it."""
@@ -81,9 +60,8 @@ def build_engine(
     input_name: str,
     size: int,
     batches: Batches,
-    form: Form,
     timings: bytes,
-    tell: Tell,
+    report: Report,
 ) -> Built:
     """Build an engine.
 
@@ -97,23 +75,27 @@ def build_engine(
     size : int
         Side S of the input (B, 3, S, S).
     batches : Batches
-    form : Form
     timings : bytes
         Timing cache of this device, or none; one of another device is not used.
-    tell : callable
+    report : callable
         Takes lines of progress.
 
     Raises
     ------
     DeviceError
-        If TensorRT cannot read the network or cannot build it, with its own reason.
+        If TensorRT cannot read the network or cannot build it, with its own reason; or if it has no
+        strongly typed networks.
     KeyboardInterrupt
         If the user breaks off; TensorRT ends at its next step.
     """
+    strongly_typed = getattr(trt.NetworkDefinitionCreationFlag, "STRONGLY_TYPED", None)
+    if strongly_typed is None:
+        raise DeviceError(
+            f"TensorRT {trt.__version__} has no flag STRONGLY_TYPED, one that has it is expected"
+        )
     log = _log_class(trt)()
     builder = trt.Builder(log)
-    strong = 1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
-    definition = builder.create_network(strong if form is Form.STRONG else 0)
+    definition = builder.create_network(1 << int(strongly_typed))
     parser = trt.OnnxParser(definition, log)
     if not parser.parse_from_file(str(network)):
         reasons = [parser.get_error(number).desc() for number in range(parser.num_errors)]
@@ -121,8 +103,6 @@ def build_engine(
             f'TensorRT {trt.__version__} cannot read "{network}": {_line("; ".join(reasons))}'
         )
     config = builder.create_builder_config()
-    if form is Form.FP16_FLAG:
-        config.set_flag(trt.BuilderFlag.FP16)
     # its rounded products would be fp16's accuracy for the price of fp32's memory
     config.clear_flag(trt.BuilderFlag.TF32)
     if definition.get_input(0).shape[0] < 0:  # else the network's batch is fixed
@@ -132,16 +112,18 @@ def build_engine(
         config.add_optimization_profile(profile)
     cache = config.create_timing_cache(timings)
     if not config.set_timing_cache(cache, False):
-        tell("the timing cache is of another device or TensorRT, a new one is begun")
+        report("the timing cache is of another device or TensorRT, a new one is begun")
         cache = config.create_timing_cache(b"")
         config.set_timing_cache(cache, False)
-    progress = _progress_class(trt)(tell)
+    progress = _progress_class(trt)(report)
     config.progress_monitor = progress
     engine = builder.build_serialized_network(definition, config)
     if progress.interrupted:
         raise KeyboardInterrupt
     if engine is None:
-        raise DeviceError(f"TensorRT {trt.__version__} cannot build: {_line(log.last_error)}")
+        raise DeviceError(
+            f'TensorRT {trt.__version__} cannot build "{network}": {_line(log.last_error)}'
+        )
     return Built(bytes(engine), bytes(config.get_timing_cache().serialize()))
 
 
@@ -164,11 +146,11 @@ def _progress_class(trt: Any) -> Any:
     """Return a class of monitors that tell how far the longest phase is."""
 
     class Progress(trt.IProgressMonitor):  # type: ignore[misc]
-        def __init__(self, tell: Tell) -> None:
+        def __init__(self, report: Report) -> None:
             trt.IProgressMonitor.__init__(self)
-            self._tell = tell
+            self._report = report
             self._steps: dict[str, int] = {}
-            self._told = time.monotonic()
+            self._reported = time.monotonic()
             self.interrupted = False
 
         def phase_start(self, phase_name: str, _: str | None, num_steps: int) -> None:
@@ -178,9 +160,9 @@ def _progress_class(trt: Any) -> Any:
         def step_complete(self, phase_name: str, step: int) -> bool:
             with self._interruptible():
                 now = time.monotonic()
-                if now - self._told >= _TELL_EVERY:
-                    self._told = now
-                    self._tell(f"TensorRT: {phase_name}, {step + 1} of {self._steps[phase_name]}")
+                if now - self._reported >= _REPORT_EVERY:
+                    self._reported = now
+                    self._report(f"TensorRT: {phase_name}, {step + 1} of {self._steps[phase_name]}")
             return not self.interrupted
 
         def phase_finish(self, phase_name: str) -> None:

@@ -423,32 +423,3 @@ def test_evaluate_refuses(bundle_folder, tmp_path, paint):
     outcome = zeroline("evaluate", tmp_path / "no", "--model", bundle_folder)
     assert outcome.exit_code == 1
     assert "is not a folder" in outcome.output
-
-
-def test_export_wraps_and_refuses(own_bundle, tmp_path):
-    numbers = ["--size", 64, "--mean", "0.5,0.5,0.5", "--std", "0.5,0.5,0.5"]
-    source = own_bundle / "model.onnx"
-    arguments = ["export", "--onnx", source, *numbers, "--output", tmp_path / "new"]
-    outcome = zeroline(*arguments, "--rscin", "off", "--licence", "Apache-2.0")
-    assert outcome.exit_code == 0, outcome.output
-    assert 'bundle "new"' in outcome.output
-    manifest = json.loads((tmp_path / "new" / "manifest.json").read_text())
-    assert manifest["defaults"]["rscin"] == []
-    assert manifest["source"]["licence"] == "Apache-2.0"
-    outcome = zeroline(*arguments)
-    assert outcome.exit_code == 1
-    assert "exists and is not an empty folder" in outcome.output
-    outcome = zeroline("export", "--onnx", source, "--size", 64, "--mean", "0.5", "--std", "1,1,1",
-                       "--output", tmp_path / "b")  # fmt: skip
-    assert outcome.exit_code == 2
-    numbers[-1] = "0,0,0"
-    refused = zeroline("export", "--onnx", source, *numbers, "--output", tmp_path / "b")
-    assert refused.exit_code == 1
-    assert "std: all three values must be over 0 (is (0.0, 0.0, 0.0))" in refused.output
-    refused = zeroline("export", "--onnx", own_bundle, *numbers, "--output", tmp_path / "b")
-    assert "is not a file" in refused.output
-    (tmp_path / "file").write_text("x")
-    numbers[-1] = "1,1,1"
-    refused = zeroline("export", "--onnx", source, *numbers, "--output", tmp_path / "file" / "b")
-    assert "cannot be written" in refused.output
-    assert "'0.5': three numbers with commas" in outcome.output

@@ -13,7 +13,7 @@ from support.small_network import (
     write_bundle,
 )
 from zeroline.export.wrap import InputRules, wrap_onnx
-from zeroline.runtime import BundleError, DeviceError, load_bundle
+from zeroline.runtime import BundleError, DeviceError, load_bundle, score_images
 from zeroline.runtime.network.bundle import sha256_of
 from zeroline.runtime.network.model import probe_images
 from zeroline.runtime.network.onnxruntime import OnnxRuntimeSession
@@ -39,6 +39,20 @@ def test_what_was_wrapped_is_loaded(bundle_folder):
     assert [layer.shape for layer in tokens.layers] == [(5, PATCHES, c) for c in CHANNELS]
     assert tokens.class_tokens.shape == (5, CLASS_CHANNELS)
     assert tokens.finite().all()
+
+
+def test_a_closed_bundle_says_so(own_bundle):
+    bundle = load_bundle(own_bundle, device="cpu")
+    bundle.close()
+    bundle.close()
+    frame = np.zeros((SIZE, SIZE, 3), np.uint8)
+    for use in (
+        lambda: bundle.prepare(frame),
+        lambda: bundle.embed(probe_images(SIZE, batch=1)),
+        lambda: score_images([frame, frame], bundle),
+    ):
+        with pytest.raises(BundleError, match=r'^bundle "bundle" is closed$'):
+            use()
 
 
 def test_a_fixed_batch_gives_the_same_tokens(bundle_folder, tmp_path):
@@ -181,7 +195,9 @@ def test_mean_and_std_follow_the_channel_order(tmp_path):
 def test_devices_are_refused_by_name(own_bundle):
     model = own_bundle / "model.onnx"
     with pytest.raises(DeviceError, match='device is "gpu", allowed: auto, cpu, cuda, tensorrt'):
-        OnnxRuntimeSession(model, device="gpu")
+        load_bundle(own_bundle, device="gpu")
+    with pytest.raises(DeviceError, match=r'device is "tensorrt", allowed: auto, cpu, cuda$'):
+        OnnxRuntimeSession(model, device="tensorrt")
     import onnxruntime
 
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():

@@ -4,8 +4,8 @@ TensorRT cannot be had without NVIDIA's servers. This stand-in shows that engine
 compared and fed as they should be; it shows nothing about TensorRT itself. `test_tensorrt` holds
 its names to those of TensorRT's published bindings, 10.3 and 11.
 
-Its trouble is set by a test: `version`, `unreadable`, `unbuildable`, `wrong` (forms whose engines
-give wrong numbers), `interrupt`, `builds` (counted).
+Its trouble is set by a test: `unreadable`, `unbuildable`, `wrong` (engines give wrong numbers).
+`builds` has the shapes of every engine that was built.
 """
 
 import ctypes
@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-trouble = SimpleNamespace(unreadable=False, unbuildable=False, wrong=(), interrupt=False)
+trouble = SimpleNamespace(unreadable=False, unbuildable=False, wrong=False)
 builds = []
 __version__ = "10.3.0"
 
@@ -43,7 +43,6 @@ class NetworkDefinitionCreationFlag(enum.IntEnum):
 
 class BuilderFlag(enum.IntEnum):
     TF32 = 7
-    FP16 = 0
 
 
 class TensorIOMode(enum.Enum):
@@ -70,7 +69,8 @@ class Builder:
         self._logger = logger
 
     def create_network(self, flags):
-        return SimpleNamespace(strong=flags == 2, content=None, get_input=_first_input)
+        assert flags == 1 << NetworkDefinitionCreationFlag.STRONGLY_TYPED
+        return SimpleNamespace(content=None, get_input=_first_input)
 
     def create_builder_config(self):
         return _Config()
@@ -87,15 +87,13 @@ class Builder:
         if trouble.unbuildable:
             self._logger.log(ILogger.Severity.ERROR, "no kernel\nfor this layer")
             return None
-        form = "strong" if network.strong else "flag"
-        assert network.strong != (BuilderFlag.FP16 in config.flags)
         assert BuilderFlag.TF32 in config.cleared
-        builds.append(form)
+        builds.append(config.shapes)
         config.timings.content += b"timed;"
         head = {
             "version": __version__,
             "shapes": config.shapes,
-            "wrong": form in trouble.wrong,
+            "wrong": trouble.wrong,
         }
         return json.dumps(head).encode() + b"\n" + network.content
 
@@ -132,10 +130,7 @@ class _Profile:
 
 class _Config:
     def __init__(self):
-        self.flags, self.cleared, self.shapes = set(), set(), {}
-
-    def set_flag(self, flag):
-        self.flags.add(flag)
+        self.cleared, self.shapes = set(), {}
 
     def clear_flag(self, flag):
         self.cleared.add(flag)
