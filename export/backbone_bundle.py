@@ -19,7 +19,7 @@ from zeroline.export.towers import build_tower
 from zeroline.export.weights import Weights
 from zeroline.export.wrap import InputRules
 from zeroline.runtime.network.manifest import Defaults, Source
-from zeroline.runtime.network.session import Report
+from zeroline.runtime.network.model import Report
 
 
 @dataclass(frozen=True)

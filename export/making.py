@@ -22,8 +22,8 @@ from zeroline.export.precision import SampleFrames, narrow
 from zeroline.export.wrap import InputRules, free_output, wrap_onnx
 from zeroline.runtime.errors import BundleError
 from zeroline.runtime.network.manifest import MANIFEST_NAME, Manifest
+from zeroline.runtime.network.model import Report
 from zeroline.runtime.network.parity import Parity
-from zeroline.runtime.network.session import Report
 
 
 @dataclass(frozen=True)

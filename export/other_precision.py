@@ -14,7 +14,7 @@ from zeroline.export.precision import SampleFrames, check_request
 from zeroline.export.wrap import InputRules
 from zeroline.runtime.loading import load_bundle
 from zeroline.runtime.network.manifest import InputSpec, Manifest
-from zeroline.runtime.network.session import Report
+from zeroline.runtime.network.model import Report
 
 
 def export_other_precision(

@@ -15,9 +15,8 @@ from zeroline.export.int8 import to_int8
 from zeroline.runtime.batch import patch_and_image_scores
 from zeroline.runtime.errors import ParityError
 from zeroline.runtime.frames import Frame
-from zeroline.runtime.network.parity import LIMITS, Parity, measure_parity
-from zeroline.runtime.network.probes import marked, probe_frames
-from zeroline.runtime.network.session import Report
+from zeroline.runtime.network.model import Report
+from zeroline.runtime.network.parity import LIMITS, Parity, marked, measure_parity, probe_frames
 from zeroline.runtime.tokens import Tokens
 
 #: Frames that int8 is calibrated on, at the least.

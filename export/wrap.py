@@ -11,7 +11,6 @@ import numpy as np
 from pydantic import ValidationError
 
 from zeroline.runtime.errors import BundleError, MissingExtraError
-from zeroline.runtime.network.bundle import sha256_of
 from zeroline.runtime.network.manifest import (
     MANIFEST_NAME,
     ClassTokenOutput,
@@ -24,13 +23,14 @@ from zeroline.runtime.network.manifest import (
     problems_of,
 )
 from zeroline.runtime.network.model import (
+    Session,
     check_network,
     check_unit_rows,
     fixed_batch,
     probe_images,
 )
 from zeroline.runtime.network.onnxruntime import OnnxRuntimeSession
-from zeroline.runtime.network.session import Session
+from zeroline.runtime.network.open import sha256_of
 
 CLASS_TOKEN = "class_token"  # noqa: S105 - the name of an output
 TOKENS_PREFIX = "tokens_"

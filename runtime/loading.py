@@ -6,9 +6,8 @@ import logging
 from pathlib import Path
 
 from zeroline.runtime.batch import patch_and_image_scores
-from zeroline.runtime.network.model import Bundle
+from zeroline.runtime.network.model import Bundle, Report
 from zeroline.runtime.network.open import open_bundle
-from zeroline.runtime.network.session import Report
 
 
 def load_bundle(

@@ -20,7 +20,7 @@ from zeroline.edge_app.settings.options import (
     draw_option,
     matching_option,
 )
-from zeroline.runtime.network.session import DEVICES
+from zeroline.runtime.network.model import DEVICES
 
 
 @click.command()

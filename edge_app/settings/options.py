@@ -12,8 +12,7 @@ import click
 
 from zeroline.runtime.loading import load_bundle
 from zeroline.runtime.matching.forms import MATCHING
-from zeroline.runtime.network.model import Bundle
-from zeroline.runtime.network.session import DEVICES
+from zeroline.runtime.network.model import DEVICES, Bundle
 from zeroline.runtime.stages.degrees import FUSED, Degrees
 from zeroline.runtime.stages.threshold import ThresholdRule
 

@@ -1,21 +1,178 @@
-"""TensorRT engines: built on the device that runs them, compared before use."""
+"""TensorRT engines: built on the device that runs them, kept under a key, compared before use.
+
+An engine fits one network, one TensorRT version, one GPU, one range of batches. All of that is in
+its key, so that an engine of another kind is never loaded. Beside each engine lies a JSON file
+with the key in plain words, the engine's hash and how closely it follows the ONNX file.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
 import time
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from zeroline.runtime.cuda import current_gpu, working_cupy
+from zeroline.runtime.cuda import Gpu, current_gpu, working_cupy
 from zeroline.runtime.errors import DeviceError, MissingExtraError
-from zeroline.runtime.network.engine_store import EngineKey, EngineStore
+from zeroline.runtime.files import replacing
 from zeroline.runtime.network.manifest import Manifest
-from zeroline.runtime.network.model import Bundle
-from zeroline.runtime.network.parity import LIMITS, Parity, Scorer, check_parity
-from zeroline.runtime.network.probes import probe_frames
-from zeroline.runtime.network.session import Report, Session
-from zeroline.runtime.network.tensorrt import TensorRTSession, tensorrt_package
-from zeroline.runtime.network.tensorrt_build import BATCHES, Batches, build_engine
+from zeroline.runtime.network.model import Bundle, Report, Session
+from zeroline.runtime.network.parity import LIMITS, Parity, Scorer, check_parity, probe_frames
+from zeroline.runtime.network.tensorrt import (
+    BATCHES,
+    Batches,
+    TensorRTSession,
+    build_engine,
+    tensorrt_package,
+)
 from zeroline.runtime.tokens import joined
+
+FOLDER = "engines"
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """What an engine depends on.
+
+    Attributes
+    ----------
+    network : str
+        sha256 of the bundle's files.
+    tensorrt : str
+        Version.
+    gpu : Gpu
+    batches : Batches
+    size : int
+        Side of the input.
+    precision : str
+        Of the bundle.
+    """
+
+    network: str
+    tensorrt: str
+    gpu: Gpu
+    batches: Batches
+    size: int
+    precision: str
+
+    @classmethod
+    def of(cls, manifest: Manifest, version: str, gpu: Gpu, batches: Batches) -> EngineKey:
+        """Describe the engine of a bundle on a device."""
+        content = json.dumps(sorted(manifest.files.items()))
+        network = hashlib.sha256(content.encode()).hexdigest()
+        return cls(network, version, gpu, batches, manifest.input.size, manifest.precision)
+
+    @property
+    def name(self) -> str:
+        """Return the engine's name: 16 hexadecimal digits over all parts."""
+        return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def device_key(self) -> str:
+        """Return the timing cache's name: TensorRT's version and the GPU."""
+        text = f"{self.tensorrt}-{self.gpu.name}-{self.gpu.capability}"
+        return "".join(c if c.isalnum() or c in ".-" else "_" for c in text)
+
+
+@dataclass(frozen=True)
+class StoredEngine:
+    """An engine from the store."""
+
+    path: Path
+    content: bytes
+    notes: dict[str, Any]
+
+
+class EngineStore:
+    """Engines of one bundle: in its folder, and in the user's cache where that cannot be written.
+
+    Parameters
+    ----------
+    bundle : Path
+        The bundle's folder.
+    """
+
+    def __init__(self, bundle: Path) -> None:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        self._folders = (bundle / FOLDER, cache / "zeroline" / FOLDER)
+
+    def find(self, key: EngineKey, *, any_batches: bool = False) -> StoredEngine | None:
+        """Return the engine of a key; None where there is none, or only a damaged one.
+
+        With `any_batches` an engine for other batches will do, the newest of them.
+        """
+        wanted = asdict(key)
+        paths = [path for folder in self._folders for path in folder.glob("*.json")]
+        with contextlib.suppress(OSError):
+            paths.sort(key=lambda path: -path.stat().st_mtime)
+        for path in paths:
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                notes = json.loads(path.read_text(encoding="utf-8"))
+                there = notes["key"]
+                if any_batches:
+                    there["batches"] = wanted["batches"]
+                if there != wanted:
+                    continue
+                engine = path.with_suffix(".engine")
+                content = engine.read_bytes()
+                if notes["sha256"] == hashlib.sha256(content).hexdigest():
+                    return StoredEngine(engine, content, notes)
+        return None
+
+    def keep(self, key: EngineKey, content: bytes, notes: dict[str, Any]) -> Path:
+        """Store an engine and what is to be known of it; return its file."""
+        described = {
+            "sha256": hashlib.sha256(content).hexdigest(),
+            "key": asdict(key),
+            **notes,
+        }
+        folder = self.writable()
+        path = folder / f"{key.name}.engine"
+        _write(path, content)
+        text = json.dumps(described, indent=1)
+        _write(path.with_suffix(".json"), text.encode())
+        return path
+
+    def timings(self, key: EngineKey) -> bytes:
+        """Return the timing cache for a device; empty where there is none."""
+        for folder in self._folders:
+            with contextlib.suppress(OSError):
+                return (folder / f"{key.device_key}.timing").read_bytes()
+        return b""
+
+    def keep_timings(self, key: EngineKey, content: bytes) -> None:
+        """Store the timing cache of a device."""
+        _write(self.writable() / f"{key.device_key}.timing", content)
+
+    def writable(self) -> Path:
+        """Return the first folder that files can be written to.
+
+        Raises
+        ------
+        DeviceError
+            If there is none.
+        """
+        reasons = []
+        for folder in self._folders:
+            try:
+                folder.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryFile(dir=folder):
+                    return folder
+            except OSError as error:  # noqa: PERF203 - the next folder may do
+                reasons.append(f'"{folder}": {error.strerror}')
+        raise DeviceError(f"no folder for TensorRT engines can be written: {'; '.join(reasons)}")
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all."""
+    with replacing(path) as file:
+        file.write(content)
+
 
 _PROBES = slice(2, 6)  # four of the drawn frames, two with a defect
 

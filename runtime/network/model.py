@@ -1,10 +1,11 @@
-"""A network that is loaded: frames in, tokens out; and whether it is what its manifest says."""
+"""A network that is loaded: what a session is, and the bundle round it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,40 @@ from zeroline.runtime.errors import BundleError
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.network.manifest import Manifest
 from zeroline.runtime.network.preprocess import prepare
-from zeroline.runtime.network.session import Session
 from zeroline.runtime.tokens import Tokens, joined
+
+DEVICES = ("auto", "cpu", "cuda", "tensorrt")
+
+#: Takes lines of progress.
+Report = Callable[[str], None]
+
+
+class Session(Protocol):
+    """A loaded network. `run` may be called from several threads."""
+
+    @property
+    def device(self) -> str:
+        """Where it runs: "cpu", "cuda" or "tensorrt"."""
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """What is really in use, the first one first."""
+
+    @property
+    def inputs(self) -> Mapping[str, tuple[int | None, ...]]:
+        """Names and shapes of the inputs; None for a symbolic dimension."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs."""
+
+    def run(self, name: str, images: npt.NDArray[np.float32]) -> dict[str, Any]:
+        """Feed (B, 3, S, S) images to the input called `name`; outputs by name.
+
+        Images and outputs are NumPy's; on a CUDA device with CuPy installed the outputs are
+        CuPy's, and the images may be.
+        """
+
 
 Images = npt.NDArray[np.float32]
 

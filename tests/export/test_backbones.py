@@ -26,8 +26,7 @@ from zeroline.export.towers import build_tower  # noqa: E402
 from zeroline.export.weights import Weights, read_checkpoint  # noqa: E402
 from zeroline.runtime import load_bundle, score_images  # noqa: E402
 from zeroline.runtime.errors import ParityError  # noqa: E402
-from zeroline.runtime.network.parity import LIMITS  # noqa: E402
-from zeroline.runtime.network.probes import probe_frames  # noqa: E402
+from zeroline.runtime.network.parity import LIMITS, probe_frames  # noqa: E402
 
 CLIP, CLIP_SIZE = "ViT-S-32", 128
 DINO, DINO_SIZE = "DINOv2-ViT-S-14", 70

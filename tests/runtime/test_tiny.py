@@ -11,8 +11,8 @@ from sklearn.metrics import roc_auc_score
 from zeroline.edge_app.sim.line import SimulatedLine
 from zeroline.edge_app.sim.settings import KINDS, LineSettings
 from zeroline.runtime import load_bundle, score_images
-from zeroline.runtime.network.bundle import bundled_names, find_bundle
 from zeroline.runtime.network.model import probe_images
+from zeroline.runtime.network.open import bundled_names, find_bundle
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import click
 from zeroline.edge_app.cli import debug_option
 from zeroline.edge_app.commands.export.shared import timed_report
 from zeroline.runtime.errors import DeviceError
-from zeroline.runtime.network.tensorrt_build import Batches
+from zeroline.runtime.network.tensorrt import Batches
 
 
 class BatchesType(click.ParamType[Batches]):
@@ -44,9 +44,9 @@ def engine(bundle: str, batch: Batches) -> None:
     NAME|DIR is a bundled model or the folder of a bundle.
     """
     from zeroline.runtime.batch import patch_and_image_scores
-    from zeroline.runtime.network.bundle import check_files, find_bundle
     from zeroline.runtime.network.engines import open_engine
     from zeroline.runtime.network.manifest import read_manifest
+    from zeroline.runtime.network.open import check_files, find_bundle
 
     folder = find_bundle(bundle)
     manifest = read_manifest(folder)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zeroline.export.precision import SampleFrames
     from zeroline.runtime.frames import Frame
     from zeroline.runtime.network.manifest import Manifest
-    from zeroline.runtime.network.session import Report
+    from zeroline.runtime.network.model import Report
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -14,9 +14,9 @@ from support.small_network import (
 )
 from zeroline.export.wrap import InputRules, wrap_onnx
 from zeroline.runtime import BundleError, DeviceError, load_bundle, score_images
-from zeroline.runtime.network.bundle import sha256_of
 from zeroline.runtime.network.model import probe_images
 from zeroline.runtime.network.onnxruntime import OnnxRuntimeSession
+from zeroline.runtime.network.open import sha256_of
 
 RULES = InputRules(size=SIZE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 

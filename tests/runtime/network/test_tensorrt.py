@@ -15,7 +15,7 @@ from zeroline.edge_app.cli import main
 from zeroline.runtime import load_bundle
 from zeroline.runtime.errors import DeviceError, MissingExtraError, ParityError
 from zeroline.runtime.network.onnxruntime import DeviceMemory, OnnxRuntimeSession, run_bound
-from zeroline.runtime.network.tensorrt_build import Batches
+from zeroline.runtime.network.tensorrt import Batches
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_a_network_that_tensorrt_cannot_read(trt, own_bundle):
 
 
 def test_an_interrupted_build_keeps_nothing(trt, own_bundle, monkeypatch):
-    monkeypatch.setattr("zeroline.runtime.network.tensorrt_build._REPORT_EVERY", 0)
+    monkeypatch.setattr("zeroline.runtime.network.tensorrt._REPORT_EVERY", 0)
 
     def report(line):
         if line.startswith("TensorRT: building, 1 of 2"):
