@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from typing import Any, TypeVar
 
 from threadpoolctl import ThreadpoolController
@@ -19,13 +19,6 @@ from threadpoolctl import ThreadpoolController
 from zeroline.runtime.errors import ScoringError
 
 Item = TypeVar("Item")
-
-
-class _Nothing:
-    """Stands for the end of the items, which may themselves be None."""
-
-
-_NOTHING = _Nothing()
 
 
 def thread_count(threads: int | None) -> int:
@@ -93,8 +86,8 @@ def single_threaded_blas() -> Iterator[None]:
     """Hold BLAS to one thread, for the process and for this thread, while inside.
 
     Two scorers at once do not restore it under each other. This thread's own limit is for BLAS
-    builds on OpenMP, where the number belongs to a thread; `run_in_threads` does the same for
-    its workers.
+    builds on OpenMP, where the number belongs to a thread; `WorkerPool` does the same for its
+    threads.
     """
     _blas_hold.enter()
     try:
@@ -113,22 +106,24 @@ class WorkerPool:
     ----------
     threads : int or None
         None takes all cores. With one the caller's own thread works.
+    blas : bool
+        Whether the work is made of matrix products, and BLAS is held meanwhile.
     """
 
-    def __init__(self, threads: int | None = None) -> None:
-        self._count = thread_count(threads)
+    def __init__(self, threads: int | None = None, *, blas: bool = True) -> None:
+        count = thread_count(threads)
         self._hold = ExitStack()
-        self._hold.enter_context(single_threaded_blas())
+        if blas:
+            self._hold.enter_context(single_threaded_blas())
+        limit = _limit_blas if blas else None
         self._pool = (
-            ThreadPoolExecutor(
-                self._count, thread_name_prefix="zeroline-window", initializer=_limit_blas
-            )
-            if self._count > 1
+            ThreadPoolExecutor(count, thread_name_prefix="zeroline", initializer=limit)
+            if count > 1
             else None
         )
 
     def run(self, work: Callable[[Item], None], items: Iterable[Item], /) -> None:
-        """Call `work` on every item; the first exception ends it all."""
+        """Call `work` on every item, in order; the first exception ends it all."""
         if self._pool is None:
             for item in items:
                 work(item)
@@ -163,52 +158,9 @@ def run_in_threads(
     threads: int | None,
     blas: bool = False,
 ) -> None:
-    """Call `work` on every item, on `threads` threads; the first exception ends it all.
+    """Call `work` on every item, on threads that end with it; see `WorkerPool`.
 
-    Items are handed out in order, one at a time, so put the large ones first. `blas`: the work
-    is made of matrix products, and BLAS is held to one thread meanwhile.
+    Items are handed out in order, one at a time, so put the large ones first.
     """
-    if blas:
-        with single_threaded_blas():
-            _run(work, items, threads=threads, limit=_limit_blas)
-    else:
-        _run(work, items, threads=threads, limit=nullcontext)
-
-
-def _run(
-    work: Callable[[Item], None],
-    items: Iterable[Item],
-    *,
-    threads: int | None,
-    limit: Callable[[], AbstractContextManager[Any]],
-) -> None:
-    """Run the items on threads that each work inside `limit()`."""
-    workers = thread_count(threads)
-    if workers == 1:
-        for item in items:
-            work(item)
-        return
-    pending = iter(items)
-    hand_out = threading.Lock()
-    stop = threading.Event()
-
-    def drain() -> None:
-        try:
-            with limit():
-                while not stop.is_set():
-                    with hand_out:
-                        item = next(pending, _NOTHING)
-                    if isinstance(item, _Nothing):
-                        return
-                    work(item)
-        except BaseException:
-            stop.set()
-            raise
-
-    with ThreadPoolExecutor(workers, thread_name_prefix="zeroline") as pool:
-        try:
-            futures = [pool.submit(drain) for _ in range(workers)]
-            for future in futures:
-                future.result()
-        finally:
-            stop.set()
+    with WorkerPool(threads, blas=blas) as pool:
+        pool.run(work, items)

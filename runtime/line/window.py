@@ -161,8 +161,9 @@ class Window:
         if patches != (shape.patches if self._roi is None else len(self._roi)):
             raise ScoringError(f"{patches} patches counted, the region of interest has others")
         channels = [c for c in shape.channels for _ in range(match_count(shape.degrees))]
+        bank = FORMS[shape.form].bank
         self._banks = [
-            FORMS[shape.form].empty(slots, patches, c, scale * slots // shape.scales, xp)
+            bank.empty(slots, patches, c, turn=scale * slots // shape.scales, xp=xp)
             for scale, c in enumerate(channels)
         ]
         count = match_count(shape.degrees)

@@ -177,17 +177,23 @@ class CudaBank:
     ----------
     slots, patches, channels : int
         W, P, C.
-    form : {"fp16-fused", "fp16-tiled"}
     cupy : module
 
     Raises
     ------
     DeviceError
         If the device cannot run the kernels.
+
+    Attributes
+    ----------
+    fused : bool
+        Whether one kernel multiplies and takes the minima.
     """
 
-    def __init__(self, slots: int, patches: int, channels: int, *, form: str, cupy: Any) -> None:
-        self._cupy, self._form = cupy, form
+    fused: bool
+
+    def __init__(self, slots: int, patches: int, channels: int, *, cupy: Any) -> None:
+        self._cupy = cupy
         self._kernels = matching_kernels(cupy)
         self._patches, self._channels = patches, channels
         self._held = cupy.zeros((slots, patches, filled(channels)), dtype=cupy.float16)
@@ -198,8 +204,18 @@ class CudaBank:
         self.block = slots
 
     @classmethod
-    def filled(cls, features: Any, ignore: Any, *, form: str) -> CudaBank:
-        """Return a bank of N images at once, (N, P, C).
+    def empty(cls, slots: int, patches: int, channels: int, *, turn: int, xp: Any) -> CudaBank:  # noqa: ARG003
+        """Return an empty bank; see `FeatureBank`."""
+        return cls(slots, patches, channels, cupy=xp)
+
+    @classmethod
+    def patch_bytes(cls, channels: int) -> int:
+        """Return the bytes of one patch in a bank."""
+        return 2 * filled(channels) + 8
+
+    @classmethod
+    def holding(cls, features: Any, ignore: Any) -> CudaBank:
+        """Return a bank that holds a set; see `FeatureBank`.
 
         Raises
         ------
@@ -208,7 +224,7 @@ class CudaBank:
         """
         cupy = array_namespace(features)
         images, patches, channels = features.shape
-        bank = cls(images, patches, channels, form=form, cupy=cupy)
+        bank = cls(images, patches, channels, cupy=cupy)
         nothing = cupy.zeros(patches, dtype=bool)
         for image in range(images):
             check_finite(features[image], image=image)
@@ -257,7 +273,7 @@ class CudaBank:
         row_keys = cupy.empty((stop - start, self._patches), dtype=cupy.int32)
         column_keys = cupy.full((stop - start, self._patches), _NO_KEY, dtype=cupy.int32)
         of_frame = query.half_norms, query.codes
-        if self._form == "fp16-fused":
+        if self.fused:
             kernels.fused_keys(
                 query.features,
                 *of_frame,
@@ -290,6 +306,13 @@ def filled(channels: int) -> int:
     return -(-channels // DEPTH) * DEPTH
 
 
-def cuda_bank_bytes(slots: int, patches: int, channels: int) -> int:
-    """Return the bytes that a bank holds on the device."""
-    return slots * patches * (2 * filled(channels) + 8)
+class FusedBank(CudaBank):
+    """One kernel multiplies and takes the minima."""
+
+    fused = True
+
+
+class TiledBank(CudaBank):
+    """cuBLAS multiplies some slots at a time, a kernel takes the minima."""
+
+    fused = False

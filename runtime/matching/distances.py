@@ -132,7 +132,7 @@ def _half_squared(
     features = xp.ascontiguousarray(features)
     half_squared = xp.empty((images, images, patches), dtype=xp.float32)
     nothing = xp.zeros(patches, dtype=bool)
-    bank = form.holding(features, ignore)
+    bank = form.bank.holding(features, ignore)
     labels = None if groups is None else to_host(groups)
 
     def match_image(i: int) -> None:

@@ -67,6 +67,21 @@ class ExactBank:
         self._operand: Float32 = right_operand(features, ignore)
         self._rows, self.block = tile_shape(patches)
 
+    @classmethod
+    def empty(cls, slots: int, patches: int, channels: int, *, turn: int, xp: Any) -> ExactBank:  # noqa: ARG003
+        """Return an empty bank; see `FeatureBank`."""
+        return cls(xp.zeros((slots, patches, channels), dtype=xp.float32))
+
+    @classmethod
+    def holding(cls, features: Any, ignore: Any) -> ExactBank:
+        """Return a bank that holds a set; see `FeatureBank`."""
+        return cls(features, ignore)
+
+    @classmethod
+    def patch_bytes(cls, channels: int) -> int:
+        """Return the bytes of one patch in a bank."""
+        return 4 * (2 * channels + 2)
+
     @property
     def nbytes(self) -> int:
         """Bytes of features and operand."""

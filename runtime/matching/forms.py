@@ -21,12 +21,12 @@ import numpy.typing as npt
 from zeroline.runtime.arrays import to_host
 from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.errors import ScoringError
-from zeroline.runtime.matching.cuda import CudaBank, cuda_bank_bytes
+from zeroline.runtime.matching.cuda import FusedBank, TiledBank
 from zeroline.runtime.matching.exact import ExactBank
 from zeroline.runtime.matching.operand import tile_shape
 from zeroline.runtime.matching.plain import PlainBank
-from zeroline.runtime.matching.screened import ScreenedBank
-from zeroline.runtime.matching.screens import MOST_PATCHES, reduced_bytes
+from zeroline.runtime.matching.screened import Int8Bank, PcaBank
+from zeroline.runtime.matching.screens import MOST_PATCHES
 from zeroline.runtime.workers import single_threaded_blas
 
 Bools = npt.NDArray[np.bool_]
@@ -42,6 +42,22 @@ class FeatureBank(Protocol):
     """
 
     block: int
+
+    @classmethod
+    def empty(cls, slots: int, patches: int, channels: int, *, turn: int, xp: Any) -> FeatureBank:
+        """Return an empty bank on the device of `xp`.
+
+        `turn`: where among W admissions a bank renews what it fits to its frames, so that banks
+        take turns.
+        """
+
+    @classmethod
+    def holding(cls, features: Any, ignore: Any) -> FeatureBank:
+        """Return a bank that holds a set: features (N, P, C), and `ignore` (N, P) or None."""
+
+    @classmethod
+    def patch_bytes(cls, channels: int) -> int:
+        """Return the bytes of one patch in a bank."""
 
     @property
     def features(self) -> Any:
@@ -70,50 +86,6 @@ class FeatureBank(Protocol):
 MATCHING = ("exact", "fast")
 
 
-@dataclass(frozen=True)
-class MatchingForm:
-    """One way to find neighbours.
-
-    Attributes
-    ----------
-    name : str
-        What results and reports call it.
-    devices : tuple of {"cpu", "cuda"}
-        Where it runs.
-    exact : bool
-        Whether every neighbour is the true one.
-    available : callable
-        Tells whether what it needs is installed.
-    empty : callable
-        (slots, patches, channels, turn, xp) → an empty bank. `turn`: where among W admissions a
-        bank renews what it fits to its frames, so that banks take turns.
-    holding : callable
-        (features (N, P, C), ignore (N, P) or None) → a bank that holds a set.
-    patch_bytes : callable
-        channels → bytes of one patch in a bank.
-    most_patches : int or None
-        Largest P; None: any.
-    """
-
-    name: str
-    devices: tuple[str, ...]
-    exact: bool
-    available: Callable[[], bool]
-    empty: Callable[[int, int, int, int, Any], FeatureBank]
-    holding: Callable[[Any, Any], FeatureBank]
-    patch_bytes: Callable[[int], int]
-    most_patches: int | None = None
-
-    def bank_bytes(self, slots: int, patches: int, channels: int) -> int:
-        """Return the bytes that a bank holds: features, and what the product takes."""
-        return slots * patches * self.patch_bytes(channels)
-
-    def serves(self, device: str, patches: int) -> bool:
-        """Tell whether it can be used on a device, for P patches."""
-        fits = self.most_patches is None or patches <= self.most_patches
-        return device in self.devices and fits and self.available()
-
-
 def _has_loops() -> bool:
     return compiled_loops() is not None
 
@@ -122,70 +94,53 @@ def _has_integer_product() -> bool:
     return _has_loops() and find_spec("onnxruntime") is not None
 
 
-def _always() -> bool:
-    return True
+@dataclass(frozen=True)
+class MatchingForm:
+    """One way to find neighbours.
 
+    Attributes
+    ----------
+    name : str
+        What results and reports call it.
+    bank : type of FeatureBank
+        Who makes its banks, and tells their bytes.
+    devices : tuple of {"cpu", "cuda"}
+        Where it runs.
+    exact : bool
+        Whether every neighbour is the true one.
+    available : callable
+        Tells whether what it needs is installed.
+    most_patches : int or None
+        Largest P; None: any.
+    """
 
-def _screened(name: str, available: Callable[[], bool]) -> MatchingForm:
-    return MatchingForm(
-        name,
-        ("cpu",),
-        False,
-        available,
-        lambda slots, patches, channels, turn, _: ScreenedBank(
-            np.zeros((slots, patches, channels), np.float32), form=name, turn=turn
-        ),
-        lambda features, ignore: ScreenedBank.filled(features, ignore, form=name),
-        lambda channels: 4 * channels + reduced_bytes(name, channels),
-        MOST_PATCHES,
-    )
+    name: str
+    bank: type[FeatureBank]
+    devices: tuple[str, ...]
+    exact: bool = False
+    available: Callable[[], bool] = lambda: True
+    most_patches: int | None = MOST_PATCHES
 
+    def bank_bytes(self, slots: int, patches: int, channels: int) -> int:
+        """Return the bytes that a bank holds: features, and what the product takes."""
+        return slots * patches * self.bank.patch_bytes(channels)
 
-def _half(name: str) -> MatchingForm:
-    return MatchingForm(
-        name,
-        ("cuda",),
-        False,
-        _always,
-        lambda slots, patches, channels, _, xp: CudaBank(
-            slots, patches, channels, form=name, cupy=xp
-        ),
-        lambda features, ignore: CudaBank.filled(features, ignore, form=name),
-        lambda channels: cuda_bank_bytes(1, 1, channels),
-        MOST_PATCHES,
-    )
+    def serves(self, device: str, patches: int) -> bool:
+        """Tell whether it can be used on a device, for P patches."""
+        fits = self.most_patches is None or patches <= self.most_patches
+        return device in self.devices and fits and self.available()
 
 
 #: All forms, by name; exact ones of a device in the order of preference.
 FORMS = {
     form.name: form
     for form in (
-        MatchingForm(
-            "float32",
-            ("cpu",),
-            True,
-            _has_loops,
-            lambda slots, patches, channels, _, xp: ExactBank(
-                xp.zeros((slots, patches, channels), np.float32)
-            ),
-            ExactBank,
-            lambda channels: 4 * (2 * channels + 2),
-        ),
-        MatchingForm(
-            "float32-plain",
-            ("cpu", "cuda"),
-            True,
-            _always,
-            lambda slots, patches, channels, _, xp: PlainBank(
-                xp.zeros((slots, patches, channels), np.float32)
-            ),
-            PlainBank,
-            lambda channels: 4 * (channels + 2),
-        ),
-        _screened("pca", _has_loops),
-        _screened("int8", _has_integer_product),
-        _half("fp16-fused"),
-        _half("fp16-tiled"),
+        MatchingForm("float32", ExactBank, ("cpu",), True, _has_loops, None),
+        MatchingForm("float32-plain", PlainBank, ("cpu", "cuda"), True, most_patches=None),
+        MatchingForm("pca", PcaBank, ("cpu",), available=_has_loops),
+        MatchingForm("int8", Int8Bank, ("cpu",), available=_has_integer_product),
+        MatchingForm("fp16-fused", FusedBank, ("cuda",)),
+        MatchingForm("fp16-tiled", TiledBank, ("cuda",)),
     )
 }
 
@@ -268,7 +223,7 @@ def match_seconds(form: str, patches: int, channels: tuple[int, ...], xp: Any) -
     with single_threaded_blas():
         for count in channels:
             rng = np.random.default_rng(0)
-            bank = FORMS[form].empty(slots, patches, count, 0, xp)
+            bank = FORMS[form].bank.empty(slots, patches, count, turn=0, xp=xp)
             drawn = rng.standard_normal((slots + 1, patches, count), dtype=np.float32)
             drawn /= np.linalg.norm(drawn, axis=2, keepdims=True)
             features = xp.asarray(drawn)

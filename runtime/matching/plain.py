@@ -58,6 +58,21 @@ class PlainBank:
         if ignore is not None:
             self._penalty[ignore] = IGNORED
 
+    @classmethod
+    def empty(cls, slots: int, patches: int, channels: int, *, turn: int, xp: Any) -> PlainBank:  # noqa: ARG003
+        """Return an empty bank; see `FeatureBank`."""
+        return cls(xp.zeros((slots, patches, channels), dtype=xp.float32))
+
+    @classmethod
+    def holding(cls, features: Any, ignore: Any) -> PlainBank:
+        """Return a bank that holds a set; see `FeatureBank`."""
+        return cls(features, ignore)
+
+    @classmethod
+    def patch_bytes(cls, channels: int) -> int:
+        """Return the bytes of one patch in a bank."""
+        return 4 * (channels + 2)
+
     @property
     def nbytes(self) -> int:
         """Bytes of features, norms and penalties."""

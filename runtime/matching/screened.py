@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.matching.operand import IGNORED, check_finite, tile_shape
-from zeroline.runtime.matching.screens import SAMPLE, Screen, fit_screen
+from zeroline.runtime.matching.screens import SAMPLE, Screen, fit_screen, reduced_bytes
 
 Float32 = npt.NDArray[np.float32]
 Int32 = npt.NDArray[np.int32]
@@ -52,15 +52,21 @@ class ScreenedBank:
     ----------
     features : array, shape (W, P, C), float32
         Written to by `put`.
-    form : {"pca", "int8"}
     turn : int
         Which of W admissions renews the screen.
+
+    Attributes
+    ----------
+    form : {"pca", "int8"}
+        Of the screen.
     """
 
-    def __init__(self, features: Float32, *, form: str, turn: int = 0) -> None:
+    form: str
+
+    def __init__(self, features: Float32, *, turn: int = 0) -> None:
         slots, patches, _ = features.shape
         self.features = features
-        self._form, self._turn = form, turn % slots
+        self._turn = turn % slots
         self._ignored = np.zeros((slots, patches), bool)
         self._there = np.zeros(slots, bool)
         self._admitted = 0
@@ -71,8 +77,18 @@ class ScreenedBank:
         self.block = max(self._images, _BLOCK)
 
     @classmethod
-    def filled(cls, features: Float32, ignore: Bools | None, *, form: str) -> ScreenedBank:
-        """Return a bank of N images at once, (N, P, C).
+    def empty(cls, slots: int, patches: int, channels: int, *, turn: int, xp: Any) -> ScreenedBank:
+        """Return an empty bank; see `FeatureBank`."""
+        return cls(xp.zeros((slots, patches, channels), np.float32), turn=turn)
+
+    @classmethod
+    def patch_bytes(cls, channels: int) -> int:
+        """Return the bytes of one patch in a bank."""
+        return 4 * channels + reduced_bytes(cls.form, channels)
+
+    @classmethod
+    def holding(cls, features: Float32, ignore: Bools | None) -> ScreenedBank:
+        """Return a bank that holds a set; see `FeatureBank`.
 
         Raises
         ------
@@ -81,7 +97,7 @@ class ScreenedBank:
         """
         for image, part in enumerate(features):
             check_finite(part, image=image)
-        bank = cls(features, form=form)
+        bank = cls(features)
         bank._there[:] = True
         if ignore is not None:
             bank._ignored[:] = ignore
@@ -152,7 +168,7 @@ class ScreenedBank:
         count = min(SAMPLE, len(held) * patches)
         drawn = np.random.default_rng(0).choice(len(held) * patches, count, replace=False)
         rows = self.features[held[drawn // patches], drawn % patches]
-        self._screen = fit_screen(self._form, rows, patches)
+        self._screen = fit_screen(self.form, rows, patches)
         if self._values is None:
             shape = (slots, self._screen.depth, patches)
             self._values = np.zeros(shape, self._screen.dtype)
@@ -163,3 +179,15 @@ class ScreenedBank:
         assert self._screen is not None  # noqa: S101 - the first frame is fitted to
         values, codes = self._screen.right(self.features[slot], self._ignored[slot])
         self._values[slot], self._codes[slot] = values, codes
+
+
+class PcaBank(ScreenedBank):
+    """Screened by 64 dimensions in float32."""
+
+    form = "pca"
+
+
+class Int8Bank(ScreenedBank):
+    """Screened by 128 dimensions in 8 bits."""
+
+    form = "int8"

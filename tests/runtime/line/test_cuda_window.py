@@ -265,7 +265,7 @@ def test_an_older_device_is_refused(cupy, monkeypatch):
         lambda _: {"major": 7, "minor": 2, "l2CacheSize": 1},
     )  # fmt: skip
     with pytest.raises(DeviceError, match=r"need compute capability 8\.0, found 7\.2"):
-        FORMS["fp16-fused"].empty(2, 16, 8, 0, cupy)
+        FORMS["fp16-fused"].bank.empty(2, 16, 8, turn=0, xp=cupy)
 
 
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_87", "sm_89", "sm_90"])

@@ -14,7 +14,6 @@ from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.matching import forms
 from zeroline.runtime.matching import screens as screening
 from zeroline.runtime.matching.forms import FORMS, pick_form
-from zeroline.runtime.matching.screened import ScreenedBank
 from zeroline.runtime.workers import WorkerPool
 
 NOTHING = np.zeros(49, bool)
@@ -158,7 +157,7 @@ def test_keys_name_what_a_plain_search_names():
 def test_rows_far_outside_what_was_fitted_keep_their_neighbours(form):
     """Keys have room for the fitted lengths only; a foreign part must not overflow them."""
     rng = np.random.default_rng(5)
-    bank = ScreenedBank(np.zeros((4, 49, 96), np.float32), form=form)
+    bank = FORMS[form].bank.empty(4, 49, 96, turn=0, xp=np)
     for slot in range(4):
         bank.put(slot, parts(rng, 1, spread=0.01)[0], NOTHING)
     foreign = rng.standard_normal((49, 96)).astype(np.float32)
@@ -173,7 +172,7 @@ def test_rows_far_outside_what_was_fitted_keep_their_neighbours(form):
 def test_the_screen_follows_the_line(form):
     """A bank whose frames are all replaced by another product is fitted to that one."""
     rng = np.random.default_rng(6)
-    bank = ScreenedBank(np.zeros((8, 49, 300), np.float32), form=form, turn=5)
+    bank = FORMS[form].bank.empty(8, 49, 300, turn=5, xp=np)
     turned = np.linalg.qr(rng.standard_normal((300, 300)))[0].astype(np.float32)
     for number in range(8):
         bank.put(number, parts(rng, 1, channels=300)[0], NOTHING)
@@ -252,5 +251,5 @@ def test_the_shipped_product_is_what_its_maker_makes():
 
 def test_an_empty_bank_takes_a_query():
     for name in ("float32", "float32-plain", *SCREENED):
-        bank = FORMS[name].empty(2, 49, 96, 0, np)
+        bank = FORMS[name].bank.empty(2, 49, 96, turn=0, xp=np)
         assert bank.query(parts(np.random.default_rng(8), 1)[0], NOTHING) is not None
