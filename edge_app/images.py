@@ -91,32 +91,32 @@ def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundIm
         If a path does not exist, a folder cannot be read, nothing is found, or an image lies
         where results are written.
     """
-    found: dict[Path, _Place] = {}
+    places_by_file: dict[Path, _Place] = {}
     others: Counter[str] = Counter()
     for given in paths:
         if given.is_dir():
             for path in _walk(given, {output.resolve()} if output else set()):
                 if path.suffix.lower() in SUFFIXES:
-                    found.setdefault(path.resolve(), _Place(path, given))
+                    places_by_file.setdefault(path.resolve(), _Place(path, given))
                 else:
                     others[path.suffix.lower()] += 1
         elif given.exists() or given.is_symlink():
-            found.setdefault(given.resolve(), _Place(given, given.parent))
+            places_by_file.setdefault(given.resolve(), _Place(given, given.parent))
         else:
             raise InputError(f'"{given}" does not exist')
-    if not found:
+    if not places_by_file:
         raise InputError(
             f"no image in {', '.join(f'{str(p)!r}' for p in paths)} "
             f"(files ending in {' '.join(sorted(SUFFIXES))})"
         )
     for replaced in [(output / name).resolve() for name in ("overlays", "maps")] if output else []:
-        for real, place in found.items():
+        for real, place in places_by_file.items():
             if replaced in real.parents:
                 raise InputError(
                     f'image "{place.path}" lies in "{replaced}", whose files are replaced by '
                     "results: choose another --output"
                 )
-    places = list(found.values())
+    places = list(places_by_file.values())
     return FoundImages(
         [
             ImageFile(place.path, _printable(name))

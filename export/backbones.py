@@ -55,8 +55,8 @@ class Backbone:
     @property
     def parameters(self) -> int:
         """Weights of the vision tower, without heads: patches, positions, blocks."""
-        hidden = int(self.width * self.widening)
-        block = 4 * self.width**2 + 2 * self.width * hidden + 9 * self.width + hidden
+        inner = int(self.width * self.widening)
+        block = 4 * self.width**2 + 2 * self.width * inner + 9 * self.width + inner
         places = (self.size // self.patch) ** 2 + 2
         return self.blocks * block + (3 * self.patch**2 + places + 5) * self.width
 

@@ -15,17 +15,32 @@ from zeroline.runtime.errors import (
     DeviceError,
     FrameError,
     MissingExtraError,
+    ParityError,
+    ProviderWarning,
+    ReferenceFileError,
     ScoringError,
     ZerolineError,
 )
-from zeroline.runtime.frames import to_bgr8
+from zeroline.runtime.frames import CaptureTime, to_bgr8
 from zeroline.runtime.line.inspector import RollingInspector
 from zeroline.runtime.matching.distances import match_distances
-from zeroline.runtime.recurring.codegraph import codegraph
-from zeroline.runtime.results import Inspection, RecurringDefect, Revision, ScoreResult, Verdict
+from zeroline.runtime.recurring.codegraph import CodegraphResult, Community, codegraph
+from zeroline.runtime.recurring.evidence import Evidence
+from zeroline.runtime.results import (
+    FrameScores,
+    Inspection,
+    Judgement,
+    Reason,
+    RecurringDefect,
+    Revision,
+    ScoreResult,
+    Verdict,
+    judge,
+)
 from zeroline.runtime.stages.interval import interval_average
 from zeroline.runtime.stages.lnamd import lnamd
 from zeroline.runtime.stages.maps import anomaly_map, map_maximum
+from zeroline.runtime.stages.regions import Region
 from zeroline.runtime.stages.rscin import rscin
 from zeroline.runtime.stages.threshold import ThresholdRule, auto_threshold
 from zeroline.runtime.tokens import Tokens
@@ -40,12 +55,15 @@ _LATER = {  # what needs pydantic and Pillow
 }
 
 __all__ = [  # noqa: RUF022 - in the order of the pipeline
-    "load_bundle", "Bundle", "to_bgr8", "Tokens",
+    "load_bundle", "Bundle", "to_bgr8", "CaptureTime", "Tokens",
     "lnamd", "match_distances", "interval_average", "anomaly_map", "map_maximum", "rscin",
-    "codegraph", "score_tokens", "score_images", "ScoreResult", "scoring_memory", "auto_threshold",
-    "RollingInspector", "Inspection", "RecurringDefect", "Revision", "Verdict", "ThresholdRule",
+    "codegraph", "CodegraphResult", "Community", "Evidence",
+    "score_tokens", "score_images", "ScoreResult", "scoring_memory",
+    "auto_threshold", "ThresholdRule", "judge", "Judgement",
+    "RollingInspector", "Inspection", "Verdict", "Reason", "FrameScores", "Region",
+    "Revision", "RecurringDefect",
     "ZerolineError", "BundleError", "DeviceError", "FrameError", "MissingExtraError",
-    "ScoringError",
+    "ParityError", "ReferenceFileError", "ScoringError", "ProviderWarning",
 ]  # fmt: skip
 
 

@@ -1,17 +1,42 @@
-"""Which array library an array belongs to, without importing one to find out."""
+"""Arrays: their types, and which library one belongs to, without importing one to find out."""
 
 from __future__ import annotations
 
 import sys
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-#: A NumPy or a CuPy array of floats. Static types speak of NumPy; CuPy arrays behave alike.
-FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
-BoolArray: TypeAlias = npt.NDArray[np.bool_]
-IntArray: TypeAlias = npt.NDArray[np.integer[Any]]
+from zeroline.runtime.errors import ScoringError
+
+Float32: TypeAlias = npt.NDArray[np.float32]
+Float64: TypeAlias = npt.NDArray[np.float64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+Int32: TypeAlias = npt.NDArray[np.int32]
+
+
+class Array(Protocol):
+    """A NumPy or a CuPy array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis."""
+
+    @property
+    def ndim(self) -> int:
+        """Number of axes."""
+
+    @property
+    def dtype(self) -> Any:
+        """Type of the elements."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Return a part."""
+
+
+#: The kind of array that went in: what comes out is of the same library.
+ArrayT = TypeVar("ArrayT", bound=Array)
 
 
 def is_cupy(array: object) -> bool:
@@ -40,8 +65,6 @@ def as_float32(array: Any, /, *, name: str, ndim: int) -> Any:
     ScoringError
         If `array` is not a real floating array or has another number of dimensions.
     """
-    from zeroline.runtime.errors import ScoringError
-
     xp = array_namespace(array)
     array = xp.asarray(array)
     if array.dtype.kind != "f":

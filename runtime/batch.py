@@ -82,6 +82,14 @@ def score_tokens(
     Notes
     -----
     Memory: `scoring_memory` has the formula.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> rows = np.random.default_rng(0).standard_normal((6, 9, 8)).astype(np.float32)
+    >>> tokens = Tokens((rows,), np.ones((6, 1), np.float32))
+    >>> score_tokens(tokens, size=32, rscin=()).patch_scores.shape
+    (6, 9)
     """
     images = len(tokens)
     shapes = {layer.shape[:2] for layer in tokens.layers}
@@ -214,6 +222,14 @@ def score_images(
         For a frame that is not uint8 BGR.
     ScoringError
         See `score_tokens`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> frames = np.random.default_rng(0).integers(0, 255, (3, 64, 64, 3), np.uint8)
+    >>> with load_bundle("tiny") as bundle:
+    ...     score_images(frames, bundle).scores.shape
+    (3,)
     """
     defaults = bundle.manifest.defaults
     return score_tokens(
@@ -264,6 +280,11 @@ def scoring_memory(
     -------
     int
         Bytes.
+
+    Examples
+    --------
+    >>> round(scoring_memory(100, patches=400, channels=(64,), class_channels=64) / 2**20)
+    51
     """
     widest = max(channels)
     elements = images * patches

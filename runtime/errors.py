@@ -1,4 +1,18 @@
-"""The exceptions of zeroline: one tree, every message one line that a user can act on."""
+"""The exceptions of zeroline: one tree, every message one line that a user can act on.
+
+::
+
+    ZerolineError
+    ├── BundleError            a model bundle
+    ├── DeviceError            a device or an execution provider
+    ├── FrameError             a frame
+    ├── MissingExtraError      an optional package (also ImportError)
+    ├── ParityError            a network that differs from its original
+    ├── ReferenceFileError     a reference set
+    └── ScoringError           arrays and options (also ValueError)
+
+    ProviderWarning            the network runs on another device than was preferred
+"""
 
 from __future__ import annotations
 
@@ -52,4 +66,4 @@ class ProviderWarning(UserWarning):
 
 
 class ReferenceFileError(ZerolineError):
-    """A reference bank that cannot be used."""
+    """A reference set that cannot be used."""

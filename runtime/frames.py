@@ -30,6 +30,11 @@ class CaptureTime:
         Seconds since 1970.
     monotonic : float
         Seconds of a clock that never jumps.
+
+    Examples
+    --------
+    >>> CaptureTime.now().monotonic <= CaptureTime.now().monotonic
+    True
     """
 
     wall: float
@@ -86,6 +91,12 @@ def to_bgr8(pixels: npt.NDArray[Any], /, *, white_level: int | None = None) -> F
     ------
     FrameError
         For another shape or dtype, an empty image, or a white level out of the dtype's range.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> to_bgr8(np.array([[0, 4095]], np.uint16), white_level=4095).tolist()
+    [[[0, 0, 0], [255, 255, 255]]]
     """
     if pixels.dtype not in (np.uint8, np.uint16):
         raise FrameError(f"frame has dtype {pixels.dtype}, uint8 or uint16 is expected")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from zeroline.runtime.arrays import Bools
 from zeroline.runtime.errors import ScoringError
 
 
@@ -24,15 +24,15 @@ def grid_side(patches: int) -> int:
     return side
 
 
-def outermost(patches: int) -> npt.NDArray[np.bool_]:
+def outermost(patches: int) -> Bools:
     """Return which of P patches lie in the outermost row of the g × g grid."""
     side = grid_side(patches)
-    ring = np.ones((side, side), bool)
-    ring[1:-1, 1:-1] = False
-    return ring.reshape(-1)
+    border = np.ones((side, side), bool)
+    border[1:-1, 1:-1] = False
+    return border.reshape(-1)
 
 
-def widened(marks: npt.NDArray[np.bool_], *, by: int) -> npt.NDArray[np.bool_]:
+def widened(marks: Bools, *, by: int) -> Bools:
     """Widen marks on patches to squares.
 
     Parameters
@@ -49,11 +49,11 @@ def widened(marks: npt.NDArray[np.bool_], *, by: int) -> npt.NDArray[np.bool_]:
     side = grid_side(marks.shape[1])
     padded = np.pad(marks.reshape(-1, side, side), ((0, 0), (by, by), (by, by)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * by + 1,) * 2, axis=(1, 2))
-    wide: npt.NDArray[np.bool_] = windows.any(axis=(3, 4)).reshape(marks.shape)
+    wide: Bools = windows.any(axis=(3, 4)).reshape(marks.shape)
     return wide
 
 
-def counted_patches(roi: npt.NDArray[np.bool_] | None, patches: int) -> npt.NDArray[np.bool_]:
+def counted_patches(roi: Bools | None, patches: int) -> Bools:
     """Return which of P patches count: the region of interest, or all.
 
     Raises

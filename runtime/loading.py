@@ -45,6 +45,12 @@ def load_bundle(
         If a package that the device needs is not installed.
     ParityError
         If a TensorRT engine does not follow the ONNX file.
+
+    Examples
+    --------
+    >>> with load_bundle("tiny") as bundle:
+    ...     bundle.name, bundle.size, bundle.patches
+    ('tiny', 320, 400)
     """
     return open_bundle(
         name_or_path,

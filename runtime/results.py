@@ -12,8 +12,8 @@ from enum import Enum
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from zeroline.runtime.arrays import Bools, Float32
 from zeroline.runtime.recurring.codegraph import Community
 from zeroline.runtime.stages.regions import Region
 from zeroline.runtime.stages.threshold import ThresholdRule
@@ -32,6 +32,11 @@ class Verdict(str, Enum):
         The machine works; this part cannot be judged.
     FAULT
         The machine does not work.
+
+    Examples
+    --------
+    >>> Verdict("NG") is Verdict.NG
+    True
     """
 
     OK = "OK"
@@ -51,6 +56,11 @@ class Reason(str, Enum):
         Of UNCERTAIN.
     NO_FRAME, DAMAGED_FRAME, FROZEN, MODEL, LATE, STATION
         Of FAULT.
+
+    Examples
+    --------
+    >>> Reason.WARMING_UP.value
+    'warming_up'
     """
 
     SCORE = "score"
@@ -82,6 +92,13 @@ class Judgement:
         How many scores made them.
     band : float
         Scores nearer to the threshold than this are UNCERTAIN.
+
+    Examples
+    --------
+    >>> judgement = Judgement(0.5, 0.5, scores_used=40)
+    >>> verdict, reason = judgement.verdict(0.7, recurring=False)
+    >>> verdict.value, reason.value
+    ('NG', 'score')
     """
 
     threshold: float | None
@@ -111,13 +128,13 @@ class Judgement:
 
 
 def judge(
-    scores: npt.NDArray[np.float32],
-    raw_scores: npt.NDArray[np.float32],
+    scores: Float32,
+    raw_scores: Float32,
     rule: ThresholdRule,
     /,
     *,
-    recurring: npt.NDArray[np.bool_],
-    known_good: npt.NDArray[np.bool_] | None = None,
+    recurring: Bools,
+    known_good: Bools | None = None,
     compared_with: int | None = None,
     capacity: int | None = None,
     band: float = 0.0,
@@ -146,6 +163,13 @@ def judge(
     -------
     Judgement
         Without thresholds where fewer than two scores make them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> scores = np.array([0.30, 0.31, 0.32, 0.33, 0.90])
+    >>> judge(scores, scores, ThresholdRule(fixed=0.5), recurring=scores > 0.8).threshold
+    0.5
     """
     if rule.calibrated:
         used = np.zeros(len(scores), bool) if known_good is None else known_good
@@ -179,6 +203,13 @@ class ScoreResult:
         The recurring defects, the clearest first (`zeroline.runtime.recurring`).
     matching : str
         The form of matching that was used; see `zeroline.runtime.matching.forms`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tokens = Tokens((np.eye(4, dtype=np.float32)[None].repeat(3, 0),), np.eye(3))
+    >>> score_tokens(tokens, size=8, degrees=(1,)).scores.shape
+    (3,)
     """
 
     patch_scores: Any
@@ -201,13 +232,19 @@ class FrameScores:
         For `score`, and for the map; None while there are too few frames to make one.
     patch_scores : array, shape (P,), float32
         0 outside the region of interest.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> FrameScores(0.4, 0.4, None, None, np.zeros(4, np.float32)).threshold is None
+    True
     """
 
     score: float
     raw_score: float
     threshold: float | None
     pixel_threshold: float | None
-    patch_scores: npt.NDArray[np.float32] = field(compare=False, repr=False)
+    patch_scores: Float32 = field(compare=False, repr=False)
 
 
 @dataclass(frozen=True)
@@ -232,6 +269,12 @@ class Revision:
         What was said when the frame came.
     recurring : bool
         Whether the frame has a recurring defect that is known.
+
+    Examples
+    --------
+    >>> late = Revision(7, "a", None, Verdict.NG, Reason.RECURRING, Verdict.OK, recurring=True)
+    >>> late.first.value, late.verdict.value
+    ('OK', 'NG')
     """
 
     frame_id: int
@@ -261,6 +304,12 @@ class RecurringDefect:
         Their share of the window's frames from the first of them on.
     marks : array, shape (frames, P), bool
         Where they have it.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> print(RecurringDefect(1, 4, None, (4, 8), 0.25, np.zeros((2, 9), bool)))
+    recurring defect 1 since frame 4: 2 frames, 25% of those since
     """
 
     number: int
@@ -268,7 +317,7 @@ class RecurringDefect:
     since_part: str | None
     frames: tuple[int, ...]
     share: float
-    marks: npt.NDArray[np.bool_] = field(compare=False, repr=False)
+    marks: Bools = field(compare=False, repr=False)
 
     def __str__(self) -> str:
         """Return one line."""
@@ -317,6 +366,12 @@ class Inspection:
         What is wrong, in words, where the verdict is FAULT; empty else.
     latency : mapping
         Seconds by stage.
+
+    Examples
+    --------
+    >>> fault = Inspection(0, None, Verdict.FAULT, Reason.NO_FRAME, 0.0, 0.0, fault="no frame")
+    >>> fault.scores is None
+    True
     """
 
     frame_id: int

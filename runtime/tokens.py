@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from zeroline.runtime.arrays import array_namespace, to_host
+from zeroline.runtime.arrays import Bools, array_namespace, to_host
 
 
 @dataclass(frozen=True)
@@ -22,6 +21,13 @@ class Tokens:
         Patch tokens, without a class token, in the order of the layers.
     class_tokens : array, shape (N, D), float
         Rows of unit length.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tokens = Tokens((np.zeros((2, 9, 4), np.float32),), np.eye(2, dtype=np.float32))
+    >>> len(tokens), tokens.finite().tolist()
+    (2, [True, True])
     """
 
     layers: tuple[Any, ...]
@@ -30,7 +36,7 @@ class Tokens:
     def __len__(self) -> int:
         return len(self.class_tokens)
 
-    def finite(self) -> npt.NDArray[np.bool_]:
+    def finite(self) -> Bools:
         """Return, for each image, whether all its tokens are finite; shape (N,), on the host."""
         xp = array_namespace(self.class_tokens)
         good = xp.isfinite(self.class_tokens).all(axis=1)

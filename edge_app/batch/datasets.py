@@ -47,7 +47,7 @@ def find_datasets(folders: Sequence[Path]) -> list[Dataset]:
     InputError
         If a folder is missing, has no known layout, or two data sets have the same name.
     """
-    found: list[Dataset] = []
+    datasets: list[Dataset] = []
     for folder in folders:
         if not folder.is_dir():
             raise InputError(f'data set "{folder}" is not a folder')
@@ -61,12 +61,12 @@ def find_datasets(folders: Sequence[Path]) -> list[Dataset]:
                 f'data set "{folder}" has no known layout: test/<kind>/ (MVTec AD, BTAD) or '
                 "Data/Images/ (VisA) is expected"
             )
-        found += known
-    names = [dataset.name for dataset in found]
+        datasets += known
+    names = [dataset.name for dataset in datasets]
     for name in names:
         if names.count(name) > 1:
             raise InputError(f'two data sets are called "{name}": evaluate them one by one')
-    return found
+    return datasets
 
 
 def _open(folder: Path) -> Dataset | None:

@@ -56,8 +56,8 @@ class SetDefect:
 def recurring_defects(outcome: ScoreResult, files: Sequence[ImageFile]) -> list[SetDefect]:
     """Return the recurring defects of a set, the clearest first."""
     return [
-        SetDefect(tuple(files[i] for i in found.members), found.marks, tuple(files))
-        for found in outcome.communities
+        SetDefect(tuple(files[i] for i in community.members), community.marks, tuple(files))
+        for community in outcome.communities
     ]
 
 

@@ -137,13 +137,13 @@ class DemoTable:
 
     def results(self) -> list[ImageResult]:
         """Return the last word on each part that has a score, in their order."""
-        found = []
+        results = []
         for part, last in self._latest.items():
             if last.scores is not None:
                 path = self._folder / _name(part)
                 file = ImageFile(path, path.name)
-                found.append(ImageResult(file, last.verdict, last.scores, last.recurring))
-        return found
+                results.append(ImageResult(file, last.verdict, last.scores, last.recurring))
+        return results
 
     def truths(self) -> list[tuple[str, Verdict]]:
         """Return kind and verdict of each part."""
@@ -209,11 +209,11 @@ def _summary(table: DemoTable) -> str:
         _row(name, *(str(counts[defective, verdict]) for verdict in shown))
         for name, defective in (("good", False), ("defective", True))
     ]
-    found = Counter(kind for kind, verdict in truths if verdict is Verdict.NG and kind != GOOD)
+    caught = Counter(kind for kind, verdict in truths if verdict is Verdict.NG and kind != GOOD)
     kinds = Counter(kind for kind, _ in truths if kind != GOOD)
     if kinds:
         parts = ", ".join(
-            f"{kind} {found[kind]} of {count}" for kind, count in sorted(kinds.items())
+            f"{kind} {caught[kind]} of {count}" for kind, count in sorted(kinds.items())
         )
         lines.append(f"found: {parts}")
     return "\n".join([*lines, ""])

@@ -38,13 +38,13 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, draw: str, **values
     from zeroline.runtime.results import Verdict
 
     options = take_options(values)
-    found = find_images(paths, output=output)
+    images = find_images(paths, output=output)
     prepare_folder(output)
     with options.open_bundle() as bundle, progress_bars() as bars:
-        scored = score_files(found.files, bundle, options, bars)
+        scored = score_files(images.files, bundle, options, bars)
         settings = options.described(bundle, form=scored.matching)
         results = scored.results
-        _tell_before_writing(found.others, scored)
+        _tell_before_writing(images.others, scored)
         write_results(
             output,
             results,

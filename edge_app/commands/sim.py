@@ -19,9 +19,9 @@ def _option(name: str, field: FieldInfo) -> Any:
     """Make the option of a setting; its values are checked by the settings themselves."""
     default = _PARTS if name == "parts" else field.default
     words = ",".join(default) if isinstance(default, tuple) else default
-    told = {"rate": "  [default: 10 for a video]"}.get(name, f"  [default: {words}]")
+    shown = {"rate": "  [default: 10 for a video]"}.get(name, f"  [default: {words}]")
     return click.option(
-        f"--{name.replace('_', '-')}", name, metavar="VALUE", help=f"{field.description}.{told}"
+        f"--{name.replace('_', '-')}", name, metavar="VALUE", help=f"{field.description}.{shown}"
     )
 
 

@@ -48,7 +48,7 @@ class GuardedOutput:
         self.name, self.missed = name, 0
         self._output, self._events = output, events
         self._failing = 0  # frames missed since it worked last
-        self._told = 0.0
+        self._last_event = 0.0
 
     def take(self, captured: Captured, inspection: Inspection) -> None:
         """Pass a frame on.
@@ -67,7 +67,7 @@ class GuardedOutput:
             return
         if self._failing:
             text = f"{self.name} works again after {self._failing} missed frame(s)"
-            self._tell(EventName.OUTPUT_BACK, text)
+            self._emit(EventName.OUTPUT_BACK, text)
             self._failing = 0
 
     def close(self) -> None:
@@ -78,18 +78,18 @@ class GuardedOutput:
             raise
         except Exception as error:  # noqa: BLE001 - others are still to be closed
             _log.warning("closing %s failed", self.name, exc_info=True)
-            self._tell(EventName.OUTPUT_LOST, f"{self.name} could not be finished: {error}")
+            self._emit(EventName.OUTPUT_LOST, f"{self.name} could not be finished: {error}")
 
     def _failed(self, error: Exception) -> None:
         self.missed += 1
         self._failing += 1
         now = time.monotonic()
-        if self._failing == 1 or now - self._told >= REPEAT:
+        if self._failing == 1 or now - self._last_event >= REPEAT:
             _log.warning("%s failed", self.name, exc_info=True)
             reason = " ".join(str(error).split()) or type(error).__name__
             text = f"{self.name} failed, {self._failing} frame(s) missed so far: {reason}"
-            self._tell(EventName.OUTPUT_LOST, text)
-            self._told = now
+            self._emit(EventName.OUTPUT_LOST, text)
+            self._last_event = now
 
-    def _tell(self, name: EventName, text: str) -> None:
+    def _emit(self, name: EventName, text: str) -> None:
         self._events(Event(name, text, {"output": self.name, "missed": self.missed}))

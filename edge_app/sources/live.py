@@ -110,7 +110,7 @@ class LiveSource:
                     if not there or waited >= LIMITS[1]:
                         break
                     if lost:
-                        self._tell(EventName.CAMERA_BACK, "frames again")
+                        self._emit(EventName.CAMERA_BACK, "frames again")
                         lost, pause = False, BACK_OFF[0]
                     self._keep(frame, CaptureTime.now(), doubtful=waited >= SILENCE)
                 self._drop_doubtful()
@@ -118,7 +118,7 @@ class LiveSource:
                 if self._ended.is_set():
                     return
                 if not lost or self._arrived > began:
-                    self._tell(EventName.CAMERA_LOST, "no frames, tried again until they come")
+                    self._emit(EventName.CAMERA_LOST, "no frames, tried again until they come")
                     lost = True
                 self._ended.wait(pause)
                 pause = min(2 * pause, BACK_OFF[1])
@@ -139,7 +139,7 @@ class LiveSource:
             self._arrived += 1
             self._changed.notify_all()
 
-    def _tell(self, name: EventName, what: str) -> None:
+    def _emit(self, name: EventName, what: str) -> None:
         self._events(Event(name, f"source {self._shown}: {what}", {"source": self._shown}))
 
     def _drop_doubtful(self) -> None:

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from zeroline.runtime.arrays import array_namespace, to_host
+from zeroline.runtime.arrays import Bools, Float32, array_namespace, to_host
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.line.slots import REFERENCE_ID, Slot, Slots
 from zeroline.runtime.line.tracker import DefectTracker, Recognition
 from zeroline.runtime.line.window import Matches, Window
 from zeroline.runtime.tokens import Tokens, joined
-
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -37,7 +34,7 @@ class Comparison:
 
     place: int
     admitted: bool
-    patch_scores: npt.NDArray[np.float32] | None
+    patch_scores: Float32 | None
     count: int
 
 
@@ -85,7 +82,7 @@ class Contents:
             same = self._slots.same_part(slot.frame_id, slot.part_id)
         return self._window.match(features, reachable=self._slots.filled & ~same, ignore=ignore)
 
-    def compared(self, matches: Matches, *, roi: npt.NDArray[np.bool_], copies: bool) -> Comparison:
+    def compared(self, matches: Matches, *, roi: Bools, copies: bool) -> Comparison:
         """Compare a new frame with the window, and say whether it may enter.
 
         Parameters
@@ -135,7 +132,7 @@ class Contents:
         parts = [slot.tokens.on_host() for _, slot in self._slots.in_order()]
         return joined(parts) if parts else None
 
-    def fill(self, tokens: Tokens, *, pinned: bool, label: str) -> int:
+    def admit_all(self, tokens: Tokens, *, pinned: bool, label: str) -> int:
         """Admit the frames of a reference set, the newest where there are more than fit.
 
         Parameters
@@ -196,9 +193,7 @@ COPY_SHARE = 0.5
 COPY_DISTANCE = 0.02
 
 
-def original_of(
-    matches: Matches, window: Window, slots: Slots, *, roi: npt.NDArray[np.bool_]
-) -> int | None:
+def original_of(matches: Matches, window: Window, slots: Slots, *, roi: Bools) -> int | None:
     """Return the place of the recent frame that a new one is a copy of, None where it is none.
 
     Parameters
@@ -222,9 +217,7 @@ def original_of(
     return recent[nearest] if is_copy(float(distances[nearest]), typical) else None
 
 
-def place_distances(
-    features: Sequence[Any], others: Sequence[Sequence[Any]]
-) -> npt.NDArray[np.float32]:
+def place_distances(features: Sequence[Any], others: Sequence[Sequence[Any]]) -> Float32:
     """Return the median distance of patches at the same place, to each of some other frames.
 
     Parameters

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
+from zeroline.runtime.arrays import Bools
 from zeroline.runtime.cuda import scoring_arrays
 from zeroline.runtime.errors import FrameError, ZerolineError
 from zeroline.runtime.frames import CaptureTime, Clock, Frame
@@ -38,9 +38,6 @@ from zeroline.runtime.workers import WorkerPool
 
 if TYPE_CHECKING:
     from zeroline.runtime.network.model import Bundle
-
-Float32 = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
 
 
 class RollingInspector:
@@ -385,7 +382,7 @@ class RollingInspector:
             If pinned frames would leave no slot for the line.
         """
         tokens = read_reference(path, network=self._bundle.manifest.network)
-        return self._contents.fill(tokens, pinned=pinned, label=f'reference "{path}"')
+        return self._contents.admit_all(tokens, pinned=pinned, label=f'reference "{path}"')
 
     def close(self) -> None:
         """End the threads; more than once does no harm."""

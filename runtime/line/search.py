@@ -13,9 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from zeroline.runtime.arrays import Bools
 from zeroline.runtime.recurring.codegraph import LEAST_IMAGES, CodegraphResult, codegraph
 from zeroline.runtime.recurring.communities import LEAST
 from zeroline.runtime.recurring.members import least_members
@@ -96,7 +94,7 @@ class SearchSchedule:
         self.since, self._alike = 0, alike
         self._wait = min(2 * self._wait, self._longest)
 
-    def found(self) -> None:
+    def succeeded(self) -> None:
         """Take note that a search has found something."""
         self._wait = self._shortest
 
@@ -113,7 +111,7 @@ class RecurringSearch:
         else it is asked again with the next frame.
     """
 
-    def __init__(self, *, edge: npt.NDArray[np.bool_], wait: bool) -> None:
+    def __init__(self, *, edge: Bools, wait: bool) -> None:
         self._edge, self._wait = edge, wait
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="zeroline-recurring")
         self._running: Future[CodegraphResult] | None = None

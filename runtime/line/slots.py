@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from math import isfinite, nan
 
 import numpy as np
-import numpy.typing as npt
 
+from zeroline.runtime.arrays import Bools
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.results import Reason, Verdict
 from zeroline.runtime.tokens import Tokens
-
-Bools = npt.NDArray[np.bool_]
 
 #: The number of every frame of a reference set.
 REFERENCE_ID = -1

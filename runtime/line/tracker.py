@@ -12,9 +12,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from zeroline.runtime.arrays import array_namespace, to_host
+from zeroline.runtime.arrays import Bools, array_namespace, to_host
 from zeroline.runtime.grid import outermost, widened
 from zeroline.runtime.line.search import (
     MOST_FRAMES,
@@ -29,8 +28,6 @@ from zeroline.runtime.recurring.codegraph import Community
 from zeroline.runtime.recurring.communities import LEAST
 from zeroline.runtime.recurring.recognition import marks_of_newcomer
 from zeroline.runtime.stages.degrees import finest_degree
-
-Bools = npt.NDArray[np.bool_]
 
 #: A group of which more than this share are frames of a reference set is a normal variation.
 REFERENCE_SHARE = 0.1
@@ -209,7 +206,7 @@ class DefectTracker:
             return [], ""
         results = self._applied(outcome)
         if results:
-            self._schedule.found()
+            self._schedule.succeeded()
         return results, outcome.failure
 
     def search(self) -> None:

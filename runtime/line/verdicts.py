@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from zeroline.runtime.arrays import Float32
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.line.contents import Comparison, Contents
 from zeroline.runtime.line.slots import Slot, Slots
@@ -29,8 +29,6 @@ from zeroline.runtime.stages.regions import Region, regions
 from zeroline.runtime.stages.rscin import rscin
 from zeroline.runtime.stages.threshold import ThresholdRule
 from zeroline.runtime.tokens import Tokens
-
-Float32 = npt.NDArray[np.float32]
 
 #: Frames whose scores are looked at again with each push, in turn, for the threshold.
 REFRESHED = 4

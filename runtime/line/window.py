@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from zeroline.runtime.arrays import array_namespace, to_host
+from zeroline.runtime.arrays import Bools, Float32, array_namespace, to_host
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.grid import grid_side
 from zeroline.runtime.matching.forms import FORMS
@@ -88,10 +87,6 @@ class WindowShape:
         )
         distances = 4 * self.scales * self.capacity**2 * self.compared
         return match_count(self.degrees) * banks + distances
-
-
-Float32 = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -182,9 +177,9 @@ class Window:
             On the window's device.
         """
         expected = [(self.shape.patches, c) for c in self.shape.channels]
-        found = [tuple(layer.shape) for layer in layers]
-        if found != expected:
-            raise ScoringError(f"tokens have the shapes {found}, {expected} is expected")
+        shapes = [tuple(layer.shape) for layer in layers]
+        if shapes != expected:
+            raise ScoringError(f"tokens have the shapes {shapes}, {expected} is expected")
         return tuple(
             features[0] if self._roi is None else features[0][self._xp.asarray(self._roi)]
             for layer in layers
@@ -297,12 +292,12 @@ class Window:
         table = self._xp.empty((len(slots), self.shape.compared, len(slots)), np.float32)
         chosen = self._xp.asarray(slots)
 
-        def fill(image: int) -> None:
+        def write_row(image: int) -> None:
             table[image] = mean_distances(
                 [self._half_squared[scale, slots[image]][chosen] for scale in self.finest]
             )
 
-        self._pool.run(fill, range(len(slots)))
+        self._pool.run(write_row, range(len(slots)))
         return to_host(table)
 
     def patch_distances(self, slots: Sequence[int], patches: Sequence[int]) -> Float32:

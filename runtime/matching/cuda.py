@@ -67,8 +67,8 @@ class MatchingKernels:
         properties = cupy.cuda.runtime.getDeviceProperties(device)
         capability = int(properties["major"]), int(properties["minor"])
         if capability < _LEAST_CAPABILITY:
-            found = ".".join(map(str, capability))
-            raise DeviceError(f"the matching kernels need compute capability 8.0, found {found}")
+            version = ".".join(map(str, capability))
+            raise DeviceError(f"the matching kernels need compute capability 8.0, found {version}")
         #: Bytes of the device's L2 cache.
         self.cache = int(properties["l2CacheSize"])
         try:
@@ -123,12 +123,12 @@ class MatchingKernels:
     def product(self, frame: Any, bank: Any, tile: Any) -> None:
         """Write frame·slotᵀ, float16 in and float32 out, to `tile` (slots, P, P) by cuBLAS."""
         slots, patches, channels = bank.shape
-        one, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
+        unity, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
         # cuBLAS counts columns first: what it calls (P columns of the slot) × (P of the frame)
         # is our rows of the frame × columns of the slot
         self._cupy.cuda.cublas.gemmStridedBatchedEx(
             self._cupy.cuda.get_cublas_handle(), _TRANSPOSED, _PLAIN,
-            patches, patches, channels, one.ctypes.data,
+            patches, patches, channels, unity.ctypes.data,
             bank.data.ptr, _FLOAT16, channels, patches * channels,
             frame.data.ptr, _FLOAT16, channels, 0, zero.ctypes.data,
             tile.data.ptr, _FLOAT32, patches, patches * patches,
@@ -261,8 +261,8 @@ class CudaBank:
         wide = held.astype(cupy.float32)
         half_norms[:patches] = (wide * wide).sum(axis=1) / 2 + cupy.float32(self._margin)
         codes = cupy.full(rows, _NO_KEY, dtype=cupy.int32)
-        hidden = cupy.asarray(ignore).astype(cupy.int32)
-        codes[:patches] = cupy.arange(patches, dtype=cupy.int32) + hidden * cupy.int32(_IGNORED)
+        ignored = cupy.asarray(ignore).astype(cupy.int32)
+        codes[:patches] = cupy.arange(patches, dtype=cupy.int32) + ignored * cupy.int32(_IGNORED)
         return CudaQuery(held, half_norms, codes)
 
     def minima(self, query: CudaQuery, start: int, stop: int, rows: Any, columns: Any) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from zeroline.runtime.arrays import array_namespace, as_float32, to_host
+from zeroline.runtime.arrays import Array, ArrayT, array_namespace, as_float32, to_host
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.matching.forms import MatchingForm, pick_form
 from zeroline.runtime.matching.operand import mark_unmatched
@@ -15,15 +15,15 @@ from zeroline.runtime.workers import run_in_threads
 
 
 def match_distances(
-    features: Any,
+    features: ArrayT,
     /,
     *,
-    ignore: Any = None,
-    groups: Any = None,
+    ignore: Array | None = None,
+    groups: Array | Sequence[int] | None = None,
     matching: str = "exact",
     threads: int | None = 1,
     progress: Callable[[int], None] | None = None,
-) -> Any:
+) -> ArrayT:
     """Find, for every patch of every image, its distance to every other image.
 
     ``d[i, p, j] = min over q of ‖F_i[p] - F_j[q]‖₂`` for j ≠ i.
@@ -76,17 +76,18 @@ def match_distances(
     array([[inf,  0.],
            [inf,  0.]], dtype=float32)
     """
-    features = as_float32(features, name="features", ndim=3)
-    _, patches, channels = features.shape
+    array = as_float32(features, name="features", ndim=3)
+    _, patches, channels = array.shape
     if patches == 0 or channels == 0:
         raise ScoringError(
             f"features have {patches} patches and {channels} channels, "
             "at least 1 of each is expected"
         )
-    form = pick_form(matching, patches=patches, channels=(channels,), xp=array_namespace(features))
-    return distances_by(
-        form, features, ignore=ignore, groups=groups, threads=threads, progress=progress
+    form = pick_form(matching, patches=patches, channels=(channels,), xp=array_namespace(array))
+    distances: ArrayT = distances_by(
+        form, array, ignore=ignore, groups=groups, threads=threads, progress=progress
     )
+    return distances
 
 
 def distances_by(

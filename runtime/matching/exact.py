@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from zeroline.runtime.arrays import Bools, Float32
 from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.matching.operand import (
     IGNORED,
@@ -22,9 +22,6 @@ from zeroline.runtime.matching.operand import (
     rounding_margin,
     tile_shape,
 )
-
-Float32 = npt.NDArray[np.float32]
-Bools = npt.NDArray[np.bool_]
 
 _NEAR_BITS = int(np.float32(NEAR).view(np.int32))
 

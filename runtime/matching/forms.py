@@ -16,9 +16,8 @@ from importlib.util import find_spec
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from zeroline.runtime.arrays import to_host
+from zeroline.runtime.arrays import Bools, to_host
 from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.matching.cuda import FusedBank, TiledBank
@@ -28,8 +27,6 @@ from zeroline.runtime.matching.plain import PlainBank
 from zeroline.runtime.matching.screened import Int8Bank, PcaBank
 from zeroline.runtime.matching.screens import MOST_PATCHES
 from zeroline.runtime.workers import single_threaded_blas
-
-Bools = npt.NDArray[np.bool_]
 
 
 class FeatureBank(Protocol):

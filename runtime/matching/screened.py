@@ -12,15 +12,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from zeroline.runtime.arrays import Bools, Float32, Int32
 from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.matching.operand import IGNORED, check_finite, tile_shape
 from zeroline.runtime.matching.screens import SAMPLE, Screen, fit_screen, reduced_bytes
-
-Float32 = npt.NDArray[np.float32]
-Int32 = npt.NDArray[np.int32]
-Bools = npt.NDArray[np.bool_]
 
 _NO_KEY = np.iinfo(np.int32).max
 #: Slots of one call at least: what Python does for each call is worth some of them.

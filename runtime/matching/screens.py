@@ -25,11 +25,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.runtime.arrays import Bools, Float32, Int32
 from zeroline.runtime.errors import ScoringError
-
-Float32 = npt.NDArray[np.float32]
-Int32 = npt.NDArray[np.int32]
-Bools = npt.NDArray[np.bool_]
 
 #: Dimensions kept, by form.
 DIMENSIONS = {"pca": 64, "int8": 128}

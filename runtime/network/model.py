@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from zeroline.runtime.arrays import to_host
+from zeroline.runtime.arrays import Float32, to_host
 from zeroline.runtime.errors import BundleError
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.network.manifest import Manifest
@@ -42,7 +41,7 @@ class Session(Protocol):
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs."""
 
-    def run(self, name: str, images: npt.NDArray[np.float32]) -> dict[str, Any]:
+    def run(self, name: str, images: Float32) -> dict[str, Any]:
         """Feed (B, 3, S, S) images to the input called `name`; outputs by name.
 
         Images and outputs are NumPy's; on a CUDA device with CuPy installed the outputs are
@@ -50,7 +49,7 @@ class Session(Protocol):
         """
 
 
-Images = npt.NDArray[np.float32]
+Images = Float32
 
 
 @dataclass(frozen=True)
@@ -58,12 +57,32 @@ class Bundle:
     """A checked bundle with its network loaded; made by `load_bundle`.
 
     It may be shared by threads and by several inspectors.
+
+    Attributes
+    ----------
+    path : Path
+        Its folder.
+    manifest : Manifest
+        What the folder says of the network.
+    session : Session
+        The loaded network.
+    batch : int or None
+        Fixed batch size of the network, None where it takes any.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> with load_bundle("tiny") as bundle:
+    ...     image = bundle.prepare(np.zeros((48, 64, 3), np.uint8))
+    ...     tokens = bundle.embed(image[None])
+    >>> image.shape, len(tokens)
+    ((3, 320, 320), 1)
     """
 
     path: Path
     manifest: Manifest
     session: Session
-    batch: int | None  # fixed batch size of the network, None where it takes any
+    batch: int | None
 
     @property
     def name(self) -> str:
@@ -206,7 +225,7 @@ def check_network(session: Session, manifest: Manifest, *, label: str) -> int | 
     return batch
 
 
-def check_unit_rows(class_tokens: npt.NDArray[np.float32], *, label: str) -> None:
+def check_unit_rows(class_tokens: Float32, *, label: str) -> None:
     """Refuse class tokens that are not of unit length, which RsCIN rests on."""
     length = np.linalg.norm(to_host(class_tokens).astype(np.float64), axis=1)
     if not np.allclose(length, 1, atol=1e-3):

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from zeroline.runtime.arrays import to_host
+from zeroline.runtime.arrays import Float32, to_host
 from zeroline.runtime.cuda import installed_cupy
 from zeroline.runtime.errors import BundleError, DeviceError, MissingExtraError, ProviderWarning
 from zeroline.runtime.workers import thread_count
@@ -109,7 +108,7 @@ class OnnxRuntimeSession:
         }
         self.outputs: tuple[str, ...] = tuple(n.name for n in self._session.get_outputs())
 
-    def run(self, name: str, images: npt.NDArray[np.float32]) -> dict[str, Any]:
+    def run(self, name: str, images: Float32) -> dict[str, Any]:
         """Feed (B, 3, S, S) images to the input called `name`; outputs by name."""
         try:
             if self._memory is None:

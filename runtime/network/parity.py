@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from zeroline.runtime.arrays import FloatArray, to_host
+from zeroline.runtime.arrays import Float32, Float64, to_host
 from zeroline.runtime.errors import ParityError
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.tokens import Tokens
@@ -189,14 +188,14 @@ def _on_host(tokens: Tokens) -> Tokens:
     return Tokens(tuple(to_host(layer) for layer in tokens.layers), to_host(tokens.class_tokens))
 
 
-def _row_cosines(want: FloatArray, got: FloatArray) -> NDArray[np.float64]:
+def _row_cosines(want: Float32, got: Float32) -> Float64:
     """Return the cosine of each row of `want` with the same row of `got`, on the host."""
     want, got = want.astype(np.float64), got.astype(np.float64)
     lengths = np.linalg.norm(want, axis=-1) * np.linalg.norm(got, axis=-1)
     return np.asarray((want * got).sum(axis=-1) / np.maximum(lengths, 1e-30))
 
 
-def _rank_correlation(first: FloatArray, second: FloatArray) -> float:
+def _rank_correlation(first: Float32, second: Float32) -> float:
     ranks = [values.argsort().argsort().astype(np.float64) for values in (first, second)]
     return float(np.asarray(np.corrcoef(ranks))[0, 1])
 

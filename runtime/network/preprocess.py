@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from zeroline.runtime.arrays import Float32
 from zeroline.runtime.errors import FrameError
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.network.manifest import InputSpec
@@ -21,7 +21,7 @@ _RESAMPLING = {
 
 
 @lru_cache(maxsize=16)
-def _normalised_values(spec: InputSpec) -> npt.NDArray[np.float32]:
+def _normalised_values(spec: InputSpec) -> Float32:
     """(3, 256) tensor values of the 256 pixel values, per channel of the tensor."""
     values = np.arange(256, dtype=np.float32)
     if spec.value_range == "0..1":
@@ -31,9 +31,7 @@ def _normalised_values(spec: InputSpec) -> npt.NDArray[np.float32]:
     return (values - mean) / std
 
 
-def prepare(
-    frame: Frame, spec: InputSpec, *, bundle_name: str = "model"
-) -> npt.NDArray[np.float32]:
+def prepare(frame: Frame, spec: InputSpec, *, bundle_name: str = "model") -> Float32:
     """Resize and normalise one frame.
 
     The resize is Pillow's, which the authors use: on uint8, antialiased where it shrinks, the

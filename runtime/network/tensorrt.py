@@ -12,9 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from zeroline.runtime.arrays import Float32
 from zeroline.runtime.cuda import working_cupy
 from zeroline.runtime.errors import DeviceError, MissingExtraError
 from zeroline.runtime.network.model import Report
@@ -75,7 +73,7 @@ class TensorRTSession:
         ((name, shape),) = self.inputs.items()
         self._most: int = shape[0] or self._engine.get_tensor_profile_shape(name, 0)[2][0]
 
-    def run(self, name: str, images: npt.NDArray[np.float32]) -> dict[str, Any]:
+    def run(self, name: str, images: Float32) -> dict[str, Any]:
         """Feed (B, 3, S, S) images to the input called `name`; CuPy outputs by name.
 
         More images than the engine takes at once are fed in parts.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from zeroline.runtime.arrays import array_namespace, as_float32
+from zeroline.runtime.arrays import ArrayT, array_namespace, as_float32
 from zeroline.runtime.errors import ScoringError
 
 
@@ -19,7 +19,7 @@ def interval_bounds(count: int, *, low: float, high: float) -> tuple[int, int]:
     return min(first, last - 1), last
 
 
-def interval_average(distances: Any, /, *, low: float = 0.0, high: float = 0.3) -> Any:
+def interval_average(distances: ArrayT, /, *, low: float = 0.0, high: float = 0.3) -> ArrayT:
     """Average each patch's smallest match distances.
 
     Parameters
@@ -42,15 +42,23 @@ def interval_average(distances: Any, /, *, low: float = 0.0, high: float = 0.3) 
     References
     ----------
     MuSc (arXiv 2401.16753), section 3.3, "interval average".
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> distances = np.array([[[np.inf, 0.4, 0.2, 0.6]]] * 4)
+    >>> interval_average(distances, high=0.7).tolist()[0]
+    [0.30000001192092896]
     """
     if not 0 <= low < high <= 1:
         raise ScoringError(f"low is {low} and high is {high}, 0 <= low < high <= 1 is expected")
     xp = array_namespace(distances)
-    distances = as_float32(distances, name="distances", ndim=3)
-    scores = xp.empty(distances.shape[:2], dtype=xp.float32)
-    for image, rows in enumerate(distances):
+    table = as_float32(distances, name="distances", ndim=3)
+    scores: Any = xp.empty(table.shape[:2], dtype=xp.float32)
+    for image, rows in enumerate(table):
         scores[image] = average_rows(rows, low=low, high=high, image=image)
-    return scores
+    result: ArrayT = scores
+    return result
 
 
 def average_rows(rows: Any, *, low: float, high: float, image: int = 0) -> Any:

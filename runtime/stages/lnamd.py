@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from zeroline.runtime.arrays import array_namespace, as_float32, is_cupy
+from zeroline.runtime.arrays import ArrayT, array_namespace, as_float32, is_cupy
 from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.grid import grid_side
 from zeroline.runtime.workers import run_in_threads
 
 
-def lnamd(tokens: Any, /, *, degree: int, threads: int | None = 1) -> Any:
+def lnamd(tokens: ArrayT, /, *, degree: int, threads: int | None = 1) -> ArrayT:
     """Aggregate each patch token over its `degree` × `degree` neighbourhood.
 
     Per image: subtract the mean over all patches and channels (the rest of the authors'
@@ -42,24 +42,33 @@ def lnamd(tokens: Any, /, *, degree: int, threads: int | None = 1) -> Any:
     References
     ----------
     MuSc (arXiv 2401.16753), section 3.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tokens = np.arange(18, dtype=np.float32).reshape(1, 9, 2)
+    >>> features = lnamd(tokens, degree=3)
+    >>> np.linalg.norm(features, axis=2).round(3).tolist()
+    [[1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]]
     """
     if degree < 1 or degree % 2 == 0:
         raise ScoringError(f"degree is {degree}, an odd number from 1 on is expected")
-    tokens = as_float32(tokens, name="tokens", ndim=3)
-    if tokens.shape[2] == 0:
+    array = as_float32(tokens, name="tokens", ndim=3)
+    if array.shape[2] == 0:
         raise ScoringError("tokens have 0 channels, at least 1 is expected")
-    side = grid_side(tokens.shape[1])
-    loops = None if is_cupy(tokens) else compiled_loops()
+    side = grid_side(array.shape[1])
+    loops = None if is_cupy(array) else compiled_loops()
     if loops is None:
-        return aggregate_plain(tokens, degree=degree)
-    xp = array_namespace(tokens)
-    tokens = xp.ascontiguousarray(tokens)
-    features = xp.empty(tokens.shape, dtype=xp.float32)
+        plain: ArrayT = aggregate_plain(array, degree=degree)
+        return plain
+    xp = array_namespace(array)
+    array = xp.ascontiguousarray(array)
+    features: ArrayT = xp.empty(array.shape, dtype=xp.float32)
 
     def aggregate_image(image: int) -> None:
-        loops.aggregate(tokens[image], side, degree // 2, features[image])
+        loops.aggregate(array[image], side, degree // 2, features[image])
 
-    run_in_threads(aggregate_image, range(len(tokens)), threads=threads)
+    run_in_threads(aggregate_image, range(len(array)), threads=threads)
     return features
 
 

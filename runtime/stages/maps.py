@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.arrays import array_namespace, as_float32
+from zeroline.runtime.arrays import ArrayT, Float32, array_namespace, as_float32
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.grid import grid_side
 
@@ -16,14 +16,14 @@ from zeroline.runtime.grid import grid_side
 @lru_cache(maxsize=16)
 def _neighbours(
     side: int, size: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], Float32]:
     """For each of `size` positions over `side` nodes: the nodes round it, and the way between."""
     position = np.arange(size, dtype=np.float64) * ((side - 1) / max(size - 1, 1))
     lower = np.minimum(position.astype(np.int64), side - 1)
     return lower, np.minimum(lower + 1, side - 1), (position - lower).astype(np.float32)
 
 
-def anomaly_map(patch_scores: Any, /, *, size: int) -> Any:
+def anomaly_map(patch_scores: ArrayT, /, *, size: int) -> ArrayT:
     """Draw patch scores as a map of the network input's size.
 
     Bilinear, corners aligned: the outer patches' scores stand in the map's corners.
@@ -39,6 +39,17 @@ def anomaly_map(patch_scores: Any, /, *, size: int) -> Any:
     -------
     array, shape (S, S) or (N, S, S), float32
         On the device of `patch_scores`.
+
+    Raises
+    ------
+    ScoringError
+        For a size under 1, or a P that is not square.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> anomaly_map(np.array([0.0, 1.0, 0.0, 1.0]), size=3).tolist()
+    [[0.0, 0.5, 1.0], [0.0, 0.5, 1.0], [0.0, 0.5, 1.0]]
     """
     if size < 1:
         raise ScoringError(f"size is {size}, a map needs at least 1 pixel")
@@ -47,14 +58,15 @@ def anomaly_map(patch_scores: Any, /, *, size: int) -> Any:
     scores = as_float32(patch_scores[None] if single else patch_scores, name="patch_scores", ndim=2)
     side = grid_side(scores.shape[1])
     lower, upper, way = map(xp.asarray, _neighbours(side, size))
-    maps = xp.empty((len(scores), size, size), dtype=xp.float32)
+    maps: Any = xp.empty((len(scores), size, size), dtype=xp.float32)
     for drawn, grid in zip(maps, scores.reshape(-1, side, side), strict=True):
         rows = grid[lower] * (1 - way)[:, None] + grid[upper] * way[:, None]
         drawn[...] = rows[:, lower] * (1 - way) + rows[:, upper] * way
-    return maps[0] if single else maps
+    drawn_maps: ArrayT = maps[0] if single else maps
+    return drawn_maps
 
 
-def map_maximum(patch_scores: Any, /, *, size: int) -> Any:
+def map_maximum(patch_scores: ArrayT, /, *, size: int) -> ArrayT:
     """Return the highest value of each image's map: MuSc's image score.
 
     Parameters
@@ -66,6 +78,18 @@ def map_maximum(patch_scores: Any, /, *, size: int) -> Any:
     Returns
     -------
     array, shape (N,), float32
+
+    Raises
+    ------
+    ScoringError
+        See `anomaly_map`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> map_maximum(np.array([[0.0, 1.0, 0.0, 0.5]]), size=32).tolist()
+    [1.0]
     """
-    xp = array_namespace(patch_scores)
-    return xp.stack([anomaly_map(row, size=size).max() for row in patch_scores])
+    xp, rows = array_namespace(patch_scores), range(patch_scores.shape[0])
+    maxima: ArrayT = xp.stack([anomaly_map(patch_scores[row], size=size).max() for row in rows])
+    return maxima

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.arrays import to_host
+from zeroline.runtime.arrays import Bools, to_host
 from zeroline.runtime.stages.maps import anomaly_map
 
 #: Side of the map on which regions are found: a patch of a 37×37 grid is seven pixels wide there.
@@ -24,8 +24,14 @@ class Region:
     x, y : int
         Its left upper corner.
     width, height : int
+        Its sides.
     score : float
         The highest value of the map inside, in distance units.
+
+    Examples
+    --------
+    >>> Region(10, 20, 30, 40, score=0.7).width
+    30
     """
 
     x: int
@@ -56,7 +62,7 @@ def regions(
     """
     drawn = to_host(anomaly_map(patch_scores, size=MAP_SIDE))
     factor_y, factor_x = (side / MAP_SIDE for side in frame_size)
-    found = []
+    boxes = []
     for rows, starts, stops in connected_runs(drawn > above):
         top, bottom = rows.min(), rows.max() + 1
         left, right = starts.min(), stops.max()
@@ -64,18 +70,18 @@ def regions(
             drawn[row, start:stop].max()
             for row, start, stop in zip(rows, starts, stops, strict=True)
         )
-        found.append(
+        boxes.append(
             Region(
                 *(round(float(left * factor_x)), round(float(top * factor_y))),
                 *(round(float((right - left) * factor_x)), round(float((bottom - top) * factor_y))),
                 float(highest),
             )
         )
-    return tuple(sorted(found, key=lambda region: -region.score))
+    return tuple(sorted(boxes, key=lambda region: -region.score))
 
 
 def connected_runs(
-    marked: npt.NDArray[np.bool_],
+    marked: Bools,
 ) -> list[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
     """Return the connected parts of a mask (8 neighbours) as runs along its rows.
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from zeroline.runtime.arrays import array_namespace, as_float32
+from zeroline.runtime.arrays import Array, ArrayT, array_namespace, as_float32
 from zeroline.runtime.errors import ScoringError
 
 
 def rscin(
-    scores: Any,
-    class_tokens: Any,
+    scores: ArrayT,
+    class_tokens: Array,
     /,
     *,
     neighbours: Sequence[int] = (1, 2, 3),
     normalise: bool = True,
-) -> Any:
+) -> ArrayT:
     """Re-score each image by the scores of the images that look most like it.
 
     Parameters
@@ -47,11 +46,18 @@ def rscin(
     References
     ----------
     MuSc (arXiv 2401.16753), section 3.4; ({1, 8, 9} is the authors' choice for VisA).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> tokens = np.array([[1.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
+    >>> rscin(np.array([0.25, 0.75, 1.0]), tokens, neighbours=(2,), normalise=False).tolist()
+    [0.5, 0.5, 1.0]
     """
     xp = array_namespace(scores)
-    scores = as_float32(scores, name="scores", ndim=1).astype(xp.float64)
+    values = as_float32(scores, name="scores", ndim=1).astype(xp.float64)
     tokens = as_float32(class_tokens, name="class_tokens", ndim=2)
-    count = len(scores)
+    count = len(values)
     if count == 0 or len(tokens) != count:
         raise ScoringError(f"{count} score(s) and {len(tokens)} class token(s): as many, and at "
                            "least one, are expected")  # fmt: skip
@@ -59,17 +65,18 @@ def rscin(
         raise ScoringError(f"neighbours is {tuple(neighbours)}, one or more numbers from 1 on "
                            "are expected")  # fmt: skip
     if normalise:
-        low, spread = scores.min(), scores.max() - scores.min()
-        scores = (scores - low) / xp.where(spread > 0, spread, 1.0)
+        low, spread = values.min(), values.max() - values.min()
+        values = (values - low) / xp.where(spread > 0, spread, 1.0)
     # unrelated images may have a negative similarity; a row's sum must not vanish for it
     similarity = xp.maximum(tokens @ tokens.T, 0)
     key = -similarity
     key[xp.arange(count), xp.arange(count)] = -xp.inf  # the image itself comes first, ties or not
     order = xp.argsort(key, axis=1)[:, : min(max(neighbours), count)]
     weights = xp.take_along_axis(similarity, order, axis=1).astype(xp.float64)
-    nearest = scores[order]
+    nearest = values[order]
     rescored = [
         (weights[:, :m] * nearest[:, :m]).sum(axis=1) / weights[:, :m].sum(axis=1)
         for m in neighbours
     ]
-    return xp.stack(rescored).mean(axis=0).astype(xp.float32)
+    result: ArrayT = xp.stack(rescored).mean(axis=0).astype(xp.float32)
+    return result

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 
-from zeroline.runtime.arrays import to_host
+from zeroline.runtime.arrays import Array, to_host
 from zeroline.runtime.errors import ScoringError
 
 
-def auto_threshold(scores: Any, /, *, false_alarm_rate: float = 0.01) -> float:
+def auto_threshold(scores: Array | Sequence[float], /, *, false_alarm_rate: float = 0.01) -> float:
     """Return the score above which an image is called NG.
 
     m + z·σ: m is the median of the scores; σ is 1.4826 times the median of (m - s) over the
@@ -30,6 +31,16 @@ def auto_threshold(scores: Any, /, *, false_alarm_rate: float = 0.01) -> float:
     -------
     float
         In the unit of the scores. The median itself where no score lies under it.
+
+    Raises
+    ------
+    ScoringError
+        For a rate out of range, no score, or scores that are not finite.
+
+    Examples
+    --------
+    >>> round(auto_threshold([0.30, 0.31, 0.32, 0.33, 0.34, 0.90]), 3)
+    0.377
     """
     if not 0 < false_alarm_rate <= 0.5:
         raise ScoringError(f"false_alarm_rate is {false_alarm_rate}, 0 < rate <= 0.5 is expected")
@@ -59,6 +70,16 @@ class ThresholdRule:
         Wanted share of good frames over an automatic or calibrated threshold.
     calibrated : bool
         The quantile of the reference set's scores instead of the window's own.
+
+    Raises
+    ------
+    ScoringError
+        For a threshold outside 0 to 2, or a rate out of range.
+
+    Examples
+    --------
+    >>> ThresholdRule(fixed=0.5).value([], compared_with=64, capacity=64)
+    0.5
     """
 
     fixed: float | None = None

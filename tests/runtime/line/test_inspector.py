@@ -19,9 +19,14 @@ def bundle(bundle_folder):
         yield opened
 
 
+def line_of(bundle, **options):
+    """An inspector whose scores do not depend on a measurement."""
+    return RollingInspector(bundle, matching="exact", **options)
+
+
 @pytest.fixture
 def inspector(bundle):
-    with RollingInspector(bundle, window=12, min_window=6, threads=1) as opened:
+    with line_of(bundle, window=12, min_window=6, threads=1) as opened:
         yield opened
 
 
@@ -60,7 +65,7 @@ def test_a_scratch_is_found(inspector, paint):
 @pytest.mark.parametrize("rscin", [(), (1, 2, 3)])
 def test_the_window_scores_as_the_batch_does(bundle, paint, rscin):
     frames = [*good(paint, 20), paint(21, scratch=True)]
-    with RollingInspector(bundle, window=12, min_window=6, rscin=rscin, threads=2) as inspector:
+    with line_of(bundle, window=12, min_window=6, rscin=rscin, threads=2) as inspector:
         last = push_all(inspector, frames)[-1]
         held, scored = inspector.scores()
     assert held == list(range(9, 21))
@@ -86,14 +91,14 @@ def test_a_stopped_belt_does_not_fill_the_window(inspector, paint):
 
 
 def test_copies_are_admitted_where_asked_for(bundle, paint):
-    with RollingInspector(bundle, window=6, min_window=2, admit_copies=True) as inspector:
+    with line_of(bundle, window=6, min_window=2, admit_copies=True) as inspector:
         inspections = push_all(inspector, [paint(0)] * 4)
     assert all(m.admitted for m in inspections)
 
 
 def test_frames_of_one_part_do_not_match_each_other(bundle, paint):
     frames = [*good(paint, 6), paint(30, scratch=True)]
-    with RollingInspector(bundle, window=12, min_window=4, admit_copies=True) as apart:
+    with line_of(bundle, window=12, min_window=4, admit_copies=True) as apart:
         push_all(apart, frames[:-1])
         first = apart.push(frames[-1], part_id="a")
         second = apart.push(frames[-1], part_id="a")
@@ -103,9 +108,7 @@ def test_frames_of_one_part_do_not_match_each_other(bundle, paint):
     assert third.scores
     assert second.scores.raw_score == pytest.approx(first.scores.raw_score, rel=1e-6)
     assert third.scores.raw_score < 0.9 * first.scores.raw_score
-    with RollingInspector(
-        bundle, window=12, min_window=4, admit_copies=True, exclusion=1
-    ) as inspector:
+    with line_of(bundle, window=12, min_window=4, admit_copies=True, exclusion=1) as inspector:
         inspections = push_all(inspector, [*frames, frames[-1]])
     assert inspections[-1].compared_with == 6  # not the one before it
     assert inspections[-1].scores.raw_score >= 0.9 * first.scores.raw_score
@@ -137,7 +140,7 @@ def test_frames_of_changing_size(inspector, paint):
 
 def test_a_first_verdict_is_latched(bundle, paint):
     """A second look may find a defect, never clear one."""
-    with RollingInspector(bundle, window=12, min_window=4, settle=3, threads=1) as inspector:
+    with line_of(bundle, window=12, min_window=4, settle=3, threads=1) as inspector:
         push_all(inspector, good(paint, 8))
         bad = inspector.push(paint(30, scratch=True))
         assert bad.verdict is Verdict.NG
@@ -158,16 +161,16 @@ def test_patches_out_of_the_region_do_not_count(bundle, paint):
     roi = np.ones((side, side), bool)
     roi[3:6] = False  # where the scratch is
     frames = [*good(paint, 8), paint(30, scratch=True)]
-    with RollingInspector(bundle, window=12, min_window=4, roi=roi, threads=1) as inspector:
+    with line_of(bundle, window=12, min_window=4, roi=roi, threads=1) as inspector:
         inspections = push_all(inspector, frames)
     assert not inspections[-1].scores.patch_scores[~roi.reshape(-1)].any()
-    with RollingInspector(bundle, window=12, min_window=4, threads=1) as inspector:
+    with line_of(bundle, window=12, min_window=4, threads=1) as inspector:
         seen = push_all(inspector, frames)
     assert inspections[-1].scores.raw_score < 0.8 * seen[-1].scores.raw_score
 
 
 def test_a_band_round_the_threshold_is_uncertain(bundle, paint):
-    with RollingInspector(bundle, window=12, min_window=4, band=2.0) as inspector:
+    with line_of(bundle, window=12, min_window=4, band=2.0) as inspector:
         inspections = push_all(inspector, good(paint, 6))
     assert inspections[-1].verdict is Verdict.UNCERTAIN
     assert inspections[-1].scores.threshold is not None
@@ -177,7 +180,7 @@ def test_a_reference_bank_ends_the_warm_up(bundle, inspector, paint, tmp_path):
     push_all(inspector, good(paint, 12))
     assert inspector.save_reference(tmp_path / "bank" / "good.npz") == 12
     _, wanted = inspector.scores()
-    with RollingInspector(bundle, window=20, min_window=6, threads=1) as other:
+    with line_of(bundle, window=20, min_window=6, threads=1) as other:
         assert other.load_reference(tmp_path / "bank" / "good.npz") == 12
         _, found = other.scores()
         np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-6)
@@ -186,12 +189,12 @@ def test_a_reference_bank_ends_the_warm_up(bundle, inspector, paint, tmp_path):
         assert sum(number < 0 for number in other.frame_ids) == 12  # pinned
         other.rule = ThresholdRule(calibrated=True, false_alarm_rate=0.1)
         assert other.push(paint(31, scratch=True)).verdict is Verdict.NG
-    with RollingInspector(bundle, window=12, min_window=6, threads=1) as rolling:
+    with line_of(bundle, window=12, min_window=6, threads=1) as rolling:
         assert rolling.load_reference(tmp_path / "bank" / "good.npz", pinned=False) == 12
         push_all(rolling, good(paint, 12, start=40))
         assert min(rolling.frame_ids) == 0  # all have left
     with (
-        RollingInspector(bundle, window=12, min_window=6) as full,
+        line_of(bundle, window=12, min_window=6) as full,
         pytest.raises(ScoringError, match="holds 12 frames, 11 can be pinned"),
     ):
         full.load_reference(tmp_path / "bank" / "good.npz")
@@ -246,7 +249,7 @@ def test_options_out_of_range(bundle):
         ({"degrees": "all"}, 'degrees is "all"'),
     ):
         with pytest.raises(ScoringError, match=message):
-            RollingInspector(bundle, **options)
+            line_of(bundle, **options)
     with pytest.raises(ScoringError, match="threshold is 3"):
         ThresholdRule(fixed=3)
     with pytest.raises(ScoringError, match=r"false_alarm_rate is 0\.9"):
@@ -263,11 +266,11 @@ def test_a_fixed_threshold_is_for_a_full_window():
 
 def test_two_inspectors_do_not_disturb_each_other(bundle, paint):
     frames = good(paint, 10)
-    with RollingInspector(bundle, window=8, min_window=4, threads=2) as alone:
+    with line_of(bundle, window=8, min_window=4, threads=2) as alone:
         wanted = [m.scores and m.scores.score for m in push_all(alone, frames)]
     with (
-        RollingInspector(bundle, window=8, min_window=4, threads=2) as one,
-        RollingInspector(bundle, window=5, min_window=4, threads=2) as two,
+        line_of(bundle, window=8, min_window=4, threads=2) as one,
+        line_of(bundle, window=5, min_window=4, threads=2) as two,
     ):
         found = []
         for frame in frames:
