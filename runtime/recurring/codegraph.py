@@ -17,10 +17,11 @@ import numpy.typing as npt
 from zeroline.runtime.arrays import to_host
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.grid import outermost
+from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.communities import candidates
 from zeroline.runtime.recurring.evidence import CandidateGroup, Evidence, measured
 from zeroline.runtime.recurring.filter import CommunityFilter
-from zeroline.runtime.recurring.graph import LEAST_DISTANCE, image_graph, reference_distances
+from zeroline.runtime.recurring.graph import image_graph, reference_distances
 from zeroline.runtime.recurring.marking import marked_patches
 from zeroline.runtime.recurring.members import Closure
 from zeroline.runtime.recurring.statistics import SetStatistics
@@ -28,11 +29,7 @@ from zeroline.runtime.recurring.statistics import SetStatistics
 Bools = npt.NDArray[np.bool_]
 Float32 = npt.NDArray[np.float32]
 
-#: With fewer images a community cannot be told from chance.
-LEAST_IMAGES = 12
-#: How strongly links of anomalous patches count: in one graph, which shows defects, and in
-#: another, which shows what normal looks this set has.
-ANOMALOUS_FIRST, ALL_ALIKE = 6, 0
+LEAST_IMAGES = constants.LEAST_IMAGES  # for the line
 
 
 @dataclass(frozen=True)
@@ -77,7 +74,7 @@ def codegraph(
     distances: Any,
     /,
     *,
-    false_alarm_rate: float = 0.01,
+    false_alarm_rate: float = constants.FALSE_ALARM_RATE,
     edge: Bools | None = None,
     seed: int = 0,
 ) -> CodegraphResult:
@@ -124,7 +121,7 @@ def codegraph(
         raise ScoringError(f"false_alarm_rate is {false_alarm_rate}, 0 < rate <= 0.5 is expected")
     images, patches, _ = table.shape
     nothing = CodegraphResult(np.zeros((images, patches), bool), ())
-    if images < LEAST_IMAGES:
+    if images < constants.LEAST_IMAGES:
         return nothing
     table = _without_gaps(table)
     if edge is None:
@@ -134,7 +131,7 @@ def codegraph(
     communities_filter = CommunityFilter(images, patches, false_alarm_rate)
     closure = Closure(statistics)
     found: dict[tuple[int, ...], CandidateGroup] = {}
-    for emphasis in (ANOMALOUS_FIRST, ALL_ALIKE):
+    for emphasis in constants.EMPHASES:
         weights = image_graph(table, reference, emphasis=emphasis)
         for start in candidates(weights, seed=seed):
             members = closure.of(start)
@@ -158,8 +155,8 @@ def codegraph(
 
 def _without_gaps(table: Float32) -> Float32:
     """Return distances of which each, but those to the own image, is finite and over zero."""
-    if table.min() < LEAST_DISTANCE:
-        table = np.maximum(table, LEAST_DISTANCE)
+    if table.min() < constants.LEAST_DISTANCE:
+        table = np.maximum(table, constants.LEAST_DISTANCE)
     apart = ~np.isfinite(table[:, 0])
     np.fill_diagonal(apart, False)
     if apart.any():

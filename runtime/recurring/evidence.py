@@ -14,12 +14,8 @@ from math import lgamma, log
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.statistics import InOutDistances, SetStatistics
-
-#: Quantile of the distances outside that the gap reaches to: a stray look-alike may be nearer.
-NEAREST = 0.02
-#: An image without this share of the community's usual gap is no member.
-OWN_GAP = 0.25
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ class CandidateGroup:
         Others are near to the community without being part of it: what they show of its kind is
         nearer to images outside, or has no weight.
         """
-        return self.members[self.gaps >= OWN_GAP * self.evidence.gap]
+        return self.members[self.gaps >= constants.OWN_GAP * self.evidence.gap]
 
 
 def measured(
@@ -101,8 +97,8 @@ def measured(
         return None
     sides = InOutDistances.of(rows, members)
     inner, outer = sides.inside.shape[-1], sides.outside.shape[-1]
-    nearest, half = int(NEAREST * outer), outer // 2
-    gap, without = gaps(sides), sides.scores_without()
+    nearest, half = int(constants.NEAREST * outer), int(constants.STEADY_FAR * outer)
+    gap, without = gaps(sides, nearest=constants.NEAREST), sides.scores_without()
     relevant = without > statistics.relevant
     best = _best(np.where(relevant, gap, -np.inf), owners, members)
     known = best >= 0
@@ -110,10 +106,10 @@ def measured(
     own = np.zeros(len(members), np.float32)
     own[known] = np.maximum(gap[best[known]], 0)
     # 1/α by the outer distances of the same patch, between the ranks of both quantiles
-    rise = np.log(sides.outside[best, half] / sides.among_others(NEAREST)[best])
-    steady = rise / max(log((half + 1) / (nearest + 1)), 1e-3)
-    first, last = int(0.5 * inner) + 1, inner + nearest + 1
-    scaled = own / np.maximum(steady, 1e-3)
+    rise = np.log(sides.outside[best, half] / sides.among_others(constants.NEAREST)[best])
+    steady = rise / max(log((half + 1) / (nearest + 1)), constants.STEADY_LEAST)
+    first, last = int(constants.USUAL_MEMBER * inner) + 1, inner + nearest + 1
+    scaled = own / np.maximum(steady, constants.STEADY_LEAST)
     significance = float(np.median([gap_significance(float(x), first, last) for x in scaled]))
     if significance <= chance:
         return None
@@ -121,7 +117,7 @@ def measured(
     rest = np.setdiff1d(np.arange(len(distances)), members)
     usual = float(np.median(statistics.image_scores[rest]))
     below = statistics.image_scores[rest][statistics.image_scores[rest] <= usual]
-    deviation = 1.4826 * float(np.median(usual - below))
+    deviation = constants.DEVIATION * float(np.median(usual - below))
     raised = np.where(relevant & (gap > 0), without, 0)
     highest = [raised[owners == member].max(initial=0) for member in members]
     evidence = Evidence(
@@ -134,7 +130,7 @@ def measured(
     return CandidateGroup(members, own, evidence)
 
 
-def gaps(sides: InOutDistances, *, nearest: float = NEAREST) -> npt.NDArray[np.float32]:
+def gaps(sides: InOutDistances, *, nearest: float) -> npt.NDArray[np.float32]:
     """Return how much nearer patches are to the members than to the nearest images outside.
 
     The logarithm of the ratio of both distances, by patch.
@@ -145,7 +141,10 @@ def gaps(sides: InOutDistances, *, nearest: float = NEAREST) -> npt.NDArray[np.f
     nearest : float
         Quantile of the distances outside.
     """
-    outside, inside = np.log(sides.among_others(nearest)), np.log(sides.among_members(0.5))
+    outside, inside = (
+        np.log(sides.among_others(nearest)),
+        np.log(sides.among_members(constants.USUAL_MEMBER)),
+    )
     difference: npt.NDArray[np.float32] = outside - inside
     return difference
 
@@ -166,8 +165,8 @@ def _spread(
     rows: npt.NDArray[np.float32], members: npt.NDArray[np.intp], own: npt.NDArray[np.float32]
 ) -> float:
     """Return the median number of patches with at least half of the image's best gap."""
-    gap = gaps(InOutDistances.of(rows, members))
-    return float(np.median((gap >= np.maximum(own / 2, 1e-9)[:, None]).sum(axis=1)))
+    gap = gaps(InOutDistances.of(rows, members), nearest=constants.NEAREST)
+    return float(np.median((gap >= np.maximum(constants.HEIGHT * own, 1e-9)[:, None]).sum(axis=1)))
 
 
 def gap_significance(scaled: float, first: int, last: int) -> float:

@@ -22,27 +22,9 @@ from math import log10
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.evidence import CandidateGroup
 from zeroline.runtime.recurring.members import least_members
-
-#: Largest share of the patches that a defect may cover at half its height.
-LOCAL = 0.1
-#: Robust deviations over the other images' median: one good image in twenty reaches it.
-ANOMALOUS = 1.64
-#: A group that stays below it, or is twice as wide as what is local, is a normal look.
-NORMAL = 1.0
-#: A group of more images than this share with their best patch at the frame's edge lies there.
-AT_EDGE = 0.5
-#: A group that covers no more of the patches at half its height is compact.
-COMPACT = 0.0075
-#: -log10 of the p-value is so many times that of chance, unless the group is compact, since images
-#: of one line are no independent draws: in 1 of 244 sets of 22 to 120 simulated parts without a
-#: recurring defect a group comes so far, with 2.5 in 3, with 2 in 6. None of them is compact.
-OVER_CHANCE = 3.0
-#: And so many times that of the clearest normal look of its kind in the same set.
-OVER_VARIATION = 2.0
-#: Two communities that share more of the smaller one are one.
-OVERLAP = 0.3
 
 
 @dataclass(frozen=True)
@@ -70,9 +52,9 @@ class CommunityFilter:
         """Tell whether a group may be a recurring defect, whatever else the set holds."""
         _, compact = self._kind(one)
         return (
-            one.evidence.significance > (1.0 if compact else OVER_CHANCE) * self.chance
-            and one.evidence.anomaly >= ANOMALOUS
-            and one.evidence.spread <= LOCAL * self.patches
+            one.evidence.significance > (1.0 if compact else constants.OVER_CHANCE) * self.chance
+            and one.evidence.anomaly >= constants.ANOMALOUS
+            and one.evidence.spread <= constants.LOCAL * self.patches
             and len(one.confirmed) >= least_members(self.images)
         )
 
@@ -87,8 +69,11 @@ class CommunityFilter:
         least: defaultdict[tuple[bool, bool], float] = defaultdict(float)
         for one in found:
             evidence, kind = one.evidence, self._kind(one)
-            if evidence.anomaly < NORMAL or evidence.spread > 2 * LOCAL * self.patches:
-                least[kind] = max(least[kind], OVER_VARIATION * evidence.significance)
+            if (
+                evidence.anomaly < constants.NORMAL
+                or evidence.spread > constants.WIDE * self.patches
+            ):
+                least[kind] = max(least[kind], constants.OVER_VARIATION * evidence.significance)
         clear = [
             one
             for one in found
@@ -97,14 +82,16 @@ class CommunityFilter:
         clear.sort(key=lambda one: (-one.evidence.significance, tuple(one.members)))
         kept: list[CandidateGroup] = []
         for one in clear:
-            if all(shared(one.members, other.members) < OVERLAP for other in kept):
+            if all(shared(one.members, other.members) < constants.OVERLAP for other in kept):
                 kept.append(one)
         return kept
 
     def _kind(self, one: CandidateGroup) -> tuple[bool, bool]:
         """Tell whether a group lies at the edge, and whether it is compact."""
-        compact = one.evidence.spread <= max(1.0, COMPACT * self.patches)
-        return one.evidence.edge > AT_EDGE, compact
+        compact = one.evidence.spread <= max(
+            constants.COMPACT_LEAST, constants.COMPACT * self.patches
+        )
+        return one.evidence.edge > constants.AT_EDGE, compact
 
 
 def shared(one: npt.NDArray[np.intp], other: npt.NDArray[np.intp]) -> float:

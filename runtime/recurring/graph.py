@@ -10,15 +10,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.runtime.recurring import constants
+
 Float64 = npt.NDArray[np.float64]
-
-#: ω as a share of the other images: a defect in more of them than this cannot be told.
-REACH = 0.5
-#: Share of all links that are kept, the strongest.
-KEPT = 0.002
-
-#: Distances of copies are taken for this one, so that every ratio has a value.
-LEAST_DISTANCE = np.float32(1e-6)
 
 
 def image_graph(
@@ -37,7 +31,7 @@ def image_graph(
     """
     images, patches, _ = distances.shape
     farness = np.log(reference / np.float32(np.median(reference)))
-    kept = max(int(KEPT * images * patches * (images - 1)), images)
+    kept = max(int(constants.KEPT * images * patches * (images - 1)), images)
     strongest = _Strongest(kept)
     for image, rows in enumerate(distances):
         far = reference[image][:, None]
@@ -50,7 +44,7 @@ def image_graph(
 
 def reference_distances(distances: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return d_(ω) of each patch, (N, P), from distances (N, P, N): how far most images are."""
-    rank = max(3, int(REACH * (len(distances) - 1)))
+    rank = max(constants.LEAST_RANK, int(constants.REACH * (len(distances) - 1)))
     return np.stack([np.partition(rows, rank, axis=1)[:, rank] for rows in distances])
 
 

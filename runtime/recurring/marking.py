@@ -10,10 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.statistics import InOutDistances, SetStatistics
-
-#: Robust deviations of the logarithm of the ratio over its median.
-STANDS_OUT = 3.0
 
 
 def marked_patches(
@@ -37,6 +35,6 @@ def standing_out(
     """Return which patches' scores depend on a community, from scores without it and with it."""
     ratio = np.log(without / np.maximum(usual, 1e-6))
     middle = float(np.median(ratio))
-    deviation = 1.4826 * float(np.median(np.abs(ratio - middle)))
-    marks: npt.NDArray[np.bool_] = ratio > middle + STANDS_OUT * max(deviation, 1e-6)
+    deviation = constants.DEVIATION * float(np.median(np.abs(ratio - middle)))
+    marks: npt.NDArray[np.bool_] = ratio > middle + constants.STANDS_OUT * max(deviation, 1e-6)
     return marks

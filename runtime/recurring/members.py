@@ -11,23 +11,15 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.recurring.communities import LARGEST_SHARE, LEAST
+from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.statistics import InOutDistances, SetStatistics
-
-#: Quantile of the distances outside that stands for "not a member", round by round.
-ROUNDS = (0.4, 0.25, 0.12, 0.05, 0.05, 0.05)
-#: Patches of an image that vote, the clearest.
-VOTERS = 8
-
-_EMPHASIS = 6  # anomalous patches' votes count more
-_LEAST_SHARE = 0.05
 
 Members = npt.NDArray[np.intp]
 
 
 def least_members(images: int) -> int:
     """Return how many images a recurring defect is in at least: 5 %, and three."""
-    return max(LEAST, int(np.ceil(_LEAST_SHARE * images)))
+    return max(constants.LEAST, int(np.ceil(constants.LEAST_SHARE * images)))
 
 
 class Closure:
@@ -54,11 +46,11 @@ class Closure:
             The candidate.
         """
         members, before = start, None
-        for share in ROUNDS:
+        for share in constants.ROUNDS:
             if before == (share, members.tobytes()):
                 break  # at rest
             before = share, members.tobytes()
-            if before in self._seen or not self._plausible(members, LEAST):
+            if before in self._seen or not self._plausible(members, constants.LEAST):
                 return None
             self._seen.add(before)
             votes = votes_of(members, self._statistics, share)
@@ -68,7 +60,7 @@ class Closure:
         return members if self._plausible(members, least_members(self._images)) else None
 
     def _plausible(self, members: Members, least: int) -> bool:
-        return least <= len(members) <= LARGEST_SHARE * self._images
+        return least <= len(members) <= constants.LARGEST_SHARE * self._images
 
 
 def votes_of(
@@ -90,19 +82,23 @@ def votes_of(
     """
     owners, _, rows = statistics.voters(members)
     sides = InOutDistances.of(rows, members)
-    farther, beyond = np.log(sides.among_members(0.75)), np.log(sides.among_others(share))
-    without = sides.scores_without(low=0.2, high=0.5)
-    weight = np.maximum(beyond - farther, 0) * (without / statistics.relevant) ** _EMPHASIS
+    farther = np.log(sides.among_members(constants.VOTE_FAR_MEMBER))
+    beyond = np.log(sides.among_others(share))
+    low, high = constants.VOTE_WITHOUT
+    without = sides.scores_without(low=low, high=high)
+    weight = (
+        np.maximum(beyond - farther, 0) * (without / statistics.relevant) ** constants.VOTE_EMPHASIS
+    )
     weight[without <= statistics.relevant] = 0
     clearest = np.lexsort((-weight, owners))
     turn = np.arange(len(owners)) - np.searchsorted(owners, owners)
-    voters = clearest[(turn < VOTERS) & (weight[clearest] > 0)]
-    if len(np.unique(owners[voters])) < LEAST:
+    voters = clearest[(turn < constants.VOTERS) & (weight[clearest] > 0)]
+    if len(np.unique(owners[voters])) < constants.LEAST:
         return None
-    middle = np.log(sides.among_members(0.5)[voters])
-    gap = np.maximum(beyond[voters] - middle, 1e-3)
+    middle = np.log(sides.among_members(constants.VOTE_USUAL_MEMBER)[voters])
+    gap = np.maximum(beyond[voters] - middle, constants.VOTE_GAP)
     place = np.log(rows[voters]) - ((farther + beyond) / 2)[voters, None]
-    place = np.clip(place / gap[:, None], -1, 1)
+    place = np.clip(place / gap[:, None], -constants.VOTE_MOST, constants.VOTE_MOST)
     counted = weight[voters, None] * np.isfinite(rows[voters])  # not to the own image
     total = counted.sum(axis=0, dtype=np.float64)
     votes: npt.NDArray[np.float64] = (counted * place).sum(axis=0) / np.maximum(total, 1e-12)

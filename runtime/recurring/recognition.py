@@ -8,15 +8,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.evidence import gaps
 from zeroline.runtime.recurring.marking import standing_out
-from zeroline.runtime.recurring.statistics import AVERAGED, InOutDistances
-
-#: A newcomer's gap is at least this share of the members' usual one.
-NEWCOMER = 0.5
-#: Quantile of the distances outside that its gap reaches to: other newcomers, not yet recognised,
-#: may be among the nearest.
-NEWCOMER_NEAREST = 0.1
+from zeroline.runtime.recurring.statistics import InOutDistances
 
 
 def marks_of_newcomer(
@@ -47,8 +42,13 @@ def marks_of_newcomer(
         return None
     sides = InOutDistances.of(rows, members, own=False)
     without = sides.scores_without()
-    if not ((gaps(sides, nearest=NEWCOMER_NEAREST) >= NEWCOMER * gap) & (without > relevant)).any():
+    if not (
+        (gaps(sides, nearest=constants.NEWCOMER_NEAREST) >= constants.NEWCOMER * gap)
+        & (without > relevant)
+    ).any():
         return None
-    everyone = np.sort(rows, axis=1)[:, : max(1, int(AVERAGED * rows.shape[1]))].mean(axis=1)
+    everyone = np.sort(rows, axis=1)[:, : max(1, int(constants.AVERAGED * rows.shape[1]))].mean(
+        axis=1
+    )
     marks = standing_out(without, everyone)
     return marks if marks.any() else None

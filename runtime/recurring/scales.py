@@ -12,8 +12,9 @@ import numpy as np
 
 from zeroline.runtime.arrays import to_host
 from zeroline.runtime.grid import widened
+from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.codegraph import CodegraphResult, codegraph
-from zeroline.runtime.recurring.filter import OVERLAP, shared
+from zeroline.runtime.recurring.filter import shared
 from zeroline.runtime.stages.degrees import Degrees, finest_degree, match_count
 
 
@@ -67,7 +68,7 @@ def codegraph_at_both_scales(finest: Any, wide: Any | None, *, blur: int) -> Cod
     ignored = widened(first.ignored, by=blur)
     communities = list(first.communities)
     for one in () if wide is None else codegraph(wide).communities:
-        if all(shared(one.members, other.members) < OVERLAP for other in communities):
+        if all(shared(one.members, other.members) < constants.OVERLAP for other in communities):
             communities.append(one)
             ignored[one.members] |= one.marks
     communities.sort(key=lambda one: -one.evidence.significance)

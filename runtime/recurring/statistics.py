@@ -7,17 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.runtime.recurring import constants
 from zeroline.runtime.stages.interval import interval_average
 
 Float32 = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
-
-#: The interval of MuSc.
-AVERAGED = 0.3
-#: A patch matters if, without the community, it would score at least this share of a typical image.
-RELEVANT = 0.9
-
-_MEASURED = 32  # relevant patches of an image, the farthest
 
 
 @dataclass(frozen=True)
@@ -49,10 +43,10 @@ class SetStatistics:
     @classmethod
     def of(cls, distances: Float32, reference: Float32) -> SetStatistics:
         """Measure (N, P, N) distances, with their `reference_distances`."""
-        scores = interval_average(distances, high=AVERAGED)
+        scores = interval_average(distances, high=constants.AVERAGED)
         image_scores = scores.max(axis=1)
-        relevant = RELEVANT * float(np.median(image_scores))
-        count = min(_MEASURED, distances.shape[1])
+        relevant = constants.RELEVANT * float(np.median(image_scores))
+        count = min(constants.MEASURED, distances.shape[1])
         farthest = np.argpartition(-reference, count - 1, axis=1)[:, :count]
         owners, turn = np.nonzero(np.take_along_axis(reference, farthest, axis=1) > relevant)
         places = farthest[owners, turn]
@@ -106,9 +100,10 @@ class InOutDistances:
         values: Float32 = self.outside[..., int(share * self.outside.shape[-1])]
         return values
 
-    def scores_without(self, *, low: float = 0.0, high: float = AVERAGED) -> Float32:
+    def scores_without(self, *, low: float = 0.0, high: float | None = None) -> Float32:
         """Return the interval average over the images outside alone."""
         count = self.outside.shape[-1]
+        high = constants.AVERAGED if high is None else high
         first = int(low * count)
         means: Float32 = self.outside[..., first : max(int(high * count), first + 1)].mean(axis=-1)
         return means

@@ -9,15 +9,10 @@ from zeroline.runtime import ScoringError, Tokens, codegraph, lnamd, score_token
 from zeroline.runtime.grid import widened
 from zeroline.runtime.matching.distances import match_distances
 from zeroline.runtime.recurring.communities import candidates
+from zeroline.runtime.recurring.constants import KEPT, LEAST_DISTANCE, REACH
 from zeroline.runtime.recurring.evidence import CandidateGroup, Evidence, gap_significance, measured
 from zeroline.runtime.recurring.filter import CommunityFilter
-from zeroline.runtime.recurring.graph import (
-    KEPT,
-    LEAST_DISTANCE,
-    REACH,
-    image_graph,
-    reference_distances,
-)
+from zeroline.runtime.recurring.graph import image_graph, reference_distances
 from zeroline.runtime.recurring.scales import codegraph_at_both_scales
 from zeroline.runtime.recurring.statistics import SetStatistics
 
