@@ -1,9 +1,9 @@
-"""CoDeGraph: find the defect that recurs in many images, and would vouch for itself.
+"""CoDeGraph: find a defect that recurs in many images, and therefore scores as normal.
 
-arXiv 2510.10456 has the idea: a patch of a recurring defect stays near to the few images that share
-it, then its distances jump; such patches link images to a graph whose dense communities are the
-recurring defects. How a community is found, told from a normal look that some images share, and
-marked is ours (docs/algorithms.md).
+The idea is from arXiv 2510.10456: a patch of a recurring defect is near to the few images that
+share the defect, and far from all others. Such patches link images. The links form a graph, and its
+dense communities are the recurring defects. How a community is found, separated from normal
+variation that some images share, and marked is ours (docs/algorithms.md).
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ class Community:
     Attributes
     ----------
     members : array of int
-        Their numbers, ascending.
+        Numbers of the images, ascending.
     marks : array, shape (members, P), bool
-        Where each of them has it.
+        Patches of each member that show the defect.
     evidence : Evidence
-        Why it is believed.
+        Why the community is accepted.
     """
 
     members: npt.NDArray[np.intp]
@@ -58,11 +58,11 @@ class CodegraphResult:
     Attributes
     ----------
     ignored : array, shape (N, P), bool
-        Patches that nobody may match: those of recurring defects.
+        Patches that no image may match: those of recurring defects.
     communities : tuple of Community
         The clearest first.
     relevant : float
-        Score from which on a patch matters in this set; 0 where nothing was looked for.
+        Score from which on a patch matters in this set; 0 where no community is accepted.
     """
 
     ignored: Bools
@@ -83,9 +83,9 @@ def codegraph(
     Parameters
     ----------
     distances : array, shape (N, P, N), float
-        Match distances of the smallest degree, the mean over layers; wider neighbourhoods blur
-        which images share a small defect. Where images do not match, inf: a patch is then taken to
-        be as far as from the median of those that it matches.
+        Match distances of the smallest degree, the mean over layers; in wider neighbourhoods the
+        distances of a small defect differ less. Where images do not match, inf: the distance is
+        then set to the median of the patch's finite distances.
     false_alarm_rate : float
         Wanted share of sets without recurring defects, under the model of steady distances, in
         which one is reported.
@@ -106,9 +106,9 @@ def codegraph(
 
     Notes
     -----
-    A defect in more than half of the images is the normal look, for this as for any method that
-    has no labels. Under 12 images nothing is looked for. Memory: 8·k·P·N bytes for a community of k
-    images, and 4·N²·P for distances under 1e-6, or that are not contiguous float32 on the host.
+    A defect in more than half of the images counts as normal, as in any method without labels.
+    Under 12 images no search is made. Memory: 8·k·P·N bytes for a community of k images, and
+    4·N²·P for distances under 1e-6, or that are not contiguous float32 on the host.
 
     References
     ----------
@@ -130,21 +130,21 @@ def codegraph(
     statistics = SetStatistics.of(table, reference)
     communities_filter = CommunityFilter(images, patches, false_alarm_rate)
     closure = Closure(statistics)
-    found: dict[tuple[int, ...], CandidateGroup] = {}
+    groups: dict[tuple[int, ...], CandidateGroup] = {}
     for emphasis in constants.EMPHASES:
         weights = image_graph(table, reference, emphasis=emphasis)
         for start in candidates(weights, seed=seed):
             members = closure.of(start)
-            if members is None or tuple(members) in found:
+            if members is None or tuple(members) in groups:
                 continue
             group = measured(table, members, statistics, edge, chance=communities_filter.chance)
             if group is not None:
-                found[tuple(members)] = group
-        if not any(communities_filter.suspects(group) for group in found.values()):
-            return nothing  # nothing to hold against this set's normal looks
+                groups[tuple(members)] = group
+        if not any(communities_filter.suspects(group) for group in groups.values()):
+            return nothing  # the later graph can only reject groups
     ignored = nothing.ignored.copy()
     communities = []
-    for group in communities_filter.accepted(list(found.values())):
+    for group in communities_filter.accepted(list(groups.values())):
         members = group.confirmed
         own = marked_patches(table, members, statistics)
         carrying = own.any(axis=1)

@@ -1,8 +1,8 @@
-"""Communities of a graph of images, at several resolutions: candidates, not yet believed.
+"""Communities of a graph of images, at several resolutions: candidates, not yet accepted.
 
-Leiden with the constant Potts model, by graspologic-native (MIT): communities whose inner weight
-beats the resolution. A small or faint defect shows at one resolution and drowns at another, so all
-of them are looked at, and what is found is judged by the distances themselves.
+Leiden with the constant Potts model, by graspologic-native (MIT): communities whose mean inner
+weight is above the resolution. No single resolution shows every defect, so the communities of all
+resolutions are candidates. The distances decide which of them are accepted.
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ def candidates(weights: npt.NDArray[np.float64], *, seed: int) -> Iterator[npt.N
     weights : array, shape (N, N), float64
         Symmetric, not negative.
     seed : int
+        Of Leiden's random order.
+
+    Yields
+    ------
+    array, shape (members,), int
+        Numbers of the images, ascending.
     """
     from graspologic_native import leiden_csr
 
@@ -44,8 +50,8 @@ def candidates(weights: npt.NDArray[np.float64], *, seed: int) -> Iterator[npt.N
             resolution=float(resolution), use_modularity=False, seed=seed, trials=constants.TRIALS,
         )  # fmt: skip
         label = np.array([labels.get(image, -1 - image) for image in range(images)])
-        for one in np.unique(label):
-            members = np.flatnonzero(label == one)
+        for community in np.unique(label):
+            members = np.flatnonzero(label == community)
             if (
                 constants.LEAST <= len(members) <= constants.LARGEST_SHARE * images
                 and tuple(members) not in seen

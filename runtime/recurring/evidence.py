@@ -1,9 +1,10 @@
 """How clear, how local and how anomalous a community is; measured on the distances themselves.
 
-Under the model of steady distances (CoDeGraph, §3: a patch's neighbours grow like a power law) the
-ratio of the distances at ranks a < b has (d_(a)/d_(b))^α ~ Beta(a, b - a), with α from the patch's
-distances to images outside. The gap between the members' median and the nearest images outside has
-a p-value by it, which counts large communities as clearer than small ones with the same gap.
+The model of steady distances (CoDeGraph, §3): the number of a patch's neighbours grows with the
+distance by a power law. Then the distances at ranks a < b have (d_(a)/d_(b))^α ~ Beta(a, b - a),
+with α from the patch's distances to images outside. This gives the p-value of the gap between the
+members' median and the nearest images outside. With the same gap a large community is clearer than
+a small one.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from zeroline.runtime.recurring.statistics import InOutDistances, SetStatistics
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for a community.
+    """Measures of a group of images, by which the filter accepts it or not.
 
     Attributes
     ----------
@@ -31,7 +32,7 @@ class Evidence:
         the defect is at half its height.
     anomaly : float
         Median over its images of the score that they would have without each other, in robust
-        deviations over the median of the images outside.
+        deviations above the median of the images outside.
     edge : float
         Share of its images whose best patch lies in the outermost row of the frame.
     gap : float
@@ -48,14 +49,16 @@ class Evidence:
 
 @dataclass(frozen=True)
 class CandidateGroup:
-    """A group of images that was looked at.
+    """A group of images that was measured.
 
     Attributes
     ----------
     members : array of int
+        Numbers of the images, ascending.
     gaps : array, shape (members,), float32
-        Of each one's best patch.
+        Gap of each member's best patch; 0 where no patch of it matters.
     evidence : Evidence
+        Measures of the whole group.
     """
 
     members: npt.NDArray[np.intp]
@@ -66,8 +69,7 @@ class CandidateGroup:
     def confirmed(self) -> npt.NDArray[np.intp]:
         """Members that have the gap themselves: a quarter of the usual one at least.
 
-        Others are near to the community without being part of it: what they show of its kind is
-        nearer to images outside, or has no weight.
+        Other images are near to the members, but as near to images outside.
         """
         return self.members[self.gaps >= constants.OWN_GAP * self.evidence.gap]
 
@@ -85,12 +87,15 @@ def measured(
     Parameters
     ----------
     distances : array, shape (N, P, N), float32
+        Of the set that is searched.
     members : array of int
+        The group.
     statistics : SetStatistics
+        Of the same set.
     edge : array, shape (P,), bool
         Patches in the outermost row of the frame.
     chance : float
-        The significance that chance reaches.
+        Significance that chance reaches.
     """
     owners, places, rows = statistics.voters(members)
     if not len(owners):
@@ -138,21 +143,21 @@ def gaps(sides: InOutDistances, *, nearest: float) -> npt.NDArray[np.float32]:
     Parameters
     ----------
     sides : InOutDistances
+        Distances of the patches.
     nearest : float
         Quantile of the distances outside.
     """
-    outside, inside = (
-        np.log(sides.among_others(nearest)),
-        np.log(sides.among_members(constants.USUAL_MEMBER)),
+    outside = np.log(sides.among_others(nearest))
+    difference: npt.NDArray[np.float32] = outside - np.log(
+        sides.among_members(constants.USUAL_MEMBER)
     )
-    difference: npt.NDArray[np.float32] = outside - inside
     return difference
 
 
 def _best(
     gap: npt.NDArray[np.float32], owners: npt.NDArray[np.intp], members: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.intp]:
-    """Return each member's patch with the widest gap, -1 where it has none that matters."""
+    """Return each member's patch with the widest gap, -1 where no patch of it matters."""
     order = np.lexsort((-gap, owners))
     place = np.searchsorted(owners[order], members)
     there = place < len(owners)

@@ -1,8 +1,8 @@
 """Which patches of a community's images are the defect: those whose score depends on the members.
 
-Left out, the members change a normal patch's interval average by a few hundredths; a patch of the
-defect loses all its near matches. Whose ratio stands out, by robust deviations, is marked
-(CoDeGraph, §3, stage d).
+Without the members the interval average of a normal patch changes by a few hundredths, but a patch
+of the defect loses all its near matches. Patches are marked where the ratio of both averages is
+high, in robust deviations (CoDeGraph, §3, stage d).
 """
 
 from __future__ import annotations
@@ -22,8 +22,11 @@ def marked_patches(
     Parameters
     ----------
     distances : array, shape (N, P, N), float32
+        Of the set that is searched.
     members : array of int
+        The community.
     statistics : SetStatistics
+        Of the same set.
     """
     sides = InOutDistances.of(distances[members], members)
     return standing_out(sides.scores_without(), statistics.patch_scores[members])

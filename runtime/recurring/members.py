@@ -1,9 +1,10 @@
 """From a candidate to the images that really share the defect.
 
-A community of the graph may hold half of them, and strangers. So patches vote: those that are near
-to the candidate's images and far from most others say, for every image, on which side of the gap it
-lies. The votes' members take the candidate's place, and the outside is looked at ever more closely:
-at first its farther part, since missing members still lie there, at last its nearest images.
+A community of the graph may hold only half of these images, and others as well. So patches vote.
+Patches that are near to the candidate's images and far from most others decide, for every image,
+whether it lies inside or outside. The images inside are the next candidate. The first rounds
+compare with images outside that are far, since members may still be missing; later rounds compare
+with the nearest images outside.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ Members = npt.NDArray[np.intp]
 
 
 def least_members(images: int) -> int:
-    """Return how many images a recurring defect is in at least: 5 %, and three."""
+    """Return in how many of N images a recurring defect is at least."""
     return max(constants.LEAST, int(np.ceil(constants.LEAST_SHARE * images)))
 
 
 class Closure:
-    """Makes candidates whole; what was looked at once is not looked at again.
+    """Completes candidates; a state that was reached before is not followed again.
 
     Parameters
     ----------
     statistics : SetStatistics
+        Of the set that is searched.
     """
 
     def __init__(self, statistics: SetStatistics) -> None:
@@ -38,17 +40,21 @@ class Closure:
     def of(self, start: Members) -> Members | None:
         """Return the images that share what a candidate's images share.
 
-        None where nothing is left, or an earlier candidate has led to the same.
-
         Parameters
         ----------
         start : array of int
             The candidate.
+
+        Returns
+        -------
+        array of int, or None
+            None where too few or too many images are left, or where an earlier candidate has
+            reached the same state.
         """
         members, before = start, None
         for share in constants.ROUNDS:
             if before == (share, members.tobytes()):
-                break  # at rest
+                break  # nothing changes any more
             before = share, members.tobytes()
             if before in self._seen or not self._plausible(members, constants.LEAST):
                 return None
@@ -66,19 +72,21 @@ class Closure:
 def votes_of(
     members: Members, statistics: SetStatistics, share: float
 ) -> npt.NDArray[np.float64] | None:
-    """Return for every image where it lies, from -1 (with the members) to 1 (outside).
+    """Return for every image where it lies: under 0 inside, over 0 outside.
 
     Parameters
     ----------
     members : array of int
+        The candidate.
     statistics : SetStatistics
+        Of the set that is searched.
     share : float
         Quantile of the distances outside that stands for "not a member".
 
     Returns
     -------
     array, shape (N,), float64, or None
-        None where the patches of fewer than three images have a voice.
+        None where patches of fewer than three images vote.
     """
     owners, _, rows = statistics.voters(members)
     sides = InOutDistances.of(rows, members)

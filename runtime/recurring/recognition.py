@@ -1,6 +1,6 @@
-"""Whether a new image carries a recurring defect that is known, and where.
+"""Whether a new image has a recurring defect that is known, and where.
 
-The same measures as for the members, but one image at a time: no graph, no search.
+The same measures as for the members, for a single image: no graph, no search.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ def marks_of_newcomer(
     relevant: float,
     gap: float,
 ) -> npt.NDArray[np.bool_] | None:
-    """Return where an image has a known defect, None where it has not.
+    """Return where an image has a known defect.
 
     Parameters
     ----------
     rows : array, shape (P, n), float32
         Its distances to n other images, all finite, as if no patch were hidden.
     members : array of int
-        Those of them that carry the defect.
+        Those of them that have the defect.
     relevant : float
         Score from which on a patch matters (`CodegraphResult.relevant`).
     gap : float
@@ -37,6 +37,7 @@ def marks_of_newcomer(
     Returns
     -------
     array, shape (P,), bool, or None
+        None where the image does not have the defect.
     """
     if len(members) < 1 or len(members) >= rows.shape[1]:
         return None

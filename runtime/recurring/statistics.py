@@ -1,4 +1,4 @@
-"""How far patches and images of a set usually are: what "near" and "anomalous" are measured by."""
+"""Scores of a set before anything is marked, and its patches that matter with their distances."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Indices = npt.NDArray[np.intp]
 
 @dataclass(frozen=True)
 class SetStatistics:
-    """The set as it is, before anything is marked.
+    """Scores and patches of a set, before anything is marked.
 
     Attributes
     ----------
     patch_scores : array, shape (N, P), float32
-        Interval averages.
+        Interval averages of the distances.
     image_scores : array, shape (N,), float32
         Their maxima.
     relevant : float
         Score from which on a patch matters to its image.
     owners, patches : array, shape (R,), int
-        Images and places of the R patches that are farther than that from half of the images,
-        those that a community can make anomalous; 32 of an image at most. Ascending.
+        Images and places of the R patches that are farther than `relevant` from half of the
+        images, at most 32 of an image; the images ascending. Only these can be a defect's.
     rows : array, shape (R, N), float32
         Their distances.
     """
@@ -42,7 +42,20 @@ class SetStatistics:
 
     @classmethod
     def of(cls, distances: Float32, reference: Float32) -> SetStatistics:
-        """Measure (N, P, N) distances, with their `reference_distances`."""
+        """Measure a set.
+
+        Parameters
+        ----------
+        distances : array, shape (N, P, N), float32
+            All finite, but those to the own image.
+        reference : array, shape (N, P), float32
+            From `reference_distances`.
+
+        Raises
+        ------
+        ScoringError
+            If a distance is NaN.
+        """
         scores = interval_average(distances, high=constants.AVERAGED)
         image_scores = scores.max(axis=1)
         relevant = constants.RELEVANT * float(np.median(image_scores))
@@ -62,12 +75,14 @@ class SetStatistics:
 
 @dataclass(frozen=True)
 class InOutDistances:
-    """Distances of some patches, sorted: to a community's members, and to the images outside.
+    """Distances of some patches to a community's members, and to the images outside.
 
     Attributes
     ----------
     inside : array, shape (…, members - 1), float32
+        To the other members, ascending.
     outside : array, shape (…, images outside), float32
+        To the images outside, ascending.
     """
 
     inside: Float32
@@ -80,9 +95,12 @@ class InOutDistances:
         Parameters
         ----------
         rows : array, shape (…, N), float32
+            Distances of patches to all images.
         members : array of int
+            The community.
         own : bool
-            Whether the rows are of members: the distance to the own image, inf, is then left out.
+            Whether the patches are of members: the distance to the own image, inf, is then left
+            out.
         """
         others = np.setdiff1d(np.arange(rows.shape[-1]), members)
         inside, outside = np.take(rows, members, axis=-1), np.take(rows, others, axis=-1)
