@@ -10,6 +10,7 @@ constant is changed in turn (`VARIANTS`), and all sets are searched again.
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib
 import sys
 import time
@@ -25,7 +26,7 @@ from recurring import Case, MadeSet, _mask_of, cases, photographed, simulated
 from zeroline.runtime import load_bundle
 from zeroline.runtime.batch import embed_images
 from zeroline.runtime.matching.distances import match_distances
-from zeroline.runtime.recurring import constants, statistics
+from zeroline.runtime.recurring import constants, members, statistics
 from zeroline.runtime.recurring.codegraph import codegraph
 from zeroline.runtime.recurring.recognition import marks_of_newcomer
 from zeroline.runtime.recurring.scales import Scales, codegraph_at_both_scales
@@ -39,32 +40,24 @@ ALL, NONE = float("inf"), float("-inf")
 VARIANTS: dict[str, tuple[Any, ...]] = {
     "LEAST_IMAGES": (0,),
     "AVERAGED": (0.5, 0.15),
-    "RELEVANT": (0.0, 0.8, 1.0),
-    "MEASURED": (400, 8, 16),
+    "RELEVANT": (0.0, 1.0),
+    "MEASURED": (400, 8),
     "REACH": (0.3, 0.7),
     "LEAST_RANK": (0,),
-    "KEPT": (0.0005, 0.001, 0.004, 0.02),
-    "EMPHASES": ((6,), (0,), (3, 0), (4, 0), (12, 0)),
-    "PERCENTILES": ((), (50,), (10, 50), (50, 90), (25, 75)),
+    "KEPT": (0.001, 0.004),
+    "EMPHASES": ((6,), (0,), (3, 0)),
+    "PERCENTILES": ((), (50,), (10, 50)),
     "SHARES_OF_MEAN": ((),),
     "TRIALS": (1,),
-    "LEAST": (2, 4),
-    "LARGEST_SHARE": (1.0, 0.5),
-    "ROUNDS": (
-        (0.4,),
-        (0.05,),
-        (0.4, 0.05),
-        (0.05,) * 6,
-        (0.12,) * 6,
-        (0.4, 0.12, 0.05),
-        (0.4, 0.25, 0.12, 0.05),
-    ),
-    "VOTERS": (400, 1, 4, 16),
-    "VOTE_EMPHASIS": (0, 3, 12),
-    "VOTE_FAR_MEMBER": (0.5, 0.9),
-    "VOTE_USUAL_MEMBER": (0.0, 0.75),
-    "VOTE_WITHOUT": ((0.0, 0.3), (0.0, 0.5)),
-    "VOTE_MOST": (ALL,),
+    "LEAST": (2,),
+    "LARGEST_SHARE": (1.0,),
+    "ROUNDS": ((0.05,) * 6, (0.4, 0.05), (0.4, 0.12, 0.05)),
+    "VOTERS": (400, 4),
+    "VOTE_EMPHASIS": (0, 3),
+    "VOTE_FAR_MEMBER": (0.5,),
+    "VOTE_USUAL_MEMBER": (0.75,),
+    "VOTE_WITHOUT": ((0.0, 0.3),),
+    "VOTE_MOST": (1e3,),
     "VOTE_GAP": (1e-6,),
     "LEAST_SHARE": (0.0, 0.1),
     "NEAREST": (0.0, 0.1, 0.05),
@@ -89,7 +82,15 @@ VARIANTS: dict[str, tuple[Any, ...]] = {
     "NEWCOMER_NEAREST": (0.0, 0.02, 0.05),
 }
 #: Those that newcomers are recognised by as well.
-OF_NEWCOMERS = ("AVERAGED", "RELEVANT", "OWN_GAP", "STANDS_OUT", "NEWCOMER", "NEWCOMER_NEAREST")
+OF_NEWCOMERS = (
+    "NEAREST",
+    "AVERAGED",
+    "RELEVANT",
+    "OWN_GAP",
+    "STANDS_OUT",
+    "NEWCOMER",
+    "NEWCOMER_NEAREST",
+)
 
 
 @dataclass
@@ -129,7 +130,7 @@ def made_sets(tiles: list[Path]) -> Iterator[tuple[str, Callable[[], MadeSet]]]:
         else:
             yield case.name, lambda case=case, seed=seed: simulated(case, seed + 500)
     plain = {"good": {}, "different": {"others": 0.1}, "two lots": {"lot": 0.3}}
-    for seed in range(4):
+    for seed in range(8):
         for place, (name, options) in enumerate(plain.items()):
             case = Case(f"{name}, seed {seed}", images=(120, 80, 60, 40)[(seed + place) % 4],
                         share=0.0, **({"others": 0.0} | options))  # fmt: skip
@@ -213,6 +214,8 @@ class Figures:
     ----------
     right, wrong : int
         Images that are reported, with a recurring defect and without, over the sets that have one.
+    communities : int
+        Over the same sets.
     false : int
         Sets without a recurring defect in which something is reported.
     marks, marks_right : int
@@ -220,13 +223,14 @@ class Figures:
     newcomers, strangers : int
         Images that are recognised without a search, with the defect and without.
     seconds : float
-        Graphs and scores of the set are kept from one variant to the next, and not counted then.
+        Without the steps whose results are kept from an earlier variant.
     by_set : dict
         right and wrong of each set in which something is reported.
     """
 
     right: int = 0
     wrong: int = 0
+    communities: int = 0
     false: int = 0
     marks: int = 0
     marks_right: int = 0
@@ -237,7 +241,7 @@ class Figures:
 
     def row(self) -> str:
         """Return the columns of a table."""
-        return (f"{self.right} | {self.wrong} | {self.false} | {self.marks} "
+        return (f"{self.right} | {self.wrong} | {self.communities} | {self.false} | {self.marks} "
                 f"({self.marks_right / max(self.marks, 1):.0%}) | {self.newcomers} | "
                 f"{self.strangers} | {self.seconds:.0f}")  # fmt: skip
 
@@ -249,14 +253,15 @@ def searched(sets: list[Tables], newcomers: list[tuple[Tables, Any, Any]]) -> Fi
         communities = codegraph_at_both_scales(tables.finest, tables.wide, blur=2).communities
         if not communities:
             continue
-        members = np.unique(np.concatenate([c.members for c in communities]))
-        right = int(tables.recurring[members].sum())
-        total.by_set[tables.name] = right, len(members) - right
+        images = np.unique(np.concatenate([c.members for c in communities]))
+        right = int(tables.recurring[images].sum())
+        total.by_set[tables.name] = right, len(images) - right
         if not tables.recurring.any():
             total.false += 1
             continue
         total.right += right
-        total.wrong += len(members) - right
+        total.wrong += len(images) - right
+        total.communities += len(communities)
         for community in communities:
             total.marks += int(community.marks.sum())
             total.marks_right += int((community.marks & tables.truth[community.members]).sum())
@@ -287,11 +292,18 @@ def newcomers_of(tables: Tables, old: Any, new: Any) -> list[int]:
 
 
 def remember() -> None:
-    """Keep what takes long, and depends on a table and few constants alone."""
+    """Keep the results of the steps that take long, by their arguments and constants."""
+    graph = ("KEPT", "REACH", "LEAST_RANK")
+    groups = ("PERCENTILES", "SHARES_OF_MEAN", "TRIALS", "LEAST", "LARGEST_SHARE")
+    votes = tuple(name for name in VARIANTS if name.startswith("VOTE"))
+    evidence = ("NEAREST", "USUAL_MEMBER", "STEADY_FAR", "STEADY_LEAST", "HEIGHT", "AVERAGED")
     for module, name, steers in (
-        (codegraph_module, "image_graph", ("KEPT", "REACH", "LEAST_RANK")),
-        (codegraph_module, "reference_distances", ("REACH", "LEAST_RANK")),
+        (codegraph_module, "image_graph", graph),
+        (codegraph_module, "reference_distances", graph),
         (statistics, "interval_average", ()),
+        (codegraph_module, "candidates", groups),
+        (members, "votes_of", (*votes, "LEAST")),
+        (codegraph_module, "measured", evidence),
     ):
         setattr(module, name, _remembered(getattr(module, name), steers))
 
@@ -299,14 +311,26 @@ def remember() -> None:
 def _remembered(function: Callable[..., Any], steers: tuple[str, ...]) -> Callable[..., Any]:
     results: dict[Any, Any] = {}
 
-    def call(table: Any, *more: Any, **options: Any) -> Any:
+    def call(*arguments: Any, **options: Any) -> Any:
         values = tuple(getattr(constants, name, None) for name in steers)
-        key = hash(table[:, 5].tobytes()), table.shape, values, tuple(options.items())
+        key = tuple(map(_mark, arguments)), tuple((o, _mark(options[o])) for o in options), values
         if key not in results:
-            results[key] = function(table, *more, **options)
+            result = function(*arguments, **options)
+            results[key] = list(result) if isinstance(result, Iterator) else result
         return results[key]
 
     return call
+
+
+def _mark(argument: Any) -> Any:
+    """Return something that differs between arguments, and is quickly had."""
+    if isinstance(argument, statistics.SetStatistics):
+        scores = hash(argument.image_scores.tobytes())
+        return argument.relevant, scores, argument.rows.shape, constants.RELEVANT
+    if isinstance(argument, np.ndarray):
+        some = argument[:, 5] if argument.ndim == 3 else argument
+        return argument.shape, hash(some.tobytes())
+    return argument
 
 
 def change(name: str, value: Any) -> None:
@@ -321,6 +345,7 @@ def main() -> None:
     parser.add_argument("--tiles", type=Path, nargs="+", required=True)
     parser.add_argument("--cache", type=Path, required=True, help="for tables of distances")
     parser.add_argument("--only", nargs="*", help="constants; none: the search as it is")
+    parser.add_argument("--set", nargs="*", default=[], help="NAME=VALUE, for all that follows")
     given = parser.parse_args()
     make(given.cache, given.tiles)
     sets = all_sets(given.cache, given.tiles)
@@ -337,16 +362,18 @@ def main() -> None:
     new = sum(int(tables.recurring[new].sum()) for tables, _, new in halves)
     print(f"{len(sets)} sets, {without} without a recurring defect; {images} images have one, "
           f"of the newcomers {new}")  # fmt: skip
-    print("| constant | value | right | wrong | false | marks | newcomers | strangers | s |")
-    print("|---|---|---|---|---|---|---|---|---|")
+    print("| constant | value | right | wrong | communities | false | marks | newcomers | "
+          "strangers | s |")  # fmt: skip
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for setting in given.set:
+        name, value = setting.split("=")
+        change(name, ast.literal_eval(value))
     usual = searched(sets, halves)
     print(f"| as it is | | {usual.row()} |", flush=True)
     print("  ", usual.by_set, file=sys.stderr, flush=True)
-    for name, values in VARIANTS.items():
-        if not hasattr(constants, name) or (given.only is not None and name not in given.only):
-            continue
+    for name in VARIANTS if given.only is None else given.only:
         kept = getattr(constants, name)
-        for value in values:
+        for value in VARIANTS[name]:
             change(name, value)
             figures = searched(sets, halves if name in OF_NEWCOMERS else [])
             print(f"| {name} | {value} | {figures.row()} |", flush=True)

@@ -229,7 +229,7 @@ def group(members=range(10), **more):
     return CandidateGroup(chosen, np.ones(len(chosen), np.float32), Evidence(**(evidence | more)))
 
 
-GUARD = CommunityFilter(60, 400, 0.01)
+FILTER = CommunityFilter(60, 400, 0.01)
 
 
 @pytest.mark.parametrize(
@@ -241,37 +241,37 @@ GUARD = CommunityFilter(60, 400, 0.01)
         {"members": range(2)},
     ],
 )
-def test_what_is_short_of_anything_is_not_believed(short):
-    assert GUARD.chance == pytest.approx(6.38, abs=0.01)
-    assert GUARD.accepted([group()]) != []
-    assert GUARD.accepted([group(**short)]) == []
+def test_what_is_short_of_anything_is_not_accepted(short):
+    assert FILTER.chance == pytest.approx(6.38, abs=0.01)
+    assert FILTER.accepted([group()]) != []
+    assert FILTER.accepted([group(**short)]) == []
 
 
-def test_a_sharp_group_has_to_beat_chance_only():
-    assert GUARD.accepted([group(significance=6.5, spread=3.0)]) != []
-    assert GUARD.accepted([group(significance=6.3, spread=3.0)]) == []
+def test_a_compact_group_has_to_beat_chance_only():
+    assert FILTER.accepted([group(significance=6.5, spread=3.0)]) != []
+    assert FILTER.accepted([group(significance=6.3, spread=3.0)]) == []
 
 
 @pytest.mark.parametrize(
-    ("look", "believed"),
+    ("look", "accepted"),
     [
         ({"significance": 16.0, "anomaly": 0.5}, False),
         ({"significance": 14.0, "anomaly": 0.5}, True),  # half as clear
-        ({"significance": 16.0, "anomaly": 1.2}, True),  # no normal look
+        ({"significance": 16.0, "anomaly": 1.2}, True),  # no normal variation
         ({"significance": 16.0, "anomaly": 1.2, "spread": 90.0}, False),  # another lot
         ({"significance": 16.0, "anomaly": 0.5, "edge": 0.9}, True),  # of another kind
         ({"significance": 16.0, "anomaly": 0.5, "spread": 2.0}, True),
     ],
 )
-def test_normal_looks_of_its_kind_hold_a_group_back(look, believed):
-    found = GUARD.accepted([group(), group(members=range(20, 40), **look)])
-    assert bool(found) == believed
+def test_normal_variation_of_its_kind_holds_a_group_back(look, accepted):
+    found = FILTER.accepted([group(), group(members=range(20, 40), **look)])
+    assert bool(found) == accepted
 
 
 def test_overlapping_groups_are_one_and_the_clearest_stays():
     faint, clear = group(members=range(4, 16)), group(significance=40.0)
     other = group(members=range(30, 40), significance=35.0)
-    assert GUARD.accepted([faint, clear, other]) == [clear, other]
+    assert FILTER.accepted([faint, clear, other]) == [clear, other]
 
 
 def test_members_without_the_gap_are_no_carriers():
