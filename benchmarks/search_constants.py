@@ -39,43 +39,30 @@ ALL, NONE = float("inf"), float("-inf")
 #: Values of each constant: the search without it, or as near to that as can be, then others.
 VARIANTS: dict[str, tuple[Any, ...]] = {
     "LEAST_IMAGES": (0,),
-    "AVERAGED": (0.5, 0.15),
+    "AVERAGED": (0.15, 0.5),
     "RELEVANT": (0.0, 1.0),
-    "MEASURED": (400, 8),
+    "MEASURED": (400, 16, 8),
     "REACH": (0.3, 0.7),
-    "LEAST_RANK": (0,),
-    "KEPT": (0.001, 0.004),
-    "EMPHASES": ((6,), (0,), (3, 0)),
-    "PERCENTILES": ((), (50,), (10, 50)),
-    "SHARES_OF_MEAN": ((),),
+    "KEPT": (0.0005, 0.001, 0.004),
+    "EMPHASIS": (0, 3, 12),
+    "PERCENTILES": ((10,), (50,), (90,), (50, 90), (25, 50, 75)),
     "TRIALS": (1,),
-    "LEAST": (2,),
-    "LARGEST_SHARE": (1.0,),
-    "ROUNDS": ((0.05,) * 6, (0.4, 0.05), (0.4, 0.12, 0.05)),
-    "VOTERS": (400, 4),
-    "VOTE_EMPHASIS": (0, 3),
-    "VOTE_FAR_MEMBER": (0.5,),
-    "VOTE_USUAL_MEMBER": (0.75,),
-    "VOTE_WITHOUT": ((0.0, 0.3),),
-    "VOTE_MOST": (1e3,),
-    "VOTE_GAP": (1e-6,),
+    "LEAST": (2, 4),
+    "LARGEST_SHARE": (1.0, 0.5),
+    "ROUNDS": ((0.4,), (0.05,), (0.4, 0.12, 0.05), (0.4, 0.05, 0.05)),
+    "FAR_MEMBER": (0.5, 0.9),
+    "VOTE_INTERVAL": ((0.0, 0.3),),
     "LEAST_SHARE": (0.0, 0.1),
-    "NEAREST": (0.0, 0.1, 0.05),
-    "USUAL_MEMBER": (0.75, 0.25),
-    "STEADY_FAR": (0.25, 0.9),
-    "STEADY_LEAST": (1e-6,),
-    "OWN_GAP": (0.0, 0.5),
+    "NEAREST": (0.0, 0.02, 0.05, 0.1),
+    "MEDIAN": (0.25, 0.75),
+    "OWN_GAP": (0.0, 0.25, 0.5),
     "HEIGHT": (0.25, 0.75),
     "FALSE_ALARM_RATE": (0.5, 0.0001),
     "LOCAL": (ALL, 0.05, 0.2),
-    "WIDE": (ALL, 0.1),
     "ANOMALOUS": (NONE, 1.0, 2.5),
-    "NORMAL": (NONE, 1.64),
-    "AT_EDGE": (2.0, 0.25, 0.75),
-    "COMPACT": (0.0, ALL, 0.005, 0.01),
+    "COMPACT": (0.0, ALL, 0.004, 0.015),
     "COMPACT_LEAST": (0.0,),
-    "OVER_CHANCE": (1.0, 2.0, 2.5),
-    "OVER_VARIATION": (0.0, 1.0, 1.5, 4.0),
+    "OVER_CHANCE": (1.0, 1.5, 2.0),
     "OVERLAP": (1.0, 0.1, 0.6),
     "STANDS_OUT": (0.0, 1.5, 6.0),
     "NEWCOMER": (0.0, 0.25, 0.75),
@@ -293,16 +280,16 @@ def newcomers_of(tables: Tables, old: Any, new: Any) -> list[int]:
 
 def remember() -> None:
     """Keep the results of the steps that take long, by their arguments and constants."""
-    graph = ("KEPT", "REACH", "LEAST_RANK")
-    groups = ("PERCENTILES", "SHARES_OF_MEAN", "TRIALS", "LEAST", "LARGEST_SHARE")
-    votes = tuple(name for name in VARIANTS if name.startswith("VOTE"))
-    evidence = ("NEAREST", "USUAL_MEMBER", "STEADY_FAR", "STEADY_LEAST", "HEIGHT", "AVERAGED")
+    graph = ("KEPT", "REACH", "EMPHASIS")
+    groups = ("PERCENTILES", "TRIALS", "LEAST", "LARGEST_SHARE")
+    votes = ("FAR_MEMBER", "EMPHASIS", "MEDIAN", "VOTE_INTERVAL", "LEAST", "AVERAGED")
+    evidence = ("NEAREST", "MEDIAN", "HEIGHT", "AVERAGED")
     for module, name, steers in (
         (codegraph_module, "image_graph", graph),
         (codegraph_module, "reference_distances", graph),
         (statistics, "interval_average", ()),
         (codegraph_module, "candidates", groups),
-        (members, "votes_of", (*votes, "LEAST")),
+        (members, "votes_of", votes),
         (codegraph_module, "measured", evidence),
     ):
         setattr(module, name, _remembered(getattr(module, name), steers))

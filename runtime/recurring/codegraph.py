@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from zeroline.runtime.arrays import to_host
 from zeroline.runtime.errors import ScoringError
-from zeroline.runtime.grid import outermost
 from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.communities import candidates
 from zeroline.runtime.recurring.evidence import CandidateGroup, Evidence, measured
@@ -75,7 +74,7 @@ def codegraph(
     /,
     *,
     false_alarm_rate: float = constants.FALSE_ALARM_RATE,
-    edge: Bools | None = None,
+    edge: Bools | None = None,  # noqa: ARG001
     seed: int = 0,
 ) -> CodegraphResult:
     """Find recurring defects among N images.
@@ -90,7 +89,7 @@ def codegraph(
         Wanted share of sets without recurring defects, under the model of steady distances, in
         which one is reported.
     edge : array, shape (P,), bool, optional
-        Patches in the outermost row of the frame; without it, those of the g × g grid.
+        Of no effect; a line still gives it.
     seed : int
         Of the community search.
 
@@ -124,39 +123,35 @@ def codegraph(
     if images < constants.LEAST_IMAGES:
         return nothing
     table = _without_gaps(table)
-    if edge is None:
-        edge = outermost(patches)
     reference = reference_distances(table)
     statistics = SetStatistics.of(table, reference)
     communities_filter = CommunityFilter(images, patches, false_alarm_rate)
     closure = Closure(statistics)
     groups: dict[tuple[int, ...], CandidateGroup] = {}
-    for emphasis in constants.EMPHASES:
-        weights = image_graph(table, reference, emphasis=emphasis)
-        for start in candidates(weights, seed=seed):
-            members = closure.of(start)
-            if members is None or tuple(members) in groups:
-                continue
-            group = measured(table, members, statistics, edge, chance=communities_filter.chance)
-            if group is not None:
-                groups[tuple(members)] = group
-        if not any(communities_filter.suspects(group) for group in groups.values()):
-            return nothing  # the later graph can only reject groups
+    for start in candidates(image_graph(table, reference), seed=seed):
+        members = closure.of(start)
+        if members is None or tuple(members) in groups:
+            continue
+        group = measured(table, members, statistics, chance=communities_filter.chance)
+        if group is not None:
+            groups[tuple(members)] = group
     ignored = nothing.ignored.copy()
     communities = []
     for group in communities_filter.accepted(list(groups.values())):
         members = group.confirmed
         own = marked_patches(table, members, statistics)
         carrying = own.any(axis=1)
-        ignored[members] |= own
-        communities.append(Community(members[carrying], own[carrying], group.evidence))
+        if carrying.any():
+            ignored[members] |= own
+            communities.append(Community(members[carrying], own[carrying], group.evidence))
     return CodegraphResult(ignored, tuple(communities), statistics.relevant)
 
 
 def _without_gaps(table: Float32) -> Float32:
     """Return distances of which each, but those to the own image, is finite and over zero."""
-    if table.min() < constants.LEAST_DISTANCE:
-        table = np.maximum(table, constants.LEAST_DISTANCE)
+    least = np.float32(constants.TINY)
+    if table.min() < least:
+        table = np.maximum(table, least)
     apart = ~np.isfinite(table[:, 0])
     np.fill_diagonal(apart, False)
     if apart.any():

@@ -41,10 +41,7 @@ def candidates(weights: npt.NDArray[np.float64], *, seed: int) -> Iterator[npt.N
     values = weights[row, column]
     ends = np.cumsum(np.concatenate(([0], np.bincount(row, minlength=images))))
     seen = set()
-    for resolution in (
-        *(share * values.mean() for share in constants.SHARES_OF_MEAN),
-        *np.percentile(values, constants.PERCENTILES),
-    ):
+    for resolution in np.percentile(values, constants.PERCENTILES):
         _, labels = leiden_csr(
             ends.astype(np.int64), column.astype(np.int32), values, images,
             resolution=float(resolution), use_modularity=False, seed=seed, trials=constants.TRIALS,

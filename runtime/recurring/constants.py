@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 # The set
 
 LEAST_IMAGES = 12
 #: Distances of copies are taken for this one, so that every ratio has a value.
-LEAST_DISTANCE = np.float32(1e-6)
+TINY = 1e-6
 AVERAGED = 0.3
 RELEVANT = 0.9
 MEASURED = 32
@@ -16,36 +14,27 @@ MEASURED = 32
 # Links
 
 REACH = 0.5
-LEAST_RANK = 3
 KEPT = 0.002
-EMPHASES = (6, 0)
+EMPHASIS = 6
 
 # Candidates
 
 PERCENTILES = (10, 25, 50, 75, 90)
-SHARES_OF_MEAN = (0.05,)
 TRIALS = 3
 LEAST = 3
 LARGEST_SHARE = 0.6
 
 # Members
 
-ROUNDS = (0.4, 0.25, 0.12, 0.05, 0.05, 0.05)
-VOTERS = 8
-VOTE_EMPHASIS = 6
-VOTE_FAR_MEMBER = 0.75
-VOTE_USUAL_MEMBER = 0.5
-VOTE_WITHOUT = (0.2, 0.5)
-VOTE_MOST = 1.0
-VOTE_GAP = 1e-3
+ROUNDS = (0.4, 0.05)
+FAR_MEMBER = 0.75
+VOTE_INTERVAL = (0.2, 0.5)
 LEAST_SHARE = 0.05
 
 # Evidence
 
 NEAREST = 0.02
-USUAL_MEMBER = 0.5
-STEADY_FAR = 0.5
-STEADY_LEAST = 1e-3
+MEDIAN = 0.5
 OWN_GAP = 0.25
 HEIGHT = 0.5
 
@@ -53,14 +42,10 @@ HEIGHT = 0.5
 
 FALSE_ALARM_RATE = 0.01
 LOCAL = 0.1
-WIDE = 0.2
 ANOMALOUS = 1.64
-NORMAL = 1.0
-AT_EDGE = 0.5
 COMPACT = 0.0075
 COMPACT_LEAST = 1.0
 OVER_CHANCE = 3.0
-OVER_VARIATION = 2.0
 OVERLAP = 0.3
 
 # Marks

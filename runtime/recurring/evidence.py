@@ -1,4 +1,4 @@
-"""How clear, how local and how anomalous a community is; measured on the distances themselves.
+"""How clear, how compact and how anomalous a community is; measured on the distances themselves.
 
 The model of steady distances (CoDeGraph, §3): the number of a patch's neighbours grows with the
 distance by a power law. Then the distances at ranks a < b have (d_(a)/d_(b))^α ~ Beta(a, b - a),
@@ -33,8 +33,6 @@ class Evidence:
     anomaly : float
         Median over its images of the score that they would have without each other, in robust
         deviations above the median of the images outside.
-    edge : float
-        Share of its images whose best patch lies in the outermost row of the frame.
     gap : float
         Median over its images of the gap of the best patch: the logarithm of how much nearer the
         members are than the nearest images outside.
@@ -43,7 +41,6 @@ class Evidence:
     significance: float
     spread: float
     anomaly: float
-    edge: float
     gap: float
 
 
@@ -78,7 +75,6 @@ def measured(
     distances: npt.NDArray[np.float32],
     members: npt.NDArray[np.intp],
     statistics: SetStatistics,
-    edge: npt.NDArray[np.bool_],
     *,
     chance: float,
 ) -> CandidateGroup | None:
@@ -92,17 +88,15 @@ def measured(
         The group.
     statistics : SetStatistics
         Of the same set.
-    edge : array, shape (P,), bool
-        Patches in the outermost row of the frame.
     chance : float
         Significance that chance reaches.
     """
-    owners, places, rows = statistics.voters(members)
+    owners, rows = statistics.voters(members)
     if not len(owners):
         return None
     sides = InOutDistances.of(rows, members)
     inner, outer = sides.inside.shape[-1], sides.outside.shape[-1]
-    nearest, half = int(constants.NEAREST * outer), int(constants.STEADY_FAR * outer)
+    nearest, half = int(constants.NEAREST * outer), int(constants.MEDIAN * outer)
     gap, without = gaps(sides, nearest=constants.NEAREST), sides.scores_without()
     relevant = without > statistics.relevant
     best = _best(np.where(relevant, gap, -np.inf), owners, members)
@@ -112,9 +106,9 @@ def measured(
     own[known] = np.maximum(gap[best[known]], 0)
     # 1/α by the outer distances of the same patch, between the ranks of both quantiles
     rise = np.log(sides.outside[best, half] / sides.among_others(constants.NEAREST)[best])
-    steady = rise / max(log((half + 1) / (nearest + 1)), constants.STEADY_LEAST)
-    first, last = int(constants.USUAL_MEMBER * inner) + 1, inner + nearest + 1
-    scaled = own / np.maximum(steady, constants.STEADY_LEAST)
+    steady = rise / log((half + 1) / (nearest + 1))
+    first, last = int(constants.MEDIAN * inner) + 1, inner + nearest + 1
+    scaled = own / np.maximum(steady, constants.TINY)
     significance = float(np.median([gap_significance(float(x), first, last) for x in scaled]))
     if significance <= chance:
         return None
@@ -128,8 +122,7 @@ def measured(
     evidence = Evidence(
         significance=significance,
         spread=_spread(distances[members], members, own),
-        anomaly=(float(np.median(highest)) - usual) / max(deviation, 1e-9),
-        edge=float((edge[places[best]] & known).mean()),
+        anomaly=(float(np.median(highest)) - usual) / max(deviation, constants.TINY),
         gap=float(np.median(own)),
     )
     return CandidateGroup(members, own, evidence)
@@ -148,9 +141,7 @@ def gaps(sides: InOutDistances, *, nearest: float) -> npt.NDArray[np.float32]:
         Quantile of the distances outside.
     """
     outside = np.log(sides.among_others(nearest))
-    difference: npt.NDArray[np.float32] = outside - np.log(
-        sides.among_members(constants.USUAL_MEMBER)
-    )
+    difference: npt.NDArray[np.float32] = outside - np.log(sides.among_members(constants.MEDIAN))
     return difference
 
 
@@ -171,7 +162,9 @@ def _spread(
 ) -> float:
     """Return the median number of patches with at least half of the image's best gap."""
     gap = gaps(InOutDistances.of(rows, members), nearest=constants.NEAREST)
-    return float(np.median((gap >= np.maximum(constants.HEIGHT * own, 1e-9)[:, None]).sum(axis=1)))
+    return float(
+        np.median((gap >= np.maximum(constants.HEIGHT * own, constants.TINY)[:, None]).sum(axis=1))
+    )
 
 
 def gap_significance(scaled: float, first: int, last: int) -> float:

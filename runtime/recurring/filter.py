@@ -1,19 +1,16 @@
 """Which groups are recurring defects, and which are normal variation that some images share.
 
 Four questions decide. Is the group *clear*: far stronger than chance under the model of steady
-distances, at a stated rate, and far stronger than any normal variation in this set? Is it *local*:
-in a few patches of each image, unlike another lot of material? Is it *anomalous*: without each
-other, would its images have high scores? Is it *recurring*: in more than a few images?
+distances, at a stated rate? Is it *local*: in a few patches of each image, unlike another lot of
+material? Is it *anomalous*: without each other, would its images have high scores? Is it
+*recurring*: in more than a few images?
 
 A defect has an outline, normal variation fades out over many patches. So a compact group has to
-exceed chance, any other group must exceed it by far. Patches at the frame's edge are cut off and
-padded; they are alike in images in which the part lies alike. So a group is compared with normal
-variation of its own kind: at the edge or inside, compact or not.
+exceed chance, any other group must exceed it by far.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log10
@@ -47,16 +44,6 @@ class CommunityFilter:
         """Significance that chance reaches at this rate."""
         return log10(self.images * self.patches) - log10(self.false_alarm_rate)
 
-    def suspects(self, group: CandidateGroup) -> bool:
-        """Return whether a group may be a recurring defect, without regard to other groups."""
-        _, compact = self._kind(group)
-        return (
-            group.evidence.significance > (1.0 if compact else constants.OVER_CHANCE) * self.chance
-            and group.evidence.anomaly >= constants.ANOMALOUS
-            and group.evidence.spread <= constants.LOCAL * self.patches
-            and len(group.confirmed) >= least_members(self.images)
-        )
-
     def accepted(self, groups: Sequence[CandidateGroup]) -> list[CandidateGroup]:
         """Return the groups that are accepted, the clearest first.
 
@@ -65,19 +52,7 @@ class CommunityFilter:
         groups : sequence of CandidateGroup
             All groups of the set that were measured.
         """
-        least: defaultdict[tuple[bool, bool], float] = defaultdict(float)
-        for group in groups:
-            evidence, kind = group.evidence, self._kind(group)
-            if (
-                evidence.anomaly < constants.NORMAL
-                or evidence.spread > constants.WIDE * self.patches
-            ):
-                least[kind] = max(least[kind], constants.OVER_VARIATION * evidence.significance)
-        clear = [
-            group
-            for group in groups
-            if self.suspects(group) and group.evidence.significance > least[self._kind(group)]
-        ]
+        clear = [group for group in groups if self._suspects(group)]
         clear.sort(key=lambda group: (-group.evidence.significance, tuple(group.members)))
         kept: list[CandidateGroup] = []
         for group in clear:
@@ -85,12 +60,16 @@ class CommunityFilter:
                 kept.append(group)
         return kept
 
-    def _kind(self, group: CandidateGroup) -> tuple[bool, bool]:
-        """Return whether a group lies at the edge, and whether it is compact."""
-        compact = group.evidence.spread <= max(
-            constants.COMPACT_LEAST, constants.COMPACT * self.patches
+    def _suspects(self, group: CandidateGroup) -> bool:
+        """Return whether a group may be a recurring defect, without regard to other groups."""
+        evidence = group.evidence
+        compact = evidence.spread <= max(constants.COMPACT_LEAST, constants.COMPACT * self.patches)
+        return (
+            evidence.significance > (1.0 if compact else constants.OVER_CHANCE) * self.chance
+            and evidence.spread <= constants.LOCAL * self.patches
+            and evidence.anomaly >= constants.ANOMALOUS
+            and len(group.confirmed) >= least_members(self.images)
         )
-        return group.evidence.edge > constants.AT_EDGE, compact
 
 
 def shared(members: npt.NDArray[np.intp], others: npt.NDArray[np.intp]) -> float:

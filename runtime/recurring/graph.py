@@ -15,19 +15,15 @@ from zeroline.runtime.recurring import constants
 Float64 = npt.NDArray[np.float64]
 
 
-def image_graph(
-    distances: npt.NDArray[np.float32], reference: npt.NDArray[np.float32], *, emphasis: float
-) -> Float64:
+def image_graph(distances: npt.NDArray[np.float32], reference: npt.NDArray[np.float32]) -> Float64:
     """Return the weights between images, shape (N, N), symmetric.
 
     Parameters
     ----------
     distances : array, shape (N, P, N), float32
-        At least `constants.LEAST_DISTANCE`.
+        At least `constants.TINY`.
     reference : array, shape (N, P), float32
         d_(ω), from `reference_distances`.
-    emphasis : float
-        Power of d_(ω)/median d_(ω); 0: all patches count alike.
     """
     images, patches, _ = distances.shape
     farness = np.log(reference / np.float32(np.median(reference)))
@@ -36,7 +32,7 @@ def image_graph(
     for image, rows in enumerate(distances):
         far = reference[image][:, None]
         endurance = np.log(far / np.minimum(rows, far))
-        strength = endurance * np.exp(np.float32(emphasis) * farness[image][:, None])
+        strength = endurance * np.exp(np.float32(constants.EMPHASIS) * farness[image][:, None])
         patch, other = np.nonzero(strength > strongest.least)
         strongest.add(strength[patch, other], image * images + other)
     return strongest.graph(images)
@@ -44,7 +40,7 @@ def image_graph(
 
 def reference_distances(distances: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     """Return d_(ω) of each patch, (N, P), from distances (N, P, N)."""
-    rank = max(constants.LEAST_RANK, int(constants.REACH * (len(distances) - 1)))
+    rank = int(constants.REACH * (len(distances) - 1))
     return np.stack([np.partition(rows, rank, axis=1)[:, rank] for rows in distances])
 
 

@@ -36,8 +36,10 @@ def standing_out(
     without: npt.NDArray[np.float32], usual: npt.NDArray[np.float32]
 ) -> npt.NDArray[np.bool_]:
     """Return which patches' scores depend on a community, from scores without it and with it."""
-    ratio = np.log(without / np.maximum(usual, 1e-6))
+    ratio = np.log(without / np.maximum(usual, constants.TINY))
     middle = float(np.median(ratio))
     deviation = constants.DEVIATION * float(np.median(np.abs(ratio - middle)))
-    marks: npt.NDArray[np.bool_] = ratio > middle + constants.STANDS_OUT * max(deviation, 1e-6)
+    marks: npt.NDArray[np.bool_] = ratio > middle + constants.STANDS_OUT * max(
+        deviation, constants.TINY
+    )
     return marks

@@ -51,14 +51,12 @@ class Closure:
             None where too few or too many images are left, or where an earlier candidate has
             reached the same state.
         """
-        members, before = start, None
+        members = start
         for share in constants.ROUNDS:
-            if before == (share, members.tobytes()):
-                break  # nothing changes any more
-            before = share, members.tobytes()
-            if before in self._seen or not self._plausible(members, constants.LEAST):
+            state = share, members.tobytes()
+            if state in self._seen or not self._plausible(members, constants.LEAST):
                 return None
-            self._seen.add(before)
+            self._seen.add(state)
             votes = votes_of(members, self._statistics, share)
             if votes is None:
                 return None
@@ -88,26 +86,19 @@ def votes_of(
     array, shape (N,), float64, or None
         None where patches of fewer than three images vote.
     """
-    owners, _, rows = statistics.voters(members)
+    owners, rows = statistics.voters(members)
     sides = InOutDistances.of(rows, members)
-    farther = np.log(sides.among_members(constants.VOTE_FAR_MEMBER))
+    farther = np.log(sides.among_members(constants.FAR_MEMBER))
     beyond = np.log(sides.among_others(share))
-    low, high = constants.VOTE_WITHOUT
+    low, high = constants.VOTE_INTERVAL
     without = sides.scores_without(low=low, high=high)
-    weight = (
-        np.maximum(beyond - farther, 0) * (without / statistics.relevant) ** constants.VOTE_EMPHASIS
-    )
-    weight[without <= statistics.relevant] = 0
-    clearest = np.lexsort((-weight, owners))
-    turn = np.arange(len(owners)) - np.searchsorted(owners, owners)
-    voters = clearest[(turn < constants.VOTERS) & (weight[clearest] > 0)]
-    if len(np.unique(owners[voters])) < constants.LEAST:
+    voting = (beyond > farther) & (without > statistics.relevant)
+    if len(np.unique(owners[voting])) < constants.LEAST:
         return None
-    middle = np.log(sides.among_members(constants.VOTE_USUAL_MEMBER)[voters])
-    gap = np.maximum(beyond[voters] - middle, constants.VOTE_GAP)
-    place = np.log(rows[voters]) - ((farther + beyond) / 2)[voters, None]
-    place = np.clip(place / gap[:, None], -constants.VOTE_MOST, constants.VOTE_MOST)
-    counted = weight[voters, None] * np.isfinite(rows[voters])  # not to the own image
-    total = counted.sum(axis=0, dtype=np.float64)
-    votes: npt.NDArray[np.float64] = (counted * place).sum(axis=0) / np.maximum(total, 1e-12)
+    weight = (beyond - farther) * (without / statistics.relevant) ** constants.EMPHASIS
+    gap = beyond - np.log(sides.among_members(constants.MEDIAN))
+    place = np.log(rows[voting]) - ((farther + beyond) / 2)[voting, None]
+    place = np.clip(place / gap[voting, None], -1, 1)
+    place[~np.isfinite(rows[voting])] = 0  # the own image
+    votes: npt.NDArray[np.float64] = weight[voting].astype(np.float64) @ place
     return votes

@@ -26,9 +26,9 @@ class SetStatistics:
         Their maxima.
     relevant : float
         Score from which on a patch matters to its image.
-    owners, patches : array, shape (R,), int
-        Images and places of the R patches that are farther than `relevant` from half of the
-        images, at most 32 of an image; the images ascending. Only these can be a defect's.
+    owners : array, shape (R,), int
+        Images of the R patches that are farther than `relevant` from half of the images, at most
+        32 of an image; ascending. Only these patches can be a defect's.
     rows : array, shape (R, N), float32
         Their distances.
     """
@@ -37,7 +37,6 @@ class SetStatistics:
     image_scores: Float32
     relevant: float
     owners: Indices
-    patches: Indices
     rows: Float32
 
     @classmethod
@@ -63,14 +62,14 @@ class SetStatistics:
         farthest = np.argpartition(-reference, count - 1, axis=1)[:, :count]
         owners, turn = np.nonzero(np.take_along_axis(reference, farthest, axis=1) > relevant)
         places = farthest[owners, turn]
-        return cls(scores, image_scores, relevant, owners, places, distances[owners, places])
+        return cls(scores, image_scores, relevant, owners, distances[owners, places])
 
-    def voters(self, members: Indices) -> tuple[Indices, Indices, Float32]:
-        """Return owners, places and rows of the members' patches."""
+    def voters(self, members: Indices) -> tuple[Indices, Float32]:
+        """Return owners and rows of the members' patches."""
         belongs = np.zeros(len(self.image_scores), bool)
         belongs[members] = True
         theirs = belongs[self.owners]
-        return self.owners[theirs], self.patches[theirs], self.rows[theirs]
+        return self.owners[theirs], self.rows[theirs]
 
 
 @dataclass(frozen=True)
@@ -119,7 +118,13 @@ class InOutDistances:
         return values
 
     def scores_without(self, *, low: float = 0.0, high: float | None = None) -> Float32:
-        """Return the interval average over the images outside alone."""
+        """Return the interval average over the images outside alone.
+
+        Parameters
+        ----------
+        low, high : float
+            Part of the sorted distances that is averaged; without `high`, up to that of the scores.
+        """
         count = self.outside.shape[-1]
         high = constants.AVERAGED if high is None else high
         first = int(low * count)
