@@ -1,1 +1,1 @@
-"""CoDeGraph: defects that recur in many images, and would vouch for each other."""
+"""CoDeGraph: defects that recur in many images, and therefore score as normal."""

@@ -1,9 +1,9 @@
-"""CoDeGraph: find the defect that recurs in many images, and would vouch for itself.
+"""CoDeGraph: find a defect that recurs in many images, and therefore scores as normal.
 
-arXiv 2510.10456 has the idea: a patch of a recurring defect stays near to the few images that share
-it, then its distances jump; such patches link images to a graph whose dense communities are the
-recurring defects. How a community is found, told from a normal look that some images share, and
-marked is ours (docs/algorithms.md).
+The idea is from arXiv 2510.10456: a patch of a recurring defect is near to the few images that
+share the defect, and far from all others. Such patches link images. The links form a graph, and its
+dense communities are the recurring defects. How a community is found, separated from normal
+variation that some images share, and marked is ours (docs/algorithms.md).
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ import numpy.typing as npt
 
 from zeroline.runtime.arrays import to_host
 from zeroline.runtime.errors import ScoringError
-from zeroline.runtime.grid import outermost
+from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.communities import candidates
 from zeroline.runtime.recurring.evidence import CandidateGroup, Evidence, measured
 from zeroline.runtime.recurring.filter import CommunityFilter
-from zeroline.runtime.recurring.graph import LEAST_DISTANCE, image_graph, reference_distances
+from zeroline.runtime.recurring.graph import image_graph, reference_distances
 from zeroline.runtime.recurring.marking import marked_patches
 from zeroline.runtime.recurring.members import Closure
 from zeroline.runtime.recurring.statistics import SetStatistics
@@ -28,11 +28,7 @@ from zeroline.runtime.recurring.statistics import SetStatistics
 Bools = npt.NDArray[np.bool_]
 Float32 = npt.NDArray[np.float32]
 
-#: With fewer images a community cannot be told from chance.
-LEAST_IMAGES = 12
-#: How strongly links of anomalous patches count: in one graph, which shows defects, and in
-#: another, which shows what normal looks this set has.
-ANOMALOUS_FIRST, ALL_ALIKE = 6, 0
+LEAST_IMAGES = constants.LEAST_IMAGES  # for the line
 
 
 @dataclass(frozen=True)
@@ -42,11 +38,11 @@ class Community:
     Attributes
     ----------
     members : array of int
-        Their numbers, ascending.
+        Numbers of the images, ascending.
     marks : array, shape (members, P), bool
-        Where each of them has it.
+        Patches of each member that show the defect.
     evidence : Evidence
-        Why it is believed.
+        Why the community is accepted.
     """
 
     members: npt.NDArray[np.intp]
@@ -61,11 +57,11 @@ class CodegraphResult:
     Attributes
     ----------
     ignored : array, shape (N, P), bool
-        Patches that nobody may match: those of recurring defects.
+        Patches that no image may match: those of recurring defects.
     communities : tuple of Community
         The clearest first.
     relevant : float
-        Score from which on a patch matters in this set; 0 where nothing was looked for.
+        Score from which on a patch matters in this set; 0 where no community is accepted.
     """
 
     ignored: Bools
@@ -77,8 +73,8 @@ def codegraph(
     distances: Any,
     /,
     *,
-    false_alarm_rate: float = 0.01,
-    edge: Bools | None = None,
+    false_alarm_rate: float = constants.FALSE_ALARM_RATE,
+    edge: Bools | None = None,  # noqa: ARG001
     seed: int = 0,
 ) -> CodegraphResult:
     """Find recurring defects among N images.
@@ -86,14 +82,14 @@ def codegraph(
     Parameters
     ----------
     distances : array, shape (N, P, N), float
-        Match distances of the smallest degree, the mean over layers; wider neighbourhoods blur
-        which images share a small defect. Where images do not match, inf: a patch is then taken to
-        be as far as from the median of those that it matches.
+        Match distances of the smallest degree, the mean over layers; in wider neighbourhoods the
+        distances of a small defect differ less. Where images do not match, inf: the distance is
+        then set to the median of the patch's finite distances.
     false_alarm_rate : float
         Wanted share of sets without recurring defects, under the model of steady distances, in
         which one is reported.
     edge : array, shape (P,), bool, optional
-        Patches in the outermost row of the frame; without it, those of the g × g grid.
+        Of no effect; a line still gives it.
     seed : int
         Of the community search.
 
@@ -109,9 +105,9 @@ def codegraph(
 
     Notes
     -----
-    A defect in more than half of the images is the normal look, for this as for any method that
-    has no labels. Under 12 images nothing is looked for. Memory: 8·k·P·N bytes for a community of k
-    images, and 4·N²·P for distances under 1e-6, or that are not contiguous float32 on the host.
+    A defect in more than half of the images counts as normal, as in any method without labels.
+    Under 12 images no search is made. Memory: 8·k·P·N bytes for a community of k images, and
+    4·N²·P for distances under 1e-6, or that are not contiguous float32 on the host.
 
     References
     ----------
@@ -124,42 +120,38 @@ def codegraph(
         raise ScoringError(f"false_alarm_rate is {false_alarm_rate}, 0 < rate <= 0.5 is expected")
     images, patches, _ = table.shape
     nothing = CodegraphResult(np.zeros((images, patches), bool), ())
-    if images < LEAST_IMAGES:
+    if images < constants.LEAST_IMAGES:
         return nothing
     table = _without_gaps(table)
-    if edge is None:
-        edge = outermost(patches)
     reference = reference_distances(table)
     statistics = SetStatistics.of(table, reference)
     communities_filter = CommunityFilter(images, patches, false_alarm_rate)
     closure = Closure(statistics)
-    found: dict[tuple[int, ...], CandidateGroup] = {}
-    for emphasis in (ANOMALOUS_FIRST, ALL_ALIKE):
-        weights = image_graph(table, reference, emphasis=emphasis)
-        for start in candidates(weights, seed=seed):
-            members = closure.of(start)
-            if members is None or tuple(members) in found:
-                continue
-            group = measured(table, members, statistics, edge, chance=communities_filter.chance)
-            if group is not None:
-                found[tuple(members)] = group
-        if not any(communities_filter.suspects(group) for group in found.values()):
-            return nothing  # nothing to hold against this set's normal looks
+    groups: dict[tuple[int, ...], CandidateGroup] = {}
+    for start in candidates(image_graph(table, reference), seed=seed):
+        members = closure.of(start)
+        if members is None or tuple(members) in groups:
+            continue
+        group = measured(table, members, statistics, chance=communities_filter.chance)
+        if group is not None:
+            groups[tuple(members)] = group
     ignored = nothing.ignored.copy()
     communities = []
-    for group in communities_filter.accepted(list(found.values())):
+    for group in communities_filter.accepted(list(groups.values())):
         members = group.confirmed
         own = marked_patches(table, members, statistics)
         carrying = own.any(axis=1)
-        ignored[members] |= own
-        communities.append(Community(members[carrying], own[carrying], group.evidence))
+        if carrying.any():
+            ignored[members] |= own
+            communities.append(Community(members[carrying], own[carrying], group.evidence))
     return CodegraphResult(ignored, tuple(communities), statistics.relevant)
 
 
 def _without_gaps(table: Float32) -> Float32:
     """Return distances of which each, but those to the own image, is finite and over zero."""
-    if table.min() < LEAST_DISTANCE:
-        table = np.maximum(table, LEAST_DISTANCE)
+    least = np.float32(constants.TINY)
+    if table.min() < least:
+        table = np.maximum(table, least)
     apart = ~np.isfinite(table[:, 0])
     np.fill_diagonal(apart, False)
     if apart.any():

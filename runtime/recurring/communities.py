@@ -1,8 +1,8 @@
-"""Communities of a graph of images, at several resolutions: candidates, not yet believed.
+"""Communities of a graph of images, at several resolutions: candidates, not yet accepted.
 
-Leiden with the constant Potts model, by graspologic-native (MIT): communities whose inner weight
-beats the resolution. A small or faint defect shows at one resolution and drowns at another, so all
-of them are looked at, and what is found is judged by the distances themselves.
+Leiden with the constant Potts model, by graspologic-native (MIT): communities whose mean inner
+weight is above the resolution. No single resolution shows every defect, so the communities of all
+resolutions are candidates. The distances decide which of them are accepted.
 """
 
 from __future__ import annotations
@@ -12,11 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
-#: Resolutions: percentiles of the weights, and first a twentieth of their mean.
-PERCENTILES = (10, 25, 50, 75, 90)
-#: Communities of fewer images, or of more than this share of all, are none.
-LEAST, LARGEST_SHARE = 3, 0.6
-_TRIALS = 3
+from zeroline.runtime.recurring import constants
+
+LEAST = constants.LEAST  # for the line
 
 
 def candidates(weights: npt.NDArray[np.float64], *, seed: int) -> Iterator[npt.NDArray[np.intp]]:
@@ -27,6 +25,12 @@ def candidates(weights: npt.NDArray[np.float64], *, seed: int) -> Iterator[npt.N
     weights : array, shape (N, N), float64
         Symmetric, not negative.
     seed : int
+        Of Leiden's random order.
+
+    Yields
+    ------
+    array, shape (members,), int
+        Numbers of the images, ascending.
     """
     from graspologic_native import leiden_csr
 
@@ -37,14 +41,17 @@ def candidates(weights: npt.NDArray[np.float64], *, seed: int) -> Iterator[npt.N
     values = weights[row, column]
     ends = np.cumsum(np.concatenate(([0], np.bincount(row, minlength=images))))
     seen = set()
-    for resolution in (values.mean() / 20, *np.percentile(values, PERCENTILES)):
+    for resolution in np.percentile(values, constants.PERCENTILES):
         _, labels = leiden_csr(
             ends.astype(np.int64), column.astype(np.int32), values, images,
-            resolution=float(resolution), use_modularity=False, seed=seed, trials=_TRIALS,
+            resolution=float(resolution), use_modularity=False, seed=seed, trials=constants.TRIALS,
         )  # fmt: skip
         label = np.array([labels.get(image, -1 - image) for image in range(images)])
-        for one in np.unique(label):
-            members = np.flatnonzero(label == one)
-            if LEAST <= len(members) <= LARGEST_SHARE * images and tuple(members) not in seen:
+        for community in np.unique(label):
+            members = np.flatnonzero(label == community)
+            if (
+                constants.LEAST <= len(members) <= constants.LARGEST_SHARE * images
+                and tuple(members) not in seen
+            ):
                 seen.add(tuple(members))
                 yield members

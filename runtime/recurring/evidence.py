@@ -1,9 +1,10 @@
-"""How clear, how local and how anomalous a community is; measured on the distances themselves.
+"""How clear, how compact and how anomalous a community is; measured on the distances themselves.
 
-Under the model of steady distances (CoDeGraph, §3: a patch's neighbours grow like a power law) the
-ratio of the distances at ranks a < b has (d_(a)/d_(b))^α ~ Beta(a, b - a), with α from the patch's
-distances to images outside. The gap between the members' median and the nearest images outside has
-a p-value by it, which counts large communities as clearer than small ones with the same gap.
+The model of steady distances (CoDeGraph, §3): the number of a patch's neighbours grows with the
+distance by a power law. Then the distances at ranks a < b have (d_(a)/d_(b))^α ~ Beta(a, b - a),
+with α from the patch's distances to images outside. This gives the p-value of the gap between the
+members' median and the nearest images outside. With the same gap a large community is clearer than
+a small one.
 """
 
 from __future__ import annotations
@@ -14,17 +15,13 @@ from math import lgamma, log
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.statistics import InOutDistances, SetStatistics
-
-#: Quantile of the distances outside that the gap reaches to: a stray look-alike may be nearer.
-NEAREST = 0.02
-#: An image without this share of the community's usual gap is no member.
-OWN_GAP = 0.25
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What speaks for a community.
+    """Measures of a group of images, by which the filter accepts it or not.
 
     Attributes
     ----------
@@ -35,9 +32,7 @@ class Evidence:
         the defect is at half its height.
     anomaly : float
         Median over its images of the score that they would have without each other, in robust
-        deviations over the median of the images outside.
-    edge : float
-        Share of its images whose best patch lies in the outermost row of the frame.
+        deviations above the median of the images outside.
     gap : float
         Median over its images of the gap of the best patch: the logarithm of how much nearer the
         members are than the nearest images outside.
@@ -46,20 +41,21 @@ class Evidence:
     significance: float
     spread: float
     anomaly: float
-    edge: float
     gap: float
 
 
 @dataclass(frozen=True)
 class CandidateGroup:
-    """A group of images that was looked at.
+    """A group of images that was measured.
 
     Attributes
     ----------
     members : array of int
+        Numbers of the images, ascending.
     gaps : array, shape (members,), float32
-        Of each one's best patch.
+        Gap of each member's best patch; 0 where no patch of it matters.
     evidence : Evidence
+        Measures of the whole group.
     """
 
     members: npt.NDArray[np.intp]
@@ -70,17 +66,15 @@ class CandidateGroup:
     def confirmed(self) -> npt.NDArray[np.intp]:
         """Members that have the gap themselves: a quarter of the usual one at least.
 
-        Others are near to the community without being part of it: what they show of its kind is
-        nearer to images outside, or has no weight.
+        Other images are near to the members, but as near to images outside.
         """
-        return self.members[self.gaps >= OWN_GAP * self.evidence.gap]
+        return self.members[self.gaps >= constants.OWN_GAP * self.evidence.gap]
 
 
 def measured(
     distances: npt.NDArray[np.float32],
     members: npt.NDArray[np.intp],
     statistics: SetStatistics,
-    edge: npt.NDArray[np.bool_],
     *,
     chance: float,
 ) -> CandidateGroup | None:
@@ -89,20 +83,21 @@ def measured(
     Parameters
     ----------
     distances : array, shape (N, P, N), float32
+        Of the set that is searched.
     members : array of int
+        The group.
     statistics : SetStatistics
-    edge : array, shape (P,), bool
-        Patches in the outermost row of the frame.
+        Of the same set.
     chance : float
-        The significance that chance reaches.
+        Significance that chance reaches.
     """
-    owners, places, rows = statistics.voters(members)
+    owners, rows = statistics.voters(members)
     if not len(owners):
         return None
     sides = InOutDistances.of(rows, members)
     inner, outer = sides.inside.shape[-1], sides.outside.shape[-1]
-    nearest, half = int(NEAREST * outer), outer // 2
-    gap, without = gaps(sides), sides.scores_without()
+    nearest, half = int(constants.NEAREST * outer), int(constants.MEDIAN * outer)
+    gap, without = gaps(sides, nearest=constants.NEAREST), sides.scores_without()
     relevant = without > statistics.relevant
     best = _best(np.where(relevant, gap, -np.inf), owners, members)
     known = best >= 0
@@ -110,10 +105,10 @@ def measured(
     own = np.zeros(len(members), np.float32)
     own[known] = np.maximum(gap[best[known]], 0)
     # 1/α by the outer distances of the same patch, between the ranks of both quantiles
-    rise = np.log(sides.outside[best, half] / sides.among_others(NEAREST)[best])
-    steady = rise / max(log((half + 1) / (nearest + 1)), 1e-3)
-    first, last = int(0.5 * inner) + 1, inner + nearest + 1
-    scaled = own / np.maximum(steady, 1e-3)
+    rise = np.log(sides.outside[best, half] / sides.among_others(constants.NEAREST)[best])
+    steady = rise / log((half + 1) / (nearest + 1))
+    first, last = int(constants.MEDIAN * inner) + 1, inner + nearest + 1
+    scaled = own / np.maximum(steady, constants.TINY)
     significance = float(np.median([gap_significance(float(x), first, last) for x in scaled]))
     if significance <= chance:
         return None
@@ -121,20 +116,19 @@ def measured(
     rest = np.setdiff1d(np.arange(len(distances)), members)
     usual = float(np.median(statistics.image_scores[rest]))
     below = statistics.image_scores[rest][statistics.image_scores[rest] <= usual]
-    deviation = 1.4826 * float(np.median(usual - below))
+    deviation = constants.DEVIATION * float(np.median(usual - below))
     raised = np.where(relevant & (gap > 0), without, 0)
     highest = [raised[owners == member].max(initial=0) for member in members]
     evidence = Evidence(
         significance=significance,
         spread=_spread(distances[members], members, own),
-        anomaly=(float(np.median(highest)) - usual) / max(deviation, 1e-9),
-        edge=float((edge[places[best]] & known).mean()),
+        anomaly=(float(np.median(highest)) - usual) / max(deviation, constants.TINY),
         gap=float(np.median(own)),
     )
     return CandidateGroup(members, own, evidence)
 
 
-def gaps(sides: InOutDistances, *, nearest: float = NEAREST) -> npt.NDArray[np.float32]:
+def gaps(sides: InOutDistances, *, nearest: float) -> npt.NDArray[np.float32]:
     """Return how much nearer patches are to the members than to the nearest images outside.
 
     The logarithm of the ratio of both distances, by patch.
@@ -142,18 +136,19 @@ def gaps(sides: InOutDistances, *, nearest: float = NEAREST) -> npt.NDArray[np.f
     Parameters
     ----------
     sides : InOutDistances
+        Distances of the patches.
     nearest : float
         Quantile of the distances outside.
     """
-    outside, inside = np.log(sides.among_others(nearest)), np.log(sides.among_members(0.5))
-    difference: npt.NDArray[np.float32] = outside - inside
+    outside = np.log(sides.among_others(nearest))
+    difference: npt.NDArray[np.float32] = outside - np.log(sides.among_members(constants.MEDIAN))
     return difference
 
 
 def _best(
     gap: npt.NDArray[np.float32], owners: npt.NDArray[np.intp], members: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.intp]:
-    """Return each member's patch with the widest gap, -1 where it has none that matters."""
+    """Return each member's patch with the widest gap, -1 where no patch of it matters."""
     order = np.lexsort((-gap, owners))
     place = np.searchsorted(owners[order], members)
     there = place < len(owners)
@@ -166,8 +161,10 @@ def _spread(
     rows: npt.NDArray[np.float32], members: npt.NDArray[np.intp], own: npt.NDArray[np.float32]
 ) -> float:
     """Return the median number of patches with at least half of the image's best gap."""
-    gap = gaps(InOutDistances.of(rows, members))
-    return float(np.median((gap >= np.maximum(own / 2, 1e-9)[:, None]).sum(axis=1)))
+    gap = gaps(InOutDistances.of(rows, members), nearest=constants.NEAREST)
+    return float(
+        np.median((gap >= np.maximum(constants.HEIGHT * own, constants.TINY)[:, None]).sum(axis=1))
+    )
 
 
 def gap_significance(scaled: float, first: int, last: int) -> float:

@@ -1,8 +1,8 @@
-"""Suspicious links from patches to images, and the graph of images that they add up to.
+"""Links from patches to images, and the graph of images that is their sum.
 
 With a patch's distances sorted, d_(1) ≤ … ≤ d_(N-1), and reference rank ω, the strength of its link
 to the image at rank i is ln(d_(ω)/d_(i)), the endurance ratio's logarithm (CoDeGraph, §3), times
-(d_(ω)/median d_(ω)) to a power: what is far from most images counts more.
+(d_(ω)/median d_(ω)) to a power: patches that are far from most images count more.
 """
 
 from __future__ import annotations
@@ -10,52 +10,47 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.runtime.recurring import constants
+
 Float64 = npt.NDArray[np.float64]
 
-#: ω as a share of the other images: a defect in more of them than this cannot be told.
-REACH = 0.5
-#: Share of all links that are kept, the strongest.
-KEPT = 0.002
 
-#: Distances of copies are taken for this one, so that every ratio has a value.
-LEAST_DISTANCE = np.float32(1e-6)
-
-
-def image_graph(
-    distances: npt.NDArray[np.float32], reference: npt.NDArray[np.float32], *, emphasis: float
-) -> Float64:
+def image_graph(distances: npt.NDArray[np.float32], reference: npt.NDArray[np.float32]) -> Float64:
     """Return the weights between images, shape (N, N), symmetric.
 
     Parameters
     ----------
     distances : array, shape (N, P, N), float32
-        From `LEAST_DISTANCE` on.
+        At least `constants.TINY`.
     reference : array, shape (N, P), float32
         d_(ω), from `reference_distances`.
-    emphasis : float
-        The power of how far a patch is from most images; 0: all patches alike.
     """
     images, patches, _ = distances.shape
     farness = np.log(reference / np.float32(np.median(reference)))
-    kept = max(int(KEPT * images * patches * (images - 1)), images)
+    kept = max(int(constants.KEPT * images * patches * (images - 1)), images)
     strongest = _Strongest(kept)
     for image, rows in enumerate(distances):
         far = reference[image][:, None]
         endurance = np.log(far / np.minimum(rows, far))
-        strength = endurance * np.exp(np.float32(emphasis) * farness[image][:, None])
+        strength = endurance * np.exp(np.float32(constants.EMPHASIS) * farness[image][:, None])
         patch, other = np.nonzero(strength > strongest.least)
         strongest.add(strength[patch, other], image * images + other)
     return strongest.graph(images)
 
 
 def reference_distances(distances: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Return d_(ω) of each patch, (N, P), from distances (N, P, N): how far most images are."""
-    rank = max(3, int(REACH * (len(distances) - 1)))
+    """Return d_(ω) of each patch, (N, P), from distances (N, P, N)."""
+    rank = int(constants.REACH * (len(distances) - 1))
     return np.stack([np.partition(rows, rank, axis=1)[:, rank] for rows in distances])
 
 
 class _Strongest:
-    """Keeps the `count` strongest of all links that are added, a few times as many at most."""
+    """Holds the `count` strongest of all links that are added.
+
+    Parameters
+    ----------
+    count : int
+    """
 
     def __init__(self, count: int) -> None:
         self.least = np.float32(0)
@@ -64,14 +59,22 @@ class _Strongest:
         self._places = np.empty(0, np.int64)
 
     def add(self, values: npt.NDArray[np.float32], places: npt.NDArray[np.int64]) -> None:
-        """Add links, `places` being the pairs of images."""
+        """Add links.
+
+        Parameters
+        ----------
+        values : array, shape (n,), float32
+            Their strengths.
+        places : array, shape (n,), int
+            Their pairs of images, as places in the flattened (N, N) graph.
+        """
         self._values = np.concatenate((self._values, values))
         self._places = np.concatenate((self._places, places))
         if len(self._values) > 2 * self._count:
             self._prune()
 
     def graph(self, images: int) -> Float64:
-        """Return what they add up to, both directions together."""
+        """Return their sum, both directions together."""
         self._prune()
         weights = np.zeros(images * images)
         np.add.at(weights, self._places, self._values)

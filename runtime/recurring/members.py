@@ -1,9 +1,10 @@
 """From a candidate to the images that really share the defect.
 
-A community of the graph may hold half of them, and strangers. So patches vote: those that are near
-to the candidate's images and far from most others say, for every image, on which side of the gap it
-lies. The votes' members take the candidate's place, and the outside is looked at ever more closely:
-at first its farther part, since missing members still lie there, at last its nearest images.
+A community of the graph may hold only half of these images, and others as well. So patches vote.
+Patches that are near to the candidate's images and far from most others decide, for every image,
+whether it lies inside or outside. The images inside are the next candidate. The first rounds
+compare with images outside that are far, since members may still be missing; later rounds compare
+with the nearest images outside.
 """
 
 from __future__ import annotations
@@ -11,31 +12,24 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.recurring.communities import LARGEST_SHARE, LEAST
+from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.statistics import InOutDistances, SetStatistics
-
-#: Quantile of the distances outside that stands for "not a member", round by round.
-ROUNDS = (0.4, 0.25, 0.12, 0.05, 0.05, 0.05)
-#: Patches of an image that vote, the clearest.
-VOTERS = 8
-
-_EMPHASIS = 6  # anomalous patches' votes count more
-_LEAST_SHARE = 0.05
 
 Members = npt.NDArray[np.intp]
 
 
 def least_members(images: int) -> int:
-    """Return how many images a recurring defect is in at least: 5 %, and three."""
-    return max(LEAST, int(np.ceil(_LEAST_SHARE * images)))
+    """Return in how many of N images a recurring defect is at least."""
+    return max(constants.LEAST, int(np.ceil(constants.LEAST_SHARE * images)))
 
 
 class Closure:
-    """Makes candidates whole; what was looked at once is not looked at again.
+    """Completes candidates; a state that was reached before is not followed again.
 
     Parameters
     ----------
     statistics : SetStatistics
+        Of the set that is searched.
     """
 
     def __init__(self, statistics: SetStatistics) -> None:
@@ -46,21 +40,23 @@ class Closure:
     def of(self, start: Members) -> Members | None:
         """Return the images that share what a candidate's images share.
 
-        None where nothing is left, or an earlier candidate has led to the same.
-
         Parameters
         ----------
         start : array of int
             The candidate.
+
+        Returns
+        -------
+        array of int, or None
+            None where too few or too many images are left, or where an earlier candidate has
+            reached the same state.
         """
-        members, before = start, None
-        for share in ROUNDS:
-            if before == (share, members.tobytes()):
-                break  # at rest
-            before = share, members.tobytes()
-            if before in self._seen or not self._plausible(members, LEAST):
+        members = start
+        for share in constants.ROUNDS:
+            state = share, members.tobytes()
+            if state in self._seen or not self._plausible(members, constants.LEAST):
                 return None
-            self._seen.add(before)
+            self._seen.add(state)
             votes = votes_of(members, self._statistics, share)
             if votes is None:
                 return None
@@ -68,42 +64,41 @@ class Closure:
         return members if self._plausible(members, least_members(self._images)) else None
 
     def _plausible(self, members: Members, least: int) -> bool:
-        return least <= len(members) <= LARGEST_SHARE * self._images
+        return least <= len(members) <= constants.LARGEST_SHARE * self._images
 
 
 def votes_of(
     members: Members, statistics: SetStatistics, share: float
 ) -> npt.NDArray[np.float64] | None:
-    """Return for every image where it lies, from -1 (with the members) to 1 (outside).
+    """Return for every image where it lies: under 0 inside, over 0 outside.
 
     Parameters
     ----------
     members : array of int
+        The candidate.
     statistics : SetStatistics
+        Of the set that is searched.
     share : float
         Quantile of the distances outside that stands for "not a member".
 
     Returns
     -------
     array, shape (N,), float64, or None
-        None where the patches of fewer than three images have a voice.
+        None where patches of fewer than three images vote.
     """
-    owners, _, rows = statistics.voters(members)
+    owners, rows = statistics.voters(members)
     sides = InOutDistances.of(rows, members)
-    farther, beyond = np.log(sides.among_members(0.75)), np.log(sides.among_others(share))
-    without = sides.scores_without(low=0.2, high=0.5)
-    weight = np.maximum(beyond - farther, 0) * (without / statistics.relevant) ** _EMPHASIS
-    weight[without <= statistics.relevant] = 0
-    clearest = np.lexsort((-weight, owners))
-    turn = np.arange(len(owners)) - np.searchsorted(owners, owners)
-    voters = clearest[(turn < VOTERS) & (weight[clearest] > 0)]
-    if len(np.unique(owners[voters])) < LEAST:
+    farther = np.log(sides.among_members(constants.FAR_MEMBER))
+    beyond = np.log(sides.among_others(share))
+    low, high = constants.VOTE_INTERVAL
+    without = sides.scores_without(low=low, high=high)
+    voting = (beyond > farther) & (without > statistics.relevant)
+    if len(np.unique(owners[voting])) < constants.LEAST:
         return None
-    middle = np.log(sides.among_members(0.5)[voters])
-    gap = np.maximum(beyond[voters] - middle, 1e-3)
-    place = np.log(rows[voters]) - ((farther + beyond) / 2)[voters, None]
-    place = np.clip(place / gap[:, None], -1, 1)
-    counted = weight[voters, None] * np.isfinite(rows[voters])  # not to the own image
-    total = counted.sum(axis=0, dtype=np.float64)
-    votes: npt.NDArray[np.float64] = (counted * place).sum(axis=0) / np.maximum(total, 1e-12)
+    weight = (beyond - farther) * (without / statistics.relevant) ** constants.EMPHASIS
+    gap = beyond - np.log(sides.among_members(constants.MEDIAN))
+    place = np.log(rows[voting]) - ((farther + beyond) / 2)[voting, None]
+    place = np.clip(place / gap[voting, None], -1, 1)
+    place[~np.isfinite(rows[voting])] = 0  # the own image
+    votes: npt.NDArray[np.float64] = weight[voting].astype(np.float64) @ place
     return votes

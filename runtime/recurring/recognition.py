@@ -1,6 +1,6 @@
-"""Whether a new image carries a recurring defect that is known, and where.
+"""Whether a new image has a recurring defect that is known, and where.
 
-The same measures as for the members, but one image at a time: no graph, no search.
+The same measures as for the members, for a single image: no graph, no search.
 """
 
 from __future__ import annotations
@@ -8,15 +8,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.evidence import gaps
 from zeroline.runtime.recurring.marking import standing_out
-from zeroline.runtime.recurring.statistics import AVERAGED, InOutDistances
-
-#: A newcomer's gap is at least this share of the members' usual one.
-NEWCOMER = 0.5
-#: Quantile of the distances outside that its gap reaches to: other newcomers, not yet recognised,
-#: may be among the nearest.
-NEWCOMER_NEAREST = 0.1
+from zeroline.runtime.recurring.statistics import InOutDistances
 
 
 def marks_of_newcomer(
@@ -26,14 +21,14 @@ def marks_of_newcomer(
     relevant: float,
     gap: float,
 ) -> npt.NDArray[np.bool_] | None:
-    """Return where an image has a known defect, None where it has not.
+    """Return where an image has a known defect.
 
     Parameters
     ----------
     rows : array, shape (P, n), float32
         Its distances to n other images, all finite, as if no patch were hidden.
     members : array of int
-        Those of them that carry the defect.
+        Those of them that have the defect.
     relevant : float
         Score from which on a patch matters (`CodegraphResult.relevant`).
     gap : float
@@ -42,13 +37,19 @@ def marks_of_newcomer(
     Returns
     -------
     array, shape (P,), bool, or None
+        None where the image does not have the defect.
     """
     if len(members) < 1 or len(members) >= rows.shape[1]:
         return None
     sides = InOutDistances.of(rows, members, own=False)
     without = sides.scores_without()
-    if not ((gaps(sides, nearest=NEWCOMER_NEAREST) >= NEWCOMER * gap) & (without > relevant)).any():
+    if not (
+        (gaps(sides, nearest=constants.NEWCOMER_NEAREST) >= constants.NEWCOMER * gap)
+        & (without > relevant)
+    ).any():
         return None
-    everyone = np.sort(rows, axis=1)[:, : max(1, int(AVERAGED * rows.shape[1]))].mean(axis=1)
+    everyone = np.sort(rows, axis=1)[:, : max(1, int(constants.AVERAGED * rows.shape[1]))].mean(
+        axis=1
+    )
     marks = standing_out(without, everyone)
     return marks if marks.any() else None

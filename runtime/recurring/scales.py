@@ -1,7 +1,7 @@
-"""Recurring defects at both ends of the scale of neighbourhoods.
+"""Recurring defects in the smallest degree, and in the mean over all degrees.
 
-In the smallest degree a small or faint defect stands out most, since wider neighbourhoods blur
-which images share it; one that is larger than a patch is clearer in the mean over all degrees.
+In the smallest degree a small or faint defect has the widest gap, since a wider neighbourhood
+contains normal surface as well. A defect larger than a patch is clearer in the mean over degrees.
 """
 
 from __future__ import annotations
@@ -12,18 +12,26 @@ import numpy as np
 
 from zeroline.runtime.arrays import to_host
 from zeroline.runtime.grid import widened
+from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.codegraph import CodegraphResult, codegraph
-from zeroline.runtime.recurring.filter import OVERLAP, shared
+from zeroline.runtime.recurring.filter import shared
 from zeroline.runtime.stages.degrees import Degrees, finest_degree, match_count
 
 
 class Scales:
-    """Gathers a set's distances while they are made, and then looks.
+    """Gathers a set's distances during the match, and then searches them.
 
     Parameters
     ----------
     degrees : sequence of odd int, or "fused"
+        As the set is matched.
     layers : int
+        Number of layers that are matched.
+
+    Raises
+    ------
+    ScoringError
+        For degrees that `match_count` refuses.
     """
 
     def __init__(self, degrees: Degrees, *, layers: int) -> None:
@@ -60,22 +68,35 @@ def codegraph_at_both_scales(finest: Any, wide: Any | None, *, blur: int) -> Cod
     Returns
     -------
     CodegraphResult
-        What is found in `finest`, and of what is found in `wide` that which is not the same. The
-        what is to be ignored is widened by `blur`; the marks of the communities are not.
+        The communities of `finest`, and those of `wide` that are not among them. `ignored` has the
+        marks of `finest` widened by `blur`, and those of `wide`; the communities' own marks are
+        not widened.
+
+    Raises
+    ------
+    ScoringError
+        For distances of another shape.
     """
     first = codegraph(finest)
     ignored = widened(first.ignored, by=blur)
     communities = list(first.communities)
-    for one in () if wide is None else codegraph(wide).communities:
-        if all(shared(one.members, other.members) < OVERLAP for other in communities):
-            communities.append(one)
-            ignored[one.members] |= one.marks
-    communities.sort(key=lambda one: -one.evidence.significance)
+    for community in () if wide is None else codegraph(wide).communities:
+        members = community.members
+        if all(shared(members, other.members) < constants.OVERLAP for other in communities):
+            communities.append(community)
+            ignored[members] |= community.marks
+    communities.sort(key=lambda community: -community.evidence.significance)
     return CodegraphResult(ignored, tuple(communities), first.relevant)
 
 
 class _Mean:
-    """The mean of `count` tables of distances, in one of (N, P, N) on the host."""
+    """The mean of `count` tables of distances (N, P, N), on the host.
+
+    Parameters
+    ----------
+    count : int
+        How many tables will be added.
+    """
 
     def __init__(self, count: int) -> None:
         self._count = np.float32(count)

@@ -1,4 +1,4 @@
-"""How far patches and images of a set usually are: what "near" and "anomalous" are measured by."""
+"""Scores of a set before anything is marked, and its patches that matter with their distances."""
 
 from __future__ import annotations
 
@@ -7,34 +7,28 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.runtime.recurring import constants
 from zeroline.runtime.stages.interval import interval_average
 
 Float32 = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
-#: The interval of MuSc.
-AVERAGED = 0.3
-#: A patch matters if, without the community, it would score at least this share of a typical image.
-RELEVANT = 0.9
-
-_MEASURED = 32  # relevant patches of an image, the farthest
-
 
 @dataclass(frozen=True)
 class SetStatistics:
-    """The set as it is, before anything is marked.
+    """Scores and patches of a set, before anything is marked.
 
     Attributes
     ----------
     patch_scores : array, shape (N, P), float32
-        Interval averages.
+        Interval averages of the distances.
     image_scores : array, shape (N,), float32
         Their maxima.
     relevant : float
         Score from which on a patch matters to its image.
-    owners, patches : array, shape (R,), int
-        Images and places of the R patches that are farther than that from half of the images,
-        those that a community can make anomalous; 32 of an image at most. Ascending.
+    owners : array, shape (R,), int
+        Images of the R patches that are farther than `relevant` from half of the images, at most
+        32 of an image; ascending. Only these patches can be a defect's.
     rows : array, shape (R, N), float32
         Their distances.
     """
@@ -43,37 +37,51 @@ class SetStatistics:
     image_scores: Float32
     relevant: float
     owners: Indices
-    patches: Indices
     rows: Float32
 
     @classmethod
     def of(cls, distances: Float32, reference: Float32) -> SetStatistics:
-        """Measure (N, P, N) distances, with their `reference_distances`."""
-        scores = interval_average(distances, high=AVERAGED)
+        """Measure a set.
+
+        Parameters
+        ----------
+        distances : array, shape (N, P, N), float32
+            All finite, but those to the own image.
+        reference : array, shape (N, P), float32
+            From `reference_distances`.
+
+        Raises
+        ------
+        ScoringError
+            If a distance is NaN.
+        """
+        scores = interval_average(distances, high=constants.AVERAGED)
         image_scores = scores.max(axis=1)
-        relevant = RELEVANT * float(np.median(image_scores))
-        count = min(_MEASURED, distances.shape[1])
+        relevant = constants.RELEVANT * float(np.median(image_scores))
+        count = min(constants.MEASURED, distances.shape[1])
         farthest = np.argpartition(-reference, count - 1, axis=1)[:, :count]
         owners, turn = np.nonzero(np.take_along_axis(reference, farthest, axis=1) > relevant)
         places = farthest[owners, turn]
-        return cls(scores, image_scores, relevant, owners, places, distances[owners, places])
+        return cls(scores, image_scores, relevant, owners, distances[owners, places])
 
-    def voters(self, members: Indices) -> tuple[Indices, Indices, Float32]:
-        """Return owners, places and rows of the members' patches."""
+    def voters(self, members: Indices) -> tuple[Indices, Float32]:
+        """Return owners and rows of the members' patches."""
         belongs = np.zeros(len(self.image_scores), bool)
         belongs[members] = True
         theirs = belongs[self.owners]
-        return self.owners[theirs], self.patches[theirs], self.rows[theirs]
+        return self.owners[theirs], self.rows[theirs]
 
 
 @dataclass(frozen=True)
 class InOutDistances:
-    """Distances of some patches, sorted: to a community's members, and to the images outside.
+    """Distances of some patches to a community's members, and to the images outside.
 
     Attributes
     ----------
     inside : array, shape (…, members - 1), float32
+        To the other members, ascending.
     outside : array, shape (…, images outside), float32
+        To the images outside, ascending.
     """
 
     inside: Float32
@@ -86,9 +94,12 @@ class InOutDistances:
         Parameters
         ----------
         rows : array, shape (…, N), float32
+            Distances of patches to all images.
         members : array of int
+            The community.
         own : bool
-            Whether the rows are of members: the distance to the own image, inf, is then left out.
+            Whether the patches are of members: the distance to the own image, inf, is then left
+            out.
         """
         others = np.setdiff1d(np.arange(rows.shape[-1]), members)
         inside, outside = np.take(rows, members, axis=-1), np.take(rows, others, axis=-1)
@@ -106,9 +117,16 @@ class InOutDistances:
         values: Float32 = self.outside[..., int(share * self.outside.shape[-1])]
         return values
 
-    def scores_without(self, *, low: float = 0.0, high: float = AVERAGED) -> Float32:
-        """Return the interval average over the images outside alone."""
+    def scores_without(self, *, low: float = 0.0, high: float | None = None) -> Float32:
+        """Return the interval average over the images outside alone.
+
+        Parameters
+        ----------
+        low, high : float
+            Part of the sorted distances that is averaged; without `high`, up to that of the scores.
+        """
         count = self.outside.shape[-1]
+        high = constants.AVERAGED if high is None else high
         first = int(low * count)
         means: Float32 = self.outside[..., first : max(int(high * count), first + 1)].mean(axis=-1)
         return means
