@@ -28,7 +28,7 @@ from zeroline.runtime.batch import embed_images
 from zeroline.runtime.matching.distances import match_distances
 from zeroline.runtime.recurring import constants, members, statistics
 from zeroline.runtime.recurring.codegraph import codegraph
-from zeroline.runtime.recurring.recognition import marks_of_newcomer
+from zeroline.runtime.recurring.marking import marks_of_newcomer
 from zeroline.runtime.recurring.scales import Scales, codegraph_at_both_scales
 from zeroline.runtime.stages.degrees import aggregated
 

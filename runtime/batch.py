@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zeroline.runtime.arrays import array_namespace
+from zeroline.runtime.arrays import Array, array_namespace
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.matching.distances import distances_by
@@ -34,8 +34,8 @@ def score_tokens(
     degrees: Degrees = (1, 3, 5),
     rscin: Sequence[int] = (1, 2, 3),
     interval: tuple[float, float] = (0.0, 0.3),
-    groups: Any = None,
-    ignore: Any = None,
+    groups: Array | Sequence[int] | None = None,
+    ignore: Array | None = None,
     codegraph: bool = False,
     matching: str = "exact",
     threads: int | None = None,
@@ -191,8 +191,8 @@ def score_images(
     bundle: Bundle,
     /,
     *,
-    groups: Any = None,
-    ignore: Any = None,
+    groups: Array | Sequence[int] | None = None,
+    ignore: Array | None = None,
     codegraph: bool = False,
     degrees: Degrees | None = None,
     rscin: Sequence[int] | None = None,

@@ -24,14 +24,6 @@ def grid_side(patches: int) -> int:
     return side
 
 
-def outermost(patches: int) -> Bools:
-    """Return which of P patches lie in the outermost row of the g × g grid."""
-    side = grid_side(patches)
-    border = np.ones((side, side), bool)
-    border[1:-1, 1:-1] = False
-    return border.reshape(-1)
-
-
 def widened(marks: Bools, *, by: int) -> Bools:
     """Widen marks on patches to squares.
 

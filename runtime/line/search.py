@@ -13,9 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from zeroline.runtime.arrays import Bools
-from zeroline.runtime.recurring.codegraph import LEAST_IMAGES, CodegraphResult, codegraph
-from zeroline.runtime.recurring.communities import LEAST
+from zeroline.runtime.recurring.codegraph import CodegraphResult, codegraph
+from zeroline.runtime.recurring.constants import LEAST, LEAST_IMAGES
 from zeroline.runtime.recurring.members import least_members
 
 #: What a search has found is applied so many frames after its start.
@@ -104,15 +103,13 @@ class RecurringSearch:
 
     Parameters
     ----------
-    edge : array, shape (P',), bool
-        Patches in the outermost row of the frame.
     wait : bool
         Whether a search that is not ready when it is due is waited for, so that verdicts repeat;
         else it is asked again with the next frame.
     """
 
-    def __init__(self, *, edge: Bools, wait: bool) -> None:
-        self._edge, self._wait = edge, wait
+    def __init__(self, *, wait: bool) -> None:
+        self._wait = wait
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="zeroline-recurring")
         self._running: Future[CodegraphResult] | None = None
         self._frames: tuple[tuple[int, int], ...] = ()
@@ -133,7 +130,7 @@ class RecurringSearch:
             Among them.
         """
         self._frames = tuple(frames)
-        self._running = self._thread.submit(codegraph, distances, edge=self._edge)
+        self._running = self._thread.submit(codegraph, distances)
 
     def outcome(self) -> SearchOutcome | None:
         """Return what the search has brought; None where none has begun, or it is not ready."""

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from zeroline.runtime.arrays import Bools, array_namespace, to_host
-from zeroline.runtime.grid import outermost, widened
+from zeroline.runtime.grid import widened
 from zeroline.runtime.line.search import (
     MOST_FRAMES,
     PATIENCE,
@@ -25,8 +25,8 @@ from zeroline.runtime.line.search import (
 from zeroline.runtime.line.slots import REFERENCE_ID, Slots
 from zeroline.runtime.line.window import Matches, Window, mean_distances
 from zeroline.runtime.recurring.codegraph import Community
-from zeroline.runtime.recurring.communities import LEAST
-from zeroline.runtime.recurring.recognition import marks_of_newcomer
+from zeroline.runtime.recurring.constants import LEAST
+from zeroline.runtime.recurring.marking import marks_of_newcomer
 from zeroline.runtime.stages.degrees import finest_degree
 
 #: A group of which more than this share are frames of a reference set is a normal variation.
@@ -134,8 +134,7 @@ class DefectTracker:
         self._window, self._slots, self._roi = window, slots, roi
         # how far the largest degree spreads a mark, in patches
         _, self._blur = finest_degree(window.shape.degrees)
-        edge = outermost(len(roi))[roi]
-        self._search = RecurringSearch(edge=edge, wait=wait)
+        self._search = RecurringSearch(wait=wait)
         self._schedule = SearchSchedule(window.shape.capacity)
         self._unexplained: dict[int, int] = {}  # worst patch (of P') by place of NG frames
         self._known: list[KnownDefect] = []

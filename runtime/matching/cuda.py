@@ -20,14 +20,13 @@ import numpy as np
 from zeroline.runtime.arrays import array_namespace
 from zeroline.runtime.errors import DeviceError
 from zeroline.runtime.matching.operand import NEAR, check_finite, rounding_margin
-from zeroline.runtime.matching.screens import index_bits
+from zeroline.runtime.matching.screens import NO_KEY, index_bits
 
 #: Rows of a tile of `fused_keys`, and of a strip of `tile_keys`; as in kernels/matching.cu.
 BLOCK, STRIP = 128, 32
 #: Channels are filled up with zeros to a multiple of this.
 DEPTH = 32
 _THREADS = 256
-_WARPS = _THREADS // 32
 _LEAST_CAPABILITY = (8, 0)
 
 # cuBLAS's and CUDA's numbers
@@ -113,7 +112,7 @@ class MatchingKernels:
         """Turn keys into ½‖x - y‖², those under `limit` measured anew."""
         slots, patches, channels = bank.shape
         self._measure(
-            (-(-slots * patches // _WARPS),),
+            (-(-slots * patches // (_THREADS // 32)),),
             (_THREADS,),
             (frame, bank, keys, np.int32(slots), np.int32(patches), np.int32(channels),
              np.int32(mask), np.float32(margin), np.float32(limit), np.int32(to_frame),
@@ -149,7 +148,6 @@ def matching_kernels(cupy: Any) -> MatchingKernels:
 
 #: Above all values in an order key: nobody may match this patch. As in kernels/matching.cu.
 _IGNORED = 0x7F000000
-_NO_KEY = 0x7FFFFFFF
 
 
 @dataclass(frozen=True)
@@ -260,7 +258,7 @@ class CudaBank:
         # of the rounded rows: so a row and its copy cancel
         wide = held.astype(cupy.float32)
         half_norms[:patches] = (wide * wide).sum(axis=1) / 2 + cupy.float32(self._margin)
-        codes = cupy.full(rows, _NO_KEY, dtype=cupy.int32)
+        codes = cupy.full(rows, NO_KEY, dtype=cupy.int32)
         ignored = cupy.asarray(ignore).astype(cupy.int32)
         codes[:patches] = cupy.arange(patches, dtype=cupy.int32) + ignored * cupy.int32(_IGNORED)
         return CudaQuery(held, half_norms, codes)
@@ -271,7 +269,7 @@ class CudaBank:
         place = slice(start, stop)
         bank, half_norms, codes = self._held[place], self._half_norms[place], self._codes[place]
         row_keys = cupy.empty((stop - start, self._patches), dtype=cupy.int32)
-        column_keys = cupy.full((stop - start, self._patches), _NO_KEY, dtype=cupy.int32)
+        column_keys = cupy.full((stop - start, self._patches), NO_KEY, dtype=cupy.int32)
         of_frame = query.half_norms, query.codes
         if self.fused:
             kernels.fused_keys(

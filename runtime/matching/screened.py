@@ -16,9 +16,8 @@ import numpy as np
 from zeroline.runtime.arrays import Bools, Float32, Int32
 from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.matching.operand import IGNORED, check_finite, tile_shape
-from zeroline.runtime.matching.screens import SAMPLE, Screen, fit_screen, reduced_bytes
+from zeroline.runtime.matching.screens import NO_KEY, SAMPLE, Screen, fit_screen, reduced_bytes
 
-_NO_KEY = np.iinfo(np.int32).max
 #: Slots of one call at least: what Python does for each call is worth some of them.
 _BLOCK = 8
 
@@ -131,7 +130,7 @@ class ScreenedBank:
         assert screen is not None  # noqa: S101 - a slot was filled, so it was fitted
         images, patches = stop - start, len(query.features)
         row_keys = np.empty((images, patches), np.int32)
-        column_keys = np.full((images, patches), _NO_KEY, np.int32)
+        column_keys = np.full((images, patches), NO_KEY, np.int32)
         values, codes = self._values[start:stop], self._codes[start:stop]
         tile = np.empty(self._images * self._rows * patches, np.int32)
         for first in range(0, images, self._images):

@@ -37,6 +37,8 @@ MOST_PATCHES = 4096
 _FLOAT_PENALTY = 0x3E000000
 #: Keeps ½‖x - y‖² from rounding to a negative number, whose bits would not sort.
 _OFFSET = 1e-6
+#: Above all order keys.
+NO_KEY = 0x7FFFFFFF
 #: Rows that a screen should be fitted to, drawn from all.
 SAMPLE = 4096
 

@@ -200,9 +200,6 @@ def _rank_correlation(first: Float32, second: Float32) -> float:
     return float(np.asarray(np.corrcoef(ranks))[0, 1])
 
 
-COUNT = 8
-
-
 def probe_frames(side: int = 384) -> list[Frame]:
     """Draw eight views of a coloured, textured part, shifted and noisy; two have a defect.
 
@@ -216,7 +213,7 @@ def probe_frames(side: int = 384) -> list[Frame]:
     """
     y, x = np.mgrid[:side, :side] / side
     frames = []
-    for number in range(COUNT):
+    for number in range(8):
         rng = np.random.default_rng(number)
         right, down = rng.uniform(-0.02, 0.02, 2)
         u, v = x + right, y + down

@@ -9,26 +9,19 @@ variation that some images share, and marked is ours (docs/algorithms.md).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.arrays import to_host
+from zeroline.runtime.arrays import Array, Bools, Float32, to_host
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.recurring import constants
-from zeroline.runtime.recurring.communities import candidates
 from zeroline.runtime.recurring.evidence import CandidateGroup, Evidence, measured
 from zeroline.runtime.recurring.filter import CommunityFilter
-from zeroline.runtime.recurring.graph import image_graph, reference_distances
+from zeroline.runtime.recurring.graph import candidates, image_graph, reference_distances
 from zeroline.runtime.recurring.marking import marked_patches
 from zeroline.runtime.recurring.members import Closure
 from zeroline.runtime.recurring.statistics import SetStatistics
-
-Bools = npt.NDArray[np.bool_]
-Float32 = npt.NDArray[np.float32]
-
-LEAST_IMAGES = constants.LEAST_IMAGES  # for the line
 
 
 @dataclass(frozen=True)
@@ -43,6 +36,13 @@ class Community:
         Patches of each member that show the defect.
     evidence : Evidence
         Why the community is accepted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> evidence = Evidence(significance=9.0, spread=3.0, anomaly=2.0, gap=0.5)
+    >>> Community(np.array([0, 4, 9]), np.zeros((3, 9), bool), evidence).members.tolist()
+    [0, 4, 9]
     """
 
     members: npt.NDArray[np.intp]
@@ -62,6 +62,12 @@ class CodegraphResult:
         The clearest first.
     relevant : float
         Score from which on a patch matters in this set; 0 where no community is accepted.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> CodegraphResult(np.zeros((20, 9), bool), ()).ignored.any()
+    np.False_
     """
 
     ignored: Bools
@@ -70,12 +76,7 @@ class CodegraphResult:
 
 
 def codegraph(
-    distances: Any,
-    /,
-    *,
-    false_alarm_rate: float = constants.FALSE_ALARM_RATE,
-    edge: Bools | None = None,  # noqa: ARG001
-    seed: int = 0,
+    distances: Array, /, *, false_alarm_rate: float = constants.FALSE_ALARM_RATE
 ) -> CodegraphResult:
     """Find recurring defects among N images.
 
@@ -88,10 +89,6 @@ def codegraph(
     false_alarm_rate : float
         Wanted share of sets without recurring defects, under the model of steady distances, in
         which one is reported.
-    edge : array, shape (P,), bool, optional
-        Of no effect; a line still gives it.
-    seed : int
-        Of the community search.
 
     Returns
     -------
@@ -112,6 +109,13 @@ def codegraph(
     References
     ----------
     CoDeGraph, arXiv 2510.10456; docs/algorithms.md for what differs.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> distances = np.random.default_rng(0).random((20, 9, 20)) + 0.5
+    >>> codegraph(distances).communities
+    ()
     """
     table = np.ascontiguousarray(to_host(distances), np.float32)
     if table.ndim != 3 or table.shape[0] != table.shape[2]:
@@ -128,7 +132,7 @@ def codegraph(
     communities_filter = CommunityFilter(images, patches, false_alarm_rate)
     closure = Closure(statistics)
     groups: dict[tuple[int, ...], CandidateGroup] = {}
-    for start in candidates(image_graph(table, reference), seed=seed):
+    for start in candidates(image_graph(table, reference)):
         members = closure.of(start)
         if members is None or tuple(members) in groups:
             continue

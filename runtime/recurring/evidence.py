@@ -15,6 +15,7 @@ from math import lgamma, log
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.runtime.arrays import Float32
 from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.statistics import InOutDistances, SetStatistics
 
@@ -36,6 +37,11 @@ class Evidence:
     gap : float
         Median over its images of the gap of the best patch: the logarithm of how much nearer the
         members are than the nearest images outside.
+
+    Examples
+    --------
+    >>> Evidence(significance=9.0, spread=3.0, anomaly=2.0, gap=0.5).spread
+    3.0
     """
 
     significance: float
@@ -59,7 +65,7 @@ class CandidateGroup:
     """
 
     members: npt.NDArray[np.intp]
-    gaps: npt.NDArray[np.float32]
+    gaps: Float32
     evidence: Evidence
 
     @property
@@ -72,7 +78,7 @@ class CandidateGroup:
 
 
 def measured(
-    distances: npt.NDArray[np.float32],
+    distances: Float32,
     members: npt.NDArray[np.intp],
     statistics: SetStatistics,
     *,
@@ -128,7 +134,7 @@ def measured(
     return CandidateGroup(members, own, evidence)
 
 
-def gaps(sides: InOutDistances, *, nearest: float) -> npt.NDArray[np.float32]:
+def gaps(sides: InOutDistances, *, nearest: float) -> Float32:
     """Return how much nearer patches are to the members than to the nearest images outside.
 
     The logarithm of the ratio of both distances, by patch.
@@ -141,12 +147,12 @@ def gaps(sides: InOutDistances, *, nearest: float) -> npt.NDArray[np.float32]:
         Quantile of the distances outside.
     """
     outside = np.log(sides.among_others(nearest))
-    difference: npt.NDArray[np.float32] = outside - np.log(sides.among_members(constants.MEDIAN))
+    difference: Float32 = outside - np.log(sides.among_members(constants.MEDIAN))
     return difference
 
 
 def _best(
-    gap: npt.NDArray[np.float32], owners: npt.NDArray[np.intp], members: npt.NDArray[np.intp]
+    gap: Float32, owners: npt.NDArray[np.intp], members: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.intp]:
     """Return each member's patch with the widest gap, -1 where no patch of it matters."""
     order = np.lexsort((-gap, owners))
@@ -157,9 +163,7 @@ def _best(
     return np.where(there, first, -1)
 
 
-def _spread(
-    rows: npt.NDArray[np.float32], members: npt.NDArray[np.intp], own: npt.NDArray[np.float32]
-) -> float:
+def _spread(rows: Float32, members: npt.NDArray[np.intp], own: Float32) -> float:
     """Return the median number of patches with at least half of the image's best gap."""
     gap = gaps(InOutDistances.of(rows, members), nearest=constants.NEAREST)
     return float(

@@ -1,4 +1,4 @@
-"""Links from patches to images, and the graph of images that is their sum.
+"""The graph of images: links, weights, and its communities, which are candidates.
 
 With a patch's distances sorted, d_(1) ≤ … ≤ d_(N-1), and reference rank ω, the strength of its link
 to the image at rank i is ln(d_(ω)/d_(i)), the endurance ratio's logarithm (CoDeGraph, §3), times
@@ -7,15 +7,16 @@ to the image at rank i is ln(d_(ω)/d_(i)), the endurance ratio's logarithm (CoD
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.runtime.arrays import Float32, Float64
 from zeroline.runtime.recurring import constants
 
-Float64 = npt.NDArray[np.float64]
 
-
-def image_graph(distances: npt.NDArray[np.float32], reference: npt.NDArray[np.float32]) -> Float64:
+def image_graph(distances: Float32, reference: Float32) -> Float64:
     """Return the weights between images, shape (N, N), symmetric.
 
     Parameters
@@ -38,7 +39,7 @@ def image_graph(distances: npt.NDArray[np.float32], reference: npt.NDArray[np.fl
     return strongest.graph(images)
 
 
-def reference_distances(distances: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+def reference_distances(distances: Float32) -> Float32:
     """Return d_(ω) of each patch, (N, P), from distances (N, P, N)."""
     rank = int(constants.REACH * (len(distances) - 1))
     return np.stack([np.partition(rows, rank, axis=1)[:, rank] for rows in distances])
@@ -58,7 +59,7 @@ class _Strongest:
         self._values = np.empty(0, np.float32)
         self._places = np.empty(0, np.int64)
 
-    def add(self, values: npt.NDArray[np.float32], places: npt.NDArray[np.int64]) -> None:
+    def add(self, values: Float32, places: npt.NDArray[np.int64]) -> None:
         """Add links.
 
         Parameters
@@ -87,3 +88,41 @@ class _Strongest:
             self.least = np.partition(self._values, -self._count)[-self._count]
             strong = self._values >= self.least
             self._values, self._places = self._values[strong], self._places[strong]
+
+
+def candidates(weights: Float64, /) -> Iterator[npt.NDArray[np.intp]]:
+    """Yield groups of images, each once.
+
+    Parameters
+    ----------
+    weights : array, shape (N, N), float64
+        Symmetric, not negative.
+
+    Yields
+    ------
+    array, shape (members,), int
+        Numbers of the images, ascending.
+    """
+    from graspologic_native import leiden_csr
+
+    images = len(weights)
+    row, column = np.nonzero(weights)
+    if not len(row):
+        return
+    values = weights[row, column]
+    ends = np.cumsum(np.concatenate(([0], np.bincount(row, minlength=images))))
+    seen = set()
+    for resolution in np.percentile(values, constants.PERCENTILES):
+        _, labels = leiden_csr(
+            ends.astype(np.int64), column.astype(np.int32), values, images,
+            resolution=float(resolution), use_modularity=False, seed=0, trials=constants.TRIALS,
+        )  # fmt: skip
+        label = np.array([labels.get(image, -1 - image) for image in range(images)])
+        for community in np.unique(label):
+            members = np.flatnonzero(label == community)
+            if (
+                constants.LEAST <= len(members) <= constants.LARGEST_SHARE * images
+                and tuple(members) not in seen
+            ):
+                seen.add(tuple(members))
+                yield members

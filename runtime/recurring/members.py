@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.runtime.arrays import Float64
 from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.statistics import InOutDistances, SetStatistics
 
@@ -67,9 +68,7 @@ class Closure:
         return least <= len(members) <= constants.LARGEST_SHARE * self._images
 
 
-def votes_of(
-    members: Members, statistics: SetStatistics, share: float
-) -> npt.NDArray[np.float64] | None:
+def votes_of(members: Members, statistics: SetStatistics, share: float) -> Float64 | None:
     """Return for every image where it lies: under 0 inside, over 0 outside.
 
     Parameters
@@ -100,5 +99,5 @@ def votes_of(
     place = np.log(rows[voting]) - ((farther + beyond) / 2)[voting, None]
     place = np.clip(place / gap[voting, None], -1, 1)
     place[~np.isfinite(rows[voting])] = 0  # the own image
-    votes: npt.NDArray[np.float64] = weight[voting].astype(np.float64) @ place
+    votes: Float64 = weight[voting].astype(np.float64) @ place
     return votes

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.runtime.arrays import Float32
 from zeroline.runtime.recurring import constants
 from zeroline.runtime.stages.interval import interval_average
 
-Float32 = npt.NDArray[np.float32]
 Indices = npt.NDArray[np.intp]
 
 

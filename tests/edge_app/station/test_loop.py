@@ -152,10 +152,10 @@ def test_a_search_that_raises_is_told_and_the_line_goes_on(bundle, events, monke
     """A MemoryError in the search once ended `run`, and the frame's verdict was lost."""
     failures = iter([MemoryError("no room for the graph")])
 
-    def search(distances, *, edge):
+    def search(distances):
         for failure in failures:
             raise failure
-        return real(distances, edge=edge)
+        return real(distances)
 
     real = codegraph
     monkeypatch.setattr("zeroline.runtime.line.search.codegraph", search)
@@ -185,9 +185,9 @@ def test_a_slow_search_holds_no_push_of_a_live_line_up(bundle, monkeypatch):
     """A search of a second once held one push up for 0.94 s."""
     real = codegraph
 
-    def slow(distances, *, edge):
+    def slow(distances):
         time.sleep(0.5)
-        return real(distances, edge=edge)
+        return real(distances)
 
     monkeypatch.setattr("zeroline.runtime.line.search.codegraph", slow)
     with RollingInspector(bundle, wait_for_search=False, **OPTIONS) as inspector:

@@ -9,7 +9,7 @@ from zeroline.runtime import RollingInspector, Tokens, Verdict, codegraph, lnamd
 from zeroline.runtime.grid import widened
 from zeroline.runtime.line.tracker import DefectTracker
 from zeroline.runtime.matching.distances import match_distances
-from zeroline.runtime.recurring.recognition import marks_of_newcomer
+from zeroline.runtime.recurring.marking import marks_of_newcomer
 from zeroline.runtime.stages.degrees import aggregated
 from zeroline.runtime.stages.threshold import ThresholdRule
 from zeroline.runtime.workers import WorkerPool
