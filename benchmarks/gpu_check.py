@@ -21,7 +21,7 @@ from typing import Any
 
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # what threadpoolctl would do
 ROOT = Path(__file__).parent.parent
-BARE = ROOT / "tests" / "stand_ins" / "bare"
+BARE = ROOT / "tests" / "support" / "stand_ins" / "bare"
 for missing in ("hypothesis", "threadpoolctl"):
     if importlib.util.find_spec(missing) is None:
         sys.path.append(str(BARE))
@@ -29,10 +29,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 import numpy as np  # noqa: E402
 
-TESTS = (
-    "lnamd", "matching", "interval", "rscin", "grid", "threshold", "scoring", "degrees", "window",
-    "screened", "cuda_window",
-)  # fmt: skip
+TESTS = ("stages", "matching", "line/test_window.py", "line/test_cuda_window.py", "test_batch.py")
 #: Name, patches, channels, layers: as `zeroline bench --tokens`.
 SHAPES = (
     ("ViT-B/16@224", 196, 768, 4),
@@ -48,7 +45,7 @@ Row = tuple[str, str, str]
 
 def run_tests(seconds: float) -> list[Row]:
     """Run the numerical tests; CuPy takes part where it works."""
-    files = [str(ROOT / "tests" / f"test_{name}.py") for name in TESTS]
+    files = [str(ROOT / "tests" / "runtime" / name) for name in TESTS]
     paths = [str(ROOT / "src"), *(p for p in sys.path if p == str(BARE))]
     environment = os.environ | {
         "PYTHONPATH": os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")])
@@ -101,7 +98,7 @@ def errors(cupy: Any, patches: int, channels: int) -> list[Row]:
     there = cupy.isfinite(exact)
     rows = []
     for form in FORMS:
-        found = match_distances(features, precision=form)
+        found = matched_by(form, features)
         off = cupy.abs(found[there] - exact[there]) / cupy.maximum(exact[there], 1e-3)
         copies = float(cupy.abs(found[0, :, 4]).max())
         rows.append(
@@ -114,16 +111,24 @@ def errors(cupy: Any, patches: int, channels: int) -> list[Row]:
     return rows
 
 
-def ring_rates(cupy: Any, patches: int, channels: int, slots: int, peak: float) -> list[Row]:
+def matched_by(form: str, features: Any) -> Any:
+    """Return match distances by a form of a given name."""
+    from zeroline.runtime.matching.distances import distances_by
+    from zeroline.runtime.matching.forms import FORMS as TABLE
+
+    return distances_by(TABLE[form], features, ignore=None, groups=None, threads=1, progress=None)
+
+
+def bank_rates(cupy: Any, patches: int, channels: int, slots: int, peak: float) -> list[Row]:
     """Time one frame against a bank, one layer and degree."""
-    from zeroline.runtime.matching.forms import make_bank
+    from zeroline.runtime.matching.forms import FORMS as TABLE
 
     features = unit_rows(cupy, 5, patches, channels)
     nothing = np.zeros(patches, bool)
     rows, columns = (cupy.empty((slots, patches), cupy.float32) for _ in range(2))
     made = []
     for form in FORMS:
-        bank = make_bank(form, slots, patches, channels, xp=cupy)
+        bank = TABLE[form].bank.empty(slots, patches, channels, turn=0, xp=cupy)
         for slot in range(slots):
             bank.put(slot, features[slot % 4], nothing)
         query = bank.query(features[4], nothing)
@@ -164,8 +169,6 @@ def literal_seconds(torch: Any, features: Any) -> float:
 
 def against_torch(cupy: Any, images: int, patches: int, channels: int) -> list[Row]:
     """Score a set by one layer and degree, beside the authors' way in torch on the same device."""
-    from zeroline.runtime import match_distances
-
     if importlib.util.find_spec("torch") is None:
         return [("authors' way in torch", "torch is not here", "")]
     import torch
@@ -188,9 +191,7 @@ def against_torch(cupy: Any, images: int, patches: int, channels: int) -> list[R
         )
     del theirs
     for form in FORMS:
-        seconds = median_seconds(
-            cupy, lambda f=form: match_distances(features, precision=f), laps=2
-        )
+        seconds = median_seconds(cupy, lambda f=form: matched_by(f, features), laps=2)
         rows.append(
             (
                 f"N {images}, P {patches}, C {channels}: {form}",
@@ -207,12 +208,12 @@ def frames(cupy: Any, name: str, patches: int, channels: int, layers: int, windo
 
     case = bench.Case(name, patches, (channels,) * layers)
     made = bench.measure_tokens(
-        case, window=window, degrees=(1, 3, 5)[:DEGREES], frames=8, threads=1, precision="fp16",
+        case, window=window, degrees=(1, 3, 5)[:DEGREES], frames=8, threads=1, matching="fast",
         xp=cupy,
     )  # fmt: skip
     stages = ", ".join(f"{stage} {1e3 * s:.2f}" for stage, s in made.stages.items())
     return (
-        f"{name}, W {window}: a frame ({made.precision})",
+        f"{name}, W {window}: a frame ({made.form})",
         f"{1e3 * made.p50:.1f} ms: {stages}",
         f"{made.memory / 2**30:.2f} GiB, {made.literal / made.p50:.0f}× recomputing",
     )
@@ -255,7 +256,7 @@ def main() -> int:
     peak = 1e9 if small else 1e9 * matrix_rate(threads=1, xp=cupy)
     table.append(("matrix rate, float16, 8192³", f"{peak / 1e12:.0f} TFLOP/s", ""))
     for _, patches, channels, _ in shapes:
-        attempt(f"bank at P {patches}", ring_rates, cupy, patches, channels, window, peak)
+        attempt(f"bank at P {patches}", bank_rates, cupy, patches, channels, window, peak)
     *_, (_, patches, channels, _) = shapes
     images = 5 if small else 100
     attempt("authors' way", against_torch, cupy, images, patches, channels)

@@ -166,7 +166,7 @@ def figures(made: MadeSet, bundle: Any) -> dict[str, Any]:
              for m in masks]  # fmt: skip
     widened = np.stack([cv2.dilate(m.astype(np.uint8), np.ones((5, 5))).ravel() > 0 for m in small])
     truth = widened & np.array(made.recurring)[:, None]
-    common = {"size": size, "degrees": (1, 3, 5), "rscin": (), "precision": "screened"}
+    common = {"size": size, "degrees": (1, 3, 5), "rscin": (), "matching": "fast"}
     ways = {
         "MuSc": {},
         ".3-.5": {"interval": (0.3, 0.5)},

@@ -35,11 +35,11 @@ class Told:
         """Note a frame and what it brought."""
         self.at_once.append(made.verdict is Verdict.NG)
         self.finally_.append(made.verdict is Verdict.NG)
-        self.flagged.append(made.consistent)
+        self.flagged.append(made.recurring)
         self.alarms += [(made.frame_id, alarm) for alarm in made.alarms]
         for revision in made.revisions:
             self.finally_[revision.frame_id] = revision.verdict is Verdict.NG
-            self.flagged[revision.frame_id] |= revision.consistent
+            self.flagged[revision.frame_id] |= revision.recurring
 
 
 def of(values: list[bool], chosen: list[int]) -> str:
@@ -57,7 +57,7 @@ def watch_line(bundle: Any, *, window: int, share: float, seed: int, strength: f
     with ExitStack() as stack:
         pair = [
             stack.enter_context(
-                RollingInspector(bundle, window=window, precision="screened", codegraph=used)
+                RollingInspector(bundle, window=window, matching="fast", codegraph=used)
             )
             for used in (False, True)
         ]
@@ -89,7 +89,7 @@ def cost(bundle: Any, *, window: int, degrees: Any) -> str:
     with ExitStack() as stack:
         pair = {
             used: stack.enter_context(
-                RollingInspector(bundle, window=window, precision="screened", degrees=degrees,
+                RollingInspector(bundle, window=window, matching="fast", degrees=degrees,
                                  codegraph=used)
             )
             for used in (False, True)

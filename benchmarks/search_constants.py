@@ -169,7 +169,7 @@ def distances(frames: list[Any], bundle: Any) -> tuple[Any, Any]:
     scales = Scales(DEGREES, layers=len(tokens.layers))
     for layer in tokens.layers:
         for place, features in enumerate(aggregated(layer, DEGREES, threads=1)):
-            scales.add(match_distances(features, precision="screened", threads=1), place)
+            scales.add(match_distances(features, matching="fast", threads=1), place)
     return scales._finest_mean.taken(), scales._wide.taken()  # type: ignore[union-attr]
 
 

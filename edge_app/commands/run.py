@@ -124,6 +124,7 @@ def run(
             verdicts.parent.mkdir(parents=True, exist_ok=True)
             lines = JsonLines(stack.enter_context(verdicts.open("a", encoding="utf-8")))
         outputs = {"JSON lines": lines, **outputs}
+        events.listen(lines.event)
         bundle = stack.enter_context(options.open_bundle())
         stop = stack.enter_context(stopped_by_signals())
         opened = open_source(source, events=events, stop=stop)
@@ -146,7 +147,6 @@ def run(
         )
         if reference is not None:
             click.echo(f'{inspector.load_reference(reference)} frames from "{reference}"', err=True)
-        events.listen(lines.event)
         began = time.monotonic()
         tally = run_line(opened, inspector, outputs, events=events, stop=stop, most=frames)
         rate = tally.frames / max(time.monotonic() - began, 1e-9)

@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from support.machine import SUPPORT
+from support.machine import SUPPORT, missing
 from zeroline.edge_app.events import Events
 from zeroline.edge_app.sources import live as sources
 from zeroline.edge_app.sources.address import open_source
@@ -36,7 +36,7 @@ class Camera:
     def __init__(self, folder):
         python = shutil.which("python3", path=os.defpath)
         if python is None:
-            pytest.skip("no python3 of the system, which would run GStreamer's RTSP server")
+            missing("no python3 of the system, which would run GStreamer's RTSP server")
         self._command = [python, "-I", str(SERVER)]
         self._log = folder / "camera.txt"
         with socket.socket() as free:
@@ -55,7 +55,7 @@ class Camera:
             )
         wait_until(lambda: self._process.poll() is not None or self._answers())
         if self._process.poll() == MISSING:
-            pytest.skip(f"no RTSP server of GStreamer (CONTRIBUTING.md): {self._log.read_text()}")
+            missing(f"no RTSP server of GStreamer (CONTRIBUTING.md): {self._log.read_text()}")
         assert self._process.poll() is None, self._log.read_text()
 
     def kill(self):
@@ -199,7 +199,10 @@ def test_the_line_goes_on_when_the_camera_is_back(camera, bundle_folder, tmp_pat
     assert everything.count("frames again") == 2
     assert "frames/s" in everything
     assert "WARN" not in everything  # OpenCV's own lines
-    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    written = [json.loads(line) for line in out.read_text().splitlines()]
+    happened = [line["event"] for line in written if "event" in line]
+    assert happened == ["camera.lost", "camera.back"] * 2
+    lines = [line for line in written if "frame" in line]
     assert [line["frame"] for line in lines] == list(range(len(lines)))
     numbers = [int(line["source"]) for line in lines if line["verdict"] != "FAULT"]
     assert numbers == sorted(set(numbers))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from support.literal import literal_distances
-from support.machine import STAND_INS, has_gpu
+from support.machine import STAND_INS, has_gpu, missing
 from support.windows import kept_window, matched_by
 from zeroline.runtime import Tokens, match_distances
 from zeroline.runtime.errors import DeviceError
@@ -40,7 +40,7 @@ def cupy(monkeypatch):
         yield importlib.import_module("cupy")
         return
     if shutil.which("g++") is None:
-        pytest.skip("neither a GPU nor g++ is here to run the kernels")
+        missing("neither a GPU nor g++ is here to run the kernels")
     monkeypatch.syspath_prepend(STAND_INS)
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     yield importlib.import_module("cupy")
