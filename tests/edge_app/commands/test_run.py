@@ -235,3 +235,35 @@ def test_sources_that_are_none(tmp_path, bundle_folder):
         open_source("nothing", events=Events())
     done, _ = run("--source", tmp_path, "--draw", "all")
     assert done.exit_code == 2
+
+
+def test_a_window_that_cannot_be_shown_is_said_at_the_start(bundle_folder, image_folder):
+    """Its close once failed as well, and hid the message."""
+    try:
+        cv2.namedWindow("zeroline")
+        cv2.destroyAllWindows()
+        pytest.skip("this OpenCV has windows")
+    except cv2.error:
+        pass
+    done, lines = run("--source", image_folder, "--model", bundle_folder, "--show")
+    assert done.exit_code == 1
+    assert not lines
+    assert done.stderr.splitlines()[-1] == (
+        "Error: this OpenCV cannot show windows: --video or --overlays does without"
+    )
+
+
+@pytest.mark.parametrize(("draw", "most"), [("ng", 9), ("all", 10), ("none", 0)])
+def test_which_overlays_are_drawn(bundle_folder, image_folder, tmp_path, draw, most):
+    done, lines = run(
+        "--source", image_folder, "--model", bundle_folder, "--min-window", 4,
+        "--overlays", tmp_path / "o", "--draw", draw,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    wanted = {
+        "ng": [f for f in lines if f["verdict"] != "OK" and f["score"] is not None],
+        "all": [f for f in lines if f["score"] is not None],
+        "none": [],
+    }[draw]
+    drawn = list((tmp_path / "o").glob("*.png"))
+    assert len(drawn) == len(wanted) <= most

@@ -186,13 +186,13 @@ def test_a_slow_search_holds_no_push_of_a_live_line_up(bundle, monkeypatch):
     real = codegraph
 
     def slow(distances):
-        time.sleep(0.5)
+        time.sleep(0.8)
         return real(distances)
 
     monkeypatch.setattr("zeroline.runtime.line.search.codegraph", slow)
     with RollingInspector(bundle, wait_for_search=False, **OPTIONS) as inspector:
-        inspections, seconds = pushed(inspector, 140, pause=0.02)
-    assert max(seconds) < 0.4
+        inspections, seconds = pushed(inspector, 140, pause=0.03)
+    assert max(seconds) < 0.3
     assert sum(len(i.alarms) for i in inspections) >= 1  # asked again until it was ready
 
 
