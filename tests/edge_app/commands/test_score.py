@@ -340,7 +340,9 @@ def test_evaluate_reads_three_layouts(bundle_folder, tmp_path, paint):
     assert all(name in outcome.output for name in metrics)
 
     (root / "mvtec" / "ground_truth" / "scratch" / "0_mask.png").unlink()
-    outcome = zeroline("evaluate", root / "mvtec", *arguments)
+    outcome = zeroline("evaluate", root / "mvtec", *arguments, "--draw", "all")
+    pictures = list((out / "overlays" / "mvtec").iterdir())
+    assert len(pictures) == len(list((root / "mvtec" / "test").glob("*/*.png")))
     assert outcome.exit_code == 0
     assert "mvtec: masks are missing" in outcome.output
     figures = json.loads((out / "metrics.json").read_text())["mvtec"]
