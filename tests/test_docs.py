@@ -72,7 +72,7 @@ def test_words_are_counted_as_people_count_them():
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_sentences_are_short(page: Path):
+def test_sentences_are_short(page: Path) -> None:
     words = sentences(page.read_text(encoding="utf-8"))
     assert sum(words) <= SHORT * len(words), f"{sum(words) / len(words):.1f} words a sentence"
 
@@ -82,7 +82,7 @@ def test_readme_is_short():
 
 
 @pytest.mark.parametrize("page", [*PAGES, DOCS / "cli.md"], ids=lambda p: str(p.relative_to(ROOT)))
-def test_words_are_plain(page: Path):
+def test_words_are_plain(page: Path) -> None:
     assert METAPHORS.findall(page.read_text(encoding="utf-8")) == []
 
 
@@ -156,7 +156,7 @@ def test_json_lines_are_documented():
     assert set(first_cells("Event")[2:]) == used - {EventName.RECURRING_BEGIN.value}
 
 
-def test_files_of_evaluate_are_documented(tmp_path: Path):
+def test_files_of_evaluate_are_documented(tmp_path: Path) -> None:
     def run(*arguments: str) -> None:
         done = CliRunner().invoke(main, arguments, catch_exceptions=False)
         assert done.exit_code == 0, done.output
@@ -186,6 +186,18 @@ def test_every_name_is_on_the_page_of_python():
     page = (DOCS / "python.md").read_text("utf-8")
     missing = [name for name in zeroline.runtime.__all__ if f"{name}" not in page]
     assert missing == []
+
+
+def test_questions_lead_to_functions_that_are_there():
+    text = (DOCS / "algorithms.md").read_text("utf-8")
+    table = re.findall(r"^\| (.*\?) \| (.*) \| (.*) \|$", text.partition("## Where is")[2], re.M)
+    assert len(table) >= 10
+    for question, functions, modules in table:
+        paths = re.findall(r"\]\(([^)]*\.py)\)", modules)
+        sources = "\n".join((DOCS / path).read_text("utf-8") for path in paths)
+        for name in re.findall(r"`([\w.]+)`", functions):
+            for part in name.split("."):
+                assert re.search(rf"(def|class) {part}\b", sources), (question, name)
 
 
 def test_help_says_what_a_command_does_first():
