@@ -207,4 +207,3 @@ def test_help_says_what_a_command_does_first():
         assert isinstance(command, click.Command)
         first = (command.help or "").split("\n\n")[0]
         assert first.split()[0].istitle(), names
-        assert METAPHORS.findall(command.get_help(click.Context(command))) == [], names
