@@ -121,6 +121,6 @@ debug_option = click.option(
 @click.version_option(version("zeroline"), prog_name="zeroline")
 @debug_option
 def main() -> None:
-    """Find defects with no training and no labels: OK/NG with a picture of why."""
+    """Find defects without training and without labels."""
     # Pillow warns of odd metadata; what cannot be read is an error of its own
     warnings.filterwarnings("ignore", category=UserWarning, module="PIL")

@@ -81,7 +81,9 @@ def documented_commands():
     for page in pages:
         for block in re.findall(r"```\w*\n(.*?)```", page.read_text(), re.S):
             for line in block.replace("\\\n", " ").splitlines():
-                if match := re.match(r"(?:\.venv/bin/)?zeroline (\w.*?)(?:#.*)?$", line.strip()):
+                if match := re.match(
+                    r"(?:\$ )?(?:\.venv/bin/)?zeroline (\w.*?)(?:#.*)?$", line.strip()
+                ):
                     yield page.name, match[1].split()
 
 

@@ -14,17 +14,17 @@ from zeroline.edge_app.settings.options import DegreesType, matching_option
 
 @click.command()
 @click.option("--model", default="tiny", show_default=True, metavar="NAME|DIR",
-              help="A bundled model or the folder of a bundle.")  # fmt: skip
+              help="Bundled model, or the folder of a bundle.")  # fmt: skip
 @click.option("--window", type=click.IntRange(2, 4096), default=64, show_default=True,
-              help="Frames that each frame is compared with.")  # fmt: skip
+              help="Frames in the window. Each new frame is compared with them.")  # fmt: skip
 @click.option("--degrees", type=DegreesType(), metavar="1,3,5|fused",
-              help="Neighbourhood sizes of LNAMD.  [default: the model's]")  # fmt: skip
+              help="Neighbourhood sizes of LNAMD, or fused.  [default: the model's]")  # fmt: skip
 @matching_option("fast")
 @click.option("--frames", type=click.IntRange(2, 100_000), default=64, show_default=True,
-              help="Frames to measure with the model, after the window is full.")  # fmt: skip
+              help="Frames to measure, once the window is full.")  # fmt: skip
 @click.option("--tokens", multiple=True, metavar="NAME",
-              help="Random tokens of a backbone, or all of them; may be given several times: "
-                   "ViT-B/16@224, DINOv2-S@448, ViT-L@518.")  # fmt: skip
+              help="Measure random tokens of this backbone too: ViT-B/16@224, DINOv2-S@448, "
+                   "ViT-L@518 or all. May be given several times.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1, 256), metavar="N",
               help="CPU threads.  [default: all cores]")  # fmt: skip
 @click.option("--json", "as_json", is_flag=True, help="Print all figures as JSON.")
@@ -39,10 +39,10 @@ def bench(
     threads: int | None,
     as_json: bool,
 ) -> None:
-    """Measure frames through the rolling window, by stage.
+    """Measure how long a frame takes on this machine, by stage.
 
-    Beside them stand the machine's own matrix rate and the time that the authors' way would take
-    to recompute the window.
+    Shows two figures for comparison: the machine's own matrix rate, and the time that the
+    authors' way takes to compute the whole window.
     """
     from zeroline.edge_app import bench as measuring
     from zeroline.edge_app.sim.line import SimulatedLine
@@ -120,8 +120,8 @@ def bench(
         )
         stages = ", ".join(f"{stage} {1e3 * s:.1f}" for stage, s in case.stages.items())
         click.echo(f"    ms by stage: {stages}")
-    click.echo("\nproduct: share of the matrix rate, counting the exact products; × recomputing: "
-               "the authors' way, all of the window for each frame")  # fmt: skip
+    click.echo("\nproduct: share of the matrix rate, by the exact product's operations. "
+               "× recomputing: the authors' way, the whole window for each frame.")  # fmt: skip
 
 
 def _check_memory(case: Any, window: int, degrees: tuple[int, ...] | str) -> None:

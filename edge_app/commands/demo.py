@@ -31,12 +31,12 @@ _FIRST = 16  # parts before the first verdict
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
               help="The same seed gives the same parts, scores and verdicts.")  # fmt: skip
 @click.option("--model", default="tiny", show_default=True, metavar="NAME|DIR",
-              help="A bundled model or the folder of a bundle.")  # fmt: skip
+              help="Bundled model, or the folder of a bundle.")  # fmt: skip
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False),
               default=Path("results/demo"), show_default=True,
-              help="Folder of the results.")  # fmt: skip
+              help="Folder for the results.")  # fmt: skip
 @click.option("--false-alarm-rate", type=Rate(), default=0.01,
-              show_default=True, help="Wanted share of good parts called NG.")  # fmt: skip
+              show_default=True, help="Share of good parts that may be called NG.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1, 256), metavar="N",
               help="CPU threads.  [default: all cores]")  # fmt: skip
 @debug_option
@@ -49,11 +49,12 @@ def demo(
     false_alarm_rate: float,
     threads: int | None,
 ) -> None:
-    """Inspect a simulated line of milled plates, with verdicts beside the truth.
+    """Inspect a simulated line of milled plates. Show each verdict beside the truth.
 
-    The model has seen no such part and no label. The first parts have nothing to be compared with:
-    they are judged when enough others have come. Writes the frames with their truth,
-    scores.csv, overlays/*.png and report.html.
+    The model was not trained on such parts. The first parts are judged later, when enough others
+    have come.
+
+    Writes the frames with their truth, scores.csv, overlays/*.png and report.html.
     """
     from zeroline.edge_app.batch.results_folder import write_results
     from zeroline.edge_app.events import Events
@@ -79,7 +80,7 @@ def demo(
         _prepare_frames(output / "frames", line, parts)
         click.echo(
             f'{parts} parts, model "{bundle.name}" on {bundle.session.device}; first verdicts '
-            f"after {first} parts, then with each"
+            f"after {first} parts"
         )
         click.echo(_row("part", "verdict", "score", "threshold", "truth"))
         table = DemoTable(line, output / "frames")

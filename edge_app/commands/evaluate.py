@@ -41,10 +41,10 @@ Figures = dict[str, Any]
 @draw_option("none")
 @debug_option
 def evaluate(datasets: tuple[Path, ...], output: Path, draw: str, **values: Any) -> None:
-    """Measure on labelled folders in the layout of MVTec AD, VisA or BTAD.
+    """Measure on labelled folders. The layout is that of MVTec AD, VisA or BTAD.
 
-    Prints a table and writes metrics.json, and verdicts.json with the false alarms and the
-    recall at the threshold; with --draw also overlays/<data set>/*.png.
+    Prints a table. Writes metrics.json, and verdicts.json with the verdicts at the threshold.
+    With --draw, writes overlays/<data set>/*.png too.
     """
     from zeroline.edge_app.batch.datasets import find_datasets
     from zeroline.edge_app.progress import progress_bars

@@ -26,37 +26,37 @@ from zeroline.runtime.network.model import DEVICES
 @click.command()
 @click.option("--source", required=True, metavar="ADDRESS",
               help="Device number, RTSP or HTTP URL, GStreamer pipeline, video file, folder of "
-                   "pictures, or sim://parts.")  # fmt: skip
+                   "images, or sim://parts.")  # fmt: skip
 @click.option("--model", default="tiny", show_default=True, metavar="NAME|DIR",
-              help="A bundled model or the folder of a bundle.")  # fmt: skip
+              help="Bundled model, or the folder of a bundle.")  # fmt: skip
 @click.option("--window", type=click.IntRange(2, 4096), default=64, show_default=True,
-              help="Frames that each frame is compared with.")  # fmt: skip
+              help="Frames in the window. Each new frame is compared with them.")  # fmt: skip
 @click.option("--min-window", type=click.IntRange(2, 4096), default=16, show_default=True,
-              help="Frames before the first verdict.")  # fmt: skip
+              help="Frames in the window before the first OK or NG.")  # fmt: skip
 @click.option("--degrees", type=DegreesType(), metavar="1,3,5|fused",
-              help="Neighbourhood sizes of LNAMD.  [default: the model's]")  # fmt: skip
+              help="Neighbourhood sizes of LNAMD, or fused.  [default: the model's]")  # fmt: skip
 @click.option("--rscin", type=NumberList(least=1, most=1000, empty="off"), metavar="1,2,3|off",
-              help="Neighbourhood sizes of RsCIN.  [default: the model's]")  # fmt: skip
+              help="Neighbourhood sizes of RsCIN, or off.  [default: the model's]")  # fmt: skip
 @click.option("--threshold", type=ThresholdType(), metavar="AUTO|NUMBER", default="auto",
               show_default=True,
-              help="Score over which a frame is NG, in distance units.")  # fmt: skip
+              help="A frame with a higher score is NG. A distance, 0 to 2.")  # fmt: skip
 @click.option("--false-alarm-rate", type=Rate(), default=0.01, show_default=True,
-              help="Wanted share of good frames over the auto threshold.")  # fmt: skip
+              help="Share of good frames that auto may call NG.")  # fmt: skip
 @click.option("--band", type=click.FloatRange(0, 2), default=0.0, show_default=True,
-              help="Scores nearer to the threshold than this are UNCERTAIN.")  # fmt: skip
+              help="A score nearer to the threshold than this is UNCERTAIN.")  # fmt: skip
 @click.option("--exclusion", type=click.IntRange(0, 10_000), default=0, show_default=True,
-              help="Frames that see one part: they do not match each other.")  # fmt: skip
+              help="Frames before each frame that show the same part. They do not match "
+                   "it.")  # fmt: skip
 @click.option("--settle", type=click.IntRange(1, 10_000), metavar="N",
-              help="Score each frame once more after N later ones.")  # fmt: skip
+              help="Judge each frame once more, N frames later.")  # fmt: skip
 @click.option("--codegraph/--no-codegraph", default=True, show_default=True,
-              help="Look for defects that recur in many frames, and would vouch for each "
-                   "other.")  # fmt: skip
+              help="Search for recurring defects: defects that several frames share.")  # fmt: skip
 @click.option("--reference", type=click.Path(path_type=Path, dir_okay=False),
-              help="Reference set of known-good parts, pinned in the window.")  # fmt: skip
+              help="Start with this reference set. Its frames stay in the window.")  # fmt: skip
 @click.option("--save-reference", type=click.Path(path_type=Path, dir_okay=False),
-              help="Write the window to this file at the end.")  # fmt: skip
+              help="At the end, write the frames of the window to this reference set.")  # fmt: skip
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True,
-              help="Where the network runs.")  # fmt: skip
+              help="Device that runs the network.")  # fmt: skip
 @matching_option("fast")
 @click.option("--threads", type=click.IntRange(1, 256), metavar="N",
               help="CPU threads.  [default: all cores]")  # fmt: skip
@@ -64,12 +64,11 @@ from zeroline.runtime.network.model import DEVICES
 @click.option("--verdicts", type=click.Path(path_type=Path, dir_okay=False),
               help="Append the JSON lines to this file.  [default: standard output]")  # fmt: skip
 @click.option("--overlays", type=click.Path(path_type=Path, file_okay=False),
-              help="Write overlays, and pictures of recurring defects, to this "
-                   "folder.")  # fmt: skip
+              help="Write overlays and pictures of recurring defects to this folder.")  # fmt: skip
 @draw_option("ng")
 @click.option("--video", type=click.Path(path_type=Path, dir_okay=False),
-              help="Write all pictures to this video (.avi, .mkv, .mp4).")  # fmt: skip
-@click.option("--show", is_flag=True, help="Show the pictures in a window.")
+              help="Write all overlays to this video (.avi, .mkv, .mp4).")  # fmt: skip
+@click.option("--show", is_flag=True, help="Show the overlays in a window on the screen.")
 @debug_option
 def run(
     source: str,
@@ -88,14 +87,19 @@ def run(
     show: bool,
     **values: Any,
 ) -> None:
-    """Inspect the frames of a source as they come: one JSON line for each.
+    r"""Inspect frames as they come. Write one JSON line for each.
 
-    A frame that turns out NG later has a line of its own ("revision_of"), and so has a defect that
-    recurs in many frames ("alarm"), since it means that a tool is broken.
+    Other things have JSON lines too:
 
-    Files and the simulated line lose no frame; of a camera or a stream the latest frame counts,
-    and frames that were not taken are counted. A lost camera is tried again until it is back.
-    Ctrl-C or SIGTERM ends the line after the frame under way.
+    \b
+    - revision_of: an earlier frame has a new verdict.
+    - alarm: a recurring defect. A tool may be broken.
+    - event: for example, a camera is lost.
+
+    Files and the simulated line lose no frame. A camera gives its latest frame. The frames before
+    it are dropped and counted. A lost camera is opened again until it is back.
+
+    Ctrl-C or SIGTERM ends the line after the current frame.
     """
     from zeroline.edge_app.events import Events
     from zeroline.edge_app.outputs.guarded import Output

@@ -21,14 +21,14 @@ FEW_IMAGES = 5
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @scoring_options
-@click.option("--maps", is_flag=True, help="Also write each image's patch scores as maps/*.npy.")
+@click.option("--maps", is_flag=True, help="Write patch scores too, as maps/*.npy.")
 @draw_option("all")
 @debug_option
 def score(paths: tuple[Path, ...], output: Path, maps: bool, draw: str, **values: Any) -> None:
-    """Score images and folders as one set.
+    """Score images and folders as one set. Needs no labels.
 
-    Writes scores.csv, overlays/*.png and report.html. Images that cannot be used are named and
-    left out; the exit code is then 1.
+    Writes scores.csv, overlays/*.png and report.html. An image that cannot be used is named and
+    left out. The exit code is then 1.
     """
     from zeroline.edge_app.batch.results_folder import write_results
     from zeroline.edge_app.batch.scoring import score_files
@@ -81,8 +81,7 @@ def _tell_before_writing(others: Counter[str], scored: ScoredFiles) -> None:
         click.echo(f"left out: {problem.name}: {problem.reason}", err=True)
     if scored.smallest_set < FEW_IMAGES:
         click.echo(
-            f"warning: {scored.smallest_set} images in a set: with so few each score rests on "
-            "one or two comparisons, and the threshold on next to nothing; "
-            f"{FEW_IMAGES} or more are better",
+            f"warning: {scored.smallest_set} images in a set: with so few, scores and threshold "
+            f"are not reliable. Use {FEW_IMAGES} images or more.",
             err=True,
         )

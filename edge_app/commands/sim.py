@@ -35,13 +35,13 @@ def _settings_options(command: Any) -> Any:
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False),
               help="Write a labelled folder in MVTec AD's layout.")  # fmt: skip
 @click.option("--video", type=click.Path(path_type=Path, dir_okay=False),
-              help="Write all frames as .avi or .mp4, the truth beside it as .csv.")  # fmt: skip
+              help="Write all frames as .avi or .mp4, and the truth as .csv.")  # fmt: skip
 @_settings_options
 @debug_option
 def sim(output: Path | None, video: Path | None, **values: str | None) -> None:
     """Write the simulated line, with labels and masks.
 
-    A folder has one picture of each part; a video has every frame, stops and empty belt included.
+    A folder has one image of each part. A video has every frame: stops and empty belt too.
     """
     from zeroline.edge_app.progress import progress_bars
     from zeroline.edge_app.sim.line import SimulatedLine

@@ -126,8 +126,8 @@ def matching_option(default: str) -> Callable[[Command], Command]:
     """Return the option of how neighbours are found."""
     return click.option(
         "--matching", type=click.Choice(MATCHING), default=default, show_default=True,
-        help="How neighbours are found. exact: by float32 products. fast: by the quickest form "
-             "on this machine, found by a short measurement.",
+        help="How neighbours are found. exact: by float32 products. fast: by the form of matching "
+             "that is quickest here. A short measurement picks it.",
     )  # fmt: skip
 
 
@@ -135,7 +135,7 @@ def draw_option(default: str) -> Callable[[Command], Command]:
     """Return the option of which frames get a picture."""
     return click.option(
         "--draw", type=click.Choice(["ng", "all", "none"]), default=default, show_default=True,
-        help="Which overlays are written. ng: of all that is not OK.",
+        help="Overlays to write. ng: those that are not OK.",
     )  # fmt: skip
 
 
@@ -217,32 +217,31 @@ class ScoreOptions:
 
 _OPTIONS = (
     click.option("--model", default="tiny", show_default=True, metavar="NAME|DIR",
-                 help="A bundled model or the folder of a bundle."),
+                 help="Bundled model, or the folder of a bundle."),
     click.option("--output", type=click.Path(path_type=Path, file_okay=False),
-                 default=Path("results"), show_default=True, help="Folder of the results."),
+                 default=Path("results"), show_default=True, help="Folder for the results."),
     click.option("--degrees", type=DegreesType(), metavar="1,3,5|fused",
-                 help="Neighbourhood sizes of LNAMD.  [default: the model's]"),
+                 help="Neighbourhood sizes of LNAMD, or fused.  [default: the model's]"),
     click.option("--rscin", type=NumberList(least=1, most=1000, empty="off"), metavar="1,2,3|off",
-                 help="Neighbourhood sizes of RsCIN.  [default: the model's]"),
+                 help="Neighbourhood sizes of RsCIN, or off.  [default: the model's]"),
     click.option("--device", type=click.Choice(DEVICES), default="auto",
-                 show_default=True, help="Where the network runs."),
+                 show_default=True, help="Device that runs the network."),
     matching_option("exact"),
     click.option("--codegraph/--no-codegraph", default=True, show_default=True,
-                 help="Look for defects that recur in many images, and would vouch for each "
-                      "other."),
+                 help="Search for recurring defects: defects that several images share."),
     click.option("--threshold", type=ThresholdType(), default="auto", show_default=True,
-                 help="Score over which an image is NG, in distance units."),
+                 help="An image with a higher score is NG. A distance, 0 to 2."),
     click.option("--false-alarm-rate", type=Rate(), default=0.01,
-                 show_default=True, help="Wanted share of good images over the auto threshold."),
+                 show_default=True, help="Share of good images that auto may call NG."),
     click.option("--subset", type=click.IntRange(min=2), metavar="N",
-                 help="Score random subsets of about N images apart, for folders too large for "
-                      "one set."),
+                 help="Score random subsets of about N images apart. For folders that are too "
+                      "large for one set."),
     click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0,
-                 show_default=True, help="Of the random subsets."),
+                 show_default=True, help="Seed of the random subsets."),
     click.option("--threads", type=click.IntRange(1, 256), metavar="N",
                  help="CPU threads.  [default: all cores]"),
     click.option("--white-level", type=click.IntRange(1, 65535), metavar="N",
-                 help="Value of white in 16-bit files, 4095 for 12 bits stored unshifted.  "
+                 help="Value of white in 16-bit files. 12 bits in the low bits: 4095.  "
                       "[default: 65535]"),
 )  # fmt: skip
 

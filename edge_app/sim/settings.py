@@ -36,27 +36,25 @@ class LineSettings(BaseModel):
         default=0.01,
         gt=0.0005,
         le=0.02,
-        description="Largest defect, as a share of the part's area; a missing hole has 0.008",
+        description="Largest defect, as a share of the part's area. A missing hole has 0.008",
     )
     strength: float = Field(
         default=1.0, gt=0, le=3, description="Depth and contrast of defects and tool marks"
     )
     tool_marks: _Share = Field(
-        default=0.0, description="Share of parts that a stuck tool marks, each in the same way"
+        default=0.0, description="Share of parts with a tool mark: the same defect on each"
     )
     tool_marks_from: int = Field(default=0, ge=0, description="First part that may be marked")
-    second_lot: _Share = Field(default=0.0, description="Share of parts of another lot of metal")
-    empty: float = Field(
-        default=0.0, ge=0, le=0.9, description="Share of frames that show the belt alone"
-    )
+    second_lot: _Share = Field(default=0.0, description="Share of parts from another lot of metal")
+    empty: float = Field(default=0.0, ge=0, le=0.9, description="Share of frames without a part")
     stop_every: int = Field(
-        default=0, ge=0, description="Parts from one stop of the belt to the next; 0: no stop"
+        default=0, ge=0, description="Parts between two stops of the belt. 0: no stop"
     )
     stop_frames: int = Field(
-        default=25, ge=1, le=10_000, description="Frames in which a stopped belt shows one part"
+        default=25, ge=1, le=10_000, description="Frames of one part while the belt stops"
     )
     variation: float = Field(
-        default=1.0, ge=0, le=3, description="Strength of what differs between good parts"
+        default=1.0, ge=0, le=3, description="Strength of normal variation between good parts"
     )
 
     @field_validator("kinds", mode="before")

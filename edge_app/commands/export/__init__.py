@@ -17,8 +17,8 @@ _COMMANDS = {
 
 @click.group(cls=CommandGroup, places=_COMMANDS)
 def export() -> None:
-    """Make a model bundle, or a bundle's TensorRT engine.
+    """Make a model bundle, or the TensorRT engine of a bundle.
 
-    A bundle is compared with what it was made from on the same pictures, and kept only if it
-    follows.
+    A new network is compared with the one that it was made from, on the same images. It is kept
+    only if both agree.
     """

@@ -39,25 +39,26 @@ def _list_backbones(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
 @click.command()
 @click.argument("backbone_name", metavar="NAME")
 @click.option("--list", is_flag=True, is_eager=True, expose_value=False, callback=_list_backbones,
-              help="Show the backbones and stop.")  # fmt: skip
+              help="Show all backbones and exit.")  # fmt: skip
 @bundle_options
 @click.option("--pretrained", metavar="TAG|none",
-              help="Weights by their tag, from the hub's cache or the hub; none: "
-                   "random.")  # fmt: skip
+              help="Weights by their tag, from the hub or its cache. none: random "
+                   "weights.")  # fmt: skip
 @click.option("--checkpoint", type=click.Path(path_type=Path),
-              help="Weights from a file, .safetensors or a state_dict; a tag says how they were "
-                   "trained.")  # fmt: skip
+              help="Weights from a file: .safetensors or a state_dict. Give the tag too: it says "
+                   "how they were trained.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
-              help="Of random weights.")  # fmt: skip
+              help="Seed of random weights.")  # fmt: skip
 @click.option("--size", type=click.IntRange(8, 4096),
-              help="Side of the input.  [default: what the backbone was made for]")  # fmt: skip
+              help="Side of the input, in pixels.  [default: the backbone's own]")  # fmt: skip
 @click.option("--layers", type=NumberList(least=0, most=999, empty="auto"), default="auto",
               show_default=True, metavar="auto|5,11,…",
-              help="Blocks whose tokens are taken, the first is 0; auto: the ends of the "
-                   "quarters.")  # fmt: skip
+              help="Blocks whose tokens are used. The first is 0. auto: the last block of each "
+                   "quarter.")  # fmt: skip
 @click.option("--precision", type=click.Choice(["fp32", "fp16", "int8"]), default="fp32",
               show_default=True,
-              help="Of weights and activations; in and out stay float32.")  # fmt: skip
+              help="Precision of weights and activations. Inputs and outputs stay "
+                   "float32.")  # fmt: skip
 @calibration_options
 @description_options
 @debug_option
@@ -77,9 +78,9 @@ def backbone(
     rscin: tuple[int, ...],
     licence: str | None,
 ) -> None:
-    """Make a bundle of the vision transformer NAME; see --list.
+    """Make a bundle of the vision transformer NAME. See --list.
 
-    The bundle is compared with the framework's own network, and kept only if it follows.
+    The bundle is compared with the framework's own network. It is kept only if both agree.
     """
     from zeroline.export.backbones import find_backbone
     from zeroline.export.frameworks import framework

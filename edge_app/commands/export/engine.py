@@ -36,12 +36,12 @@ class BatchesType(click.ParamType[Batches]):
 @click.command()
 @click.argument("bundle", metavar="NAME|DIR")
 @click.option("--batch", type=BatchesType(), default="1,1,8", show_default=True,
-              help="Batches of the engine: least, preferred, largest.")  # fmt: skip
+              help="Batch sizes of the engine: least, preferred, largest.")  # fmt: skip
 @debug_option
 def engine(bundle: str, batch: Batches) -> None:
-    """Build the TensorRT engine of a bundle, on the device that will run it.
+    """Build the TensorRT engine of a bundle. Run this on the device that will use it.
 
-    NAME|DIR is a bundled model or the folder of a bundle.
+    NAME|DIR is a bundled model, or the folder of a bundle.
     """
     from zeroline.runtime.batch import patch_and_image_scores
     from zeroline.runtime.network.engines import open_engine

@@ -36,18 +36,20 @@ class Triple(click.ParamType[tuple[float, float, float]]):
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @bundle_options
-@click.option("--size", type=click.IntRange(8, 4096), required=True, help="Side of the input.")
-@click.option("--mean", type=Triple(), required=True, help="Per channel, in the value range.")
-@click.option("--std", type=Triple(), required=True, help="Per channel, in the value range.")
+@click.option(
+    "--size", type=click.IntRange(8, 4096), required=True, help="Side of the input, pixels."
+)
+@click.option("--mean", type=Triple(), required=True, help="Means, in the value range.")
+@click.option("--std", type=Triple(), required=True, help="Deviations, in the value range.")
 @click.option("--colour", type=click.Choice(["RGB", "BGR"]), default="RGB", show_default=True,
-              help="Channel order of the input; mean and std stay in RGB order.")  # fmt: skip
+              help="Channel order of the input. Give mean and std in RGB order.")  # fmt: skip
 @click.option("--value-range", type=click.Choice(["0..1", "0..255"]), default="0..1",
-              show_default=True, help="Of the pixel values, for mean and std.")  # fmt: skip
+              show_default=True, help="Range of the pixel values, for mean and std.")  # fmt: skip
 @click.option("--interpolation", type=click.Choice(["bicubic", "bilinear", "lanczos", "nearest"]),
-              default="bicubic", show_default=True, help="Of the resize to the size.")  # fmt: skip
+              default="bicubic", show_default=True, help="How images are resized.")  # fmt: skip
 @description_options
-@click.option("--architecture", default="unknown", help="Of the network, for the manifest.")
-@click.option("--weights", default="unknown", help="Which ones they are, for the manifest.")
+@click.option("--architecture", default="unknown", help="Name of the network, for the manifest.")
+@click.option("--weights", default="unknown", help="Name of the weights, for the manifest.")
 @debug_option
 def onnx(
     file: Path,
@@ -60,7 +62,10 @@ def onnx(
     weights: str,
     **rules: Any,
 ) -> None:
-    """Make a bundle of an ONNX FILE with the outputs tokens_0, tokens_1, … and class_token."""
+    """Make a bundle of an ONNX FILE.
+
+    Its outputs must be called tokens_0, tokens_1, … and class_token.
+    """
     from zeroline.export.wrap import InputRules, wrap_onnx
     from zeroline.runtime.network.manifest import Defaults, Source
 

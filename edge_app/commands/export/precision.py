@@ -19,7 +19,8 @@ from zeroline.edge_app.commands.export.shared import (
 @click.command()
 @click.argument("bundle", metavar="NAME|DIR")
 @click.option("--precision", "wanted", type=click.Choice(["fp16", "int8"]), required=True,
-              help="Of weights and activations; in and out stay float32.")  # fmt: skip
+              help="Precision of weights and activations. Inputs and outputs stay "
+                   "float32.")  # fmt: skip
 @calibration_options
 @bundle_options
 @debug_option
@@ -31,10 +32,10 @@ def precision(
     output: Path,
     name: str | None,
 ) -> None:
-    """Make a bundle in another precision of a float32 bundle.
+    """Make a bundle in another precision from a float32 bundle.
 
-    NAME|DIR is a bundled model or the folder of a bundle. The new bundle is compared with it, and
-    kept only if it follows. int8 needs --calibration.
+    NAME|DIR is a bundled model, or the folder of a bundle. The new bundle is compared with it. It
+    is kept only if both agree. int8 needs --calibration.
     """
     from zeroline.export.other_precision import export_other_precision
 

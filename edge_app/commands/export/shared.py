@@ -26,23 +26,23 @@ _CALIBRATION = 4
 _BUNDLE = (
     click.option("--output", type=click.Path(path_type=Path), required=True,
                  help="Folder of the new bundle."),
-    click.option("--name", help="Of the bundle.  [default: the output folder's name]"),
+    click.option("--name", help="Name of the bundle.  [default: the output folder's name]"),
 )  # fmt: skip
 _DESCRIPTION = (
     click.option("--degrees", type=NumberList(least=1, most=99, odd=True), default="1,3,5",
                  show_default=True, help="Default neighbourhood sizes of LNAMD."),
     click.option("--rscin", type=NumberList(least=1, most=1000, empty="off"), default="1,2,3",
                  show_default=True, help="Default neighbourhood sizes of RsCIN, or off."),
-    click.option("--licence", help="Of the weights, for the manifest."),
+    click.option("--licence", help="Licence of the weights, for the manifest."),
 )  # fmt: skip
 _CALIBRATED = (
     click.option("--calibration", type=click.Path(path_type=Path, file_okay=False),
-                 help="Folder of pictures for the parity gate and for int8.  "
-                      "[default: drawn ones for the gate]"),
+                 help="Folder of images, for the comparison and for int8.  "
+                      "[default: drawn images; not for int8]"),
     click.option("--calibration-images", type=click.IntRange(2, 1000), default=8,
                  show_default=True,
-                 help="How many of them for the gate, at the most; int8 takes four times as many "
-                      "others."),
+                 help="Images for the comparison, at most. int8 needs others, up to four times "
+                      "as many."),
 )  # fmt: skip
 
 
