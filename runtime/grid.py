@@ -1,4 +1,4 @@
-"""The square grid behind a row of patch tokens, and maps drawn from it at full size."""
+"""The square grid behind a row of patch tokens, and the patches of it that count."""
 
 from __future__ import annotations
 

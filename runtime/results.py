@@ -309,7 +309,7 @@ class RecurringDefect:
     --------
     >>> import numpy as np
     >>> print(RecurringDefect(1, 4, None, (4, 8), 0.25, np.zeros((2, 9), bool)))
-    recurring defect 1 since frame 4: 2 frames, 25% of those since
+    recurring defect 1 since frame 4: 2 frames, 25% of the frames since then
     """
 
     number: int
@@ -324,7 +324,7 @@ class RecurringDefect:
         part = "" if self.since_part is None else f' (part "{self.since_part}")'
         return (
             f"recurring defect {self.number} since frame {self.since}{part}: "
-            f"{len(self.frames)} frames, {self.share:.0%} of those since"
+            f"{len(self.frames)} frames, {self.share:.0%} of the frames since then"
         )
 
 

@@ -268,7 +268,7 @@ class LineJudge:
         """Judge frames once more that have waited long enough, once the window has warmed up.
 
         A later look may raise a verdict to NG, and judge what came while the window was warming
-        up; it clears nothing, since the twins of a recurring defect arrive and match each other.
+        up; it clears nothing, since members of a recurring defect arrive and match each other.
 
         Parameters
         ----------
@@ -317,11 +317,11 @@ class LineJudge:
     def _found(self, result: SearchResult) -> list[Revision]:
         """Score frames without those that share their defect, and call them NG."""
         self._contents.ignore_later(dict(result.ignored))
-        twins = tuple(result.defect.members)
+        members = tuple(result.defect.members)
         maps = {}
         for place in result.ignored:
             self._slots[place].recurring = True
-            maps[place] = self._scorer.score_held(place, without=twins)
+            maps[place] = self._scorer.score_held(place, without=members)
         rescored = self._scorer.scores()
         revisions = []
         for place, patch_scores in maps.items():

@@ -52,7 +52,7 @@ def test_it_says_where_it_comes_from(tiny):
     source = tiny.manifest.source
     assert "unknown" not in (source.architecture, source.weights, source.licence)
     card = (find_bundle("tiny") / "README.md").read_text(encoding="utf-8")
-    for word in ("MobileNetV2", "Apache-2.0", "ImageNet", "Limits", "looks at the tiles"):
+    for word in ("MobileNetV2", "Apache-2.0", "ImageNet", "Limits", "Looks at the tiles"):
         assert word in card
     assert re.search(r"^\| tiles, tiny \|", card, re.M)
 

@@ -91,14 +91,14 @@ def test_an_earlier_verdict_is_kept_in_the_revision(bundle):
             assert revision.recurring
             assert revision.part_id == f"p{revision.frame_id}"
             assert revision.first is said[revision.frame_id]
-            # against the frames without it: no twin vouches for it
+            # against the frames without it: no other member matches it
             assert revision.scores.raw_score > 1.1 * inspector.rule.value(
                 [i.scores.raw_score for i in inspections if not marked(i.frame_id) and i.scores],
                 compared_with=40, capacity=40,
             )  # fmt: skip
 
 
-def test_without_it_twins_vouch_for_each_other(bundle):
+def test_without_it_members_match_each_other(bundle):
     """What all this is for; fails where the filter does nothing, or marks everything."""
 
     def ng(codegraph):

@@ -51,8 +51,8 @@ def test_fewer_images_than_neighbours(xp):
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
-def test_an_image_keeps_its_own_score_among_twins(xp):
-    """With equal class tokens the first of the twins once took the place of all others."""
+def test_an_image_keeps_its_own_score_among_equal_ones(xp):
+    """With equal class tokens the first once took the place of all others."""
     tokens = np.array([[1, 0], [1, 0], [1, 0]], np.float32)
     scores = np.array([0.1, 0.9, 0.5], np.float32)
     found = rscin(xp.array(scores), xp.array(tokens), neighbours=(1,), normalise=False)
