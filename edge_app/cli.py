@@ -7,6 +7,7 @@ traceback comes with ``--debug``.
 from __future__ import annotations
 
 import contextlib
+import logging
 import signal
 import sys
 import warnings
@@ -102,9 +103,17 @@ def _end(*_: Any) -> None:
     sys.exit(143)
 
 
+#: Tracebacks of what a line survives go here; people get the one line of its event.
+_log = logging.getLogger("zeroline")
+_log.addHandler(logging.NullHandler())
+
+
 def _remember_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         ctx.meta["zeroline.debug"] = True  # `meta` is shared by a command and its group
+        handler = logging.StreamHandler()
+        _log.addHandler(handler)
+        ctx.call_on_close(partial(_log.removeHandler, handler))
 
 
 debug_option = click.option(

@@ -19,3 +19,7 @@ class OutputError(ZerolineError):
 
 class MemoryLimitError(ZerolineError):
     """More memory than there is would be needed."""
+
+
+class ReaderGoneError(BrokenPipeError):
+    """Nobody reads the verdicts any more; this ends a line, where other failures do not."""

@@ -88,7 +88,7 @@ Listener = Callable[[Event], None]
 
 
 class Events:
-    """Passes events on to those who listen, and to the log."""
+    """Passes events on to those who listen, and to the log; a listener that fails stops nothing."""
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []
@@ -104,7 +104,14 @@ class Events:
         _log.info("%s: %s", event.name.value, event.text)
         with self._lock:
             for listener in self._listeners:
-                listener(event)
+                _pass_on(event, listener)
+
+
+def _pass_on(event: Event, listener: Listener) -> None:
+    try:
+        listener(event)
+    except Exception:  # noqa: BLE001 - others, and the line, go on
+        _log.warning("an event could not be passed on", exc_info=True)
 
 
 def events_of(inspection: Inspection) -> list[Event]:

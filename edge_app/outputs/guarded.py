@@ -7,6 +7,7 @@ import time
 from typing import Protocol
 
 from zeroline.edge_app.captured import Captured
+from zeroline.edge_app.errors import ReaderGoneError
 from zeroline.edge_app.events import Event, EventName, Events
 from zeroline.runtime.results import Inspection
 
@@ -55,12 +56,12 @@ class GuardedOutput:
 
         Raises
         ------
-        BrokenPipeError
-            If the reader of a pipe has gone, which ends the program.
+        ReaderGoneError
+            If the reader of the verdicts has gone, which ends the program.
         """
         try:
             self._output.take(captured, inspection)
-        except BrokenPipeError:
+        except ReaderGoneError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the line goes on
             self._failed(error)
@@ -74,7 +75,7 @@ class GuardedOutput:
         """Finish the output, whatever happens."""
         try:
             self._output.close()
-        except BrokenPipeError:
+        except ReaderGoneError:
             raise
         except Exception as error:  # noqa: BLE001 - others are still to be closed
             _log.warning("closing %s failed", self.name, exc_info=True)

@@ -7,6 +7,7 @@ import threading
 from typing import IO, Any
 
 from zeroline.edge_app.captured import Captured
+from zeroline.edge_app.errors import ReaderGoneError
 from zeroline.edge_app.events import Event, EventName
 from zeroline.runtime.results import Inspection, RecurringDefect, Revision
 
@@ -28,26 +29,33 @@ class JsonLines:
 
     def take(self, captured: Captured, inspection: Inspection, /) -> None:
         """Write the lines of a frame."""
-        self._write(described(captured, inspection))
+        self._write(_line(described(captured, inspection)))
         for alarm in inspection.alarms:
-            self._write(_alarm(alarm))
+            self._write(_line(_alarm(alarm)))
         for revision in inspection.revisions:
-            self._write(_revision(revision))
+            self._write(_line(_revision(revision)))
 
     def event(self, event: Event) -> None:
         """Write an event that has no line of its own kind."""
         if event.name is not EventName.RECURRING_BEGIN:
             wall = event.time.wall
-            self._write({"event": event.name.value, "wall_time": wall, **event.data})
+            self._write(_line({"event": event.name.value, "wall_time": wall, **event.data}))
 
     def close(self) -> None:
         """Leave the file to its owner."""
-        self._file.flush()
+        self._write("")
 
-    def _write(self, content: dict[str, Any]) -> None:
-        with self._lock:
-            self._file.write(json.dumps(content, allow_nan=False) + "\n")
-            self._file.flush()
+    def _write(self, text: str) -> None:
+        try:
+            with self._lock:
+                self._file.write(text)
+                self._file.flush()
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
+
+
+def _line(content: dict[str, Any]) -> str:
+    return json.dumps(content, allow_nan=False) + "\n"
 
 
 def described(captured: Captured, inspection: Inspection) -> dict[str, Any]:

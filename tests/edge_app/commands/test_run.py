@@ -237,6 +237,27 @@ def test_sources_that_are_none(tmp_path, bundle_folder):
     assert done.exit_code == 2
 
 
+def test_a_full_disk_stops_no_line_and_is_told_in_one_line(bundle_folder, image_folder):
+    """The event of the loss once went to the same file, and its failure ended the line."""
+    done = subprocess.run(
+        [sys.executable, "-m", "zeroline.edge_app", "run", "--source", image_folder, "--model",
+         bundle_folder, "--window", "8", "--min-window", "4", "--threads", "1",
+         "--verdicts", "/dev/full"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    count = len(list(image_folder.rglob("*.png")))
+    full = "[Errno 28] No space left on device"
+    lines = done.stderr.splitlines()
+    assert lines[1:3] == [
+        f"JSON lines failed, 1 frame(s) missed so far: {full}",
+        f"JSON lines could not be finished: {full}",
+    ]
+    assert lines[3].startswith(f"{count} frames: ")
+    assert f"; {count} missed by JSON lines; " in lines[3]
+    assert lines[4:] == [f"Error: {full}"]
+    assert done.returncode == 1
+
+
 def test_a_window_that_cannot_be_shown_is_said_at_the_start(bundle_folder, image_folder):
     """Its close once failed as well, and hid the message."""
     try:

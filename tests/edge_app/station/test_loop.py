@@ -1,6 +1,8 @@
 """The line outlives its parts: outputs that fail, searches that fail or are slow, late networks."""
 
+import contextlib
 import json
+import os
 import threading
 import time
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 
 from support.small_network import CHANNELS, CLASS_CHANNELS, PATCHES
 from zeroline.edge_app.captured import Captured
+from zeroline.edge_app.errors import ReaderGoneError
 from zeroline.edge_app.events import Event, EventName, Events
 from zeroline.edge_app.outputs import guarded
 from zeroline.edge_app.outputs.json_lines import JsonLines
@@ -100,18 +103,47 @@ def test_an_output_that_keeps_failing_is_told_once_a_minute(bundle, events, pain
     assert [event.data["missed"] for event in heard] == [1, 7, 13]
 
 
-def test_the_reader_of_a_pipe_may_go(bundle, events, paint):
-    class Gone(Failing):
+def test_when_the_reader_of_a_pipe_goes_the_line_ends(bundle, events, paint):
+    source = Frames([paint(0), paint(1)])
+    reader, writer = os.pipe()
+    os.close(reader)
+    with (
+        os.fdopen(writer, "w") as pipe,
+        RollingInspector(bundle, window=8, min_window=4) as inspector,
+    ):
+        outputs = {"JSON lines": JsonLines(pipe)}
+        with pytest.raises(ReaderGoneError):
+            run_line(source, inspector, outputs, events=events[0], stop=threading.Event())
+        assert source.closed
+        with contextlib.suppress(BrokenPipeError):
+            pipe.close()
+
+
+def test_a_connection_that_breaks_is_an_output_that_failed(bundle, events, paint):
+    """Every BrokenPipeError once ended the line, also that of a connection to another machine."""
+
+    class Connection(Failing):
         def take(self, captured, inspection):
-            raise BrokenPipeError
+            raise BrokenPipeError("the other side has closed")
 
     source = Frames([paint(0), paint(1)])
-    with (
-        RollingInspector(bundle, window=8, min_window=4) as inspector,
-        pytest.raises(BrokenPipeError),
-    ):
-        run_line(source, inspector, {"out": Gone(())}, events=events[0], stop=threading.Event())
-    assert source.closed
+    with RollingInspector(bundle, window=8, min_window=4) as inspector:
+        tally = run_line(
+            source, inspector, {"PLC": Connection(())}, events=events[0], stop=threading.Event()
+        )
+    assert (tally.frames, dict(tally.missed)) == (2, {"PLC": 2})
+
+
+def test_a_listener_that_fails_stops_neither_others_nor_the_line(events):
+    passed, heard = Events(), list[Event]()
+
+    def full(event):
+        raise OSError("the disk is full")
+
+    passed.listen(full)
+    passed.listen(heard.append)
+    passed(Event(EventName.CAMERA_LOST, "lost"))
+    assert [event.text for event in heard] == ["lost"]
 
 
 def frame_tokens(number, *, marked):
