@@ -12,7 +12,7 @@ import click
 from zeroline.edge_app.batch.results import ImageResult, remove_earlier
 from zeroline.edge_app.captured import Captured
 from zeroline.edge_app.cli import debug_option
-from zeroline.edge_app.errors import InputError
+from zeroline.edge_app.errors import InputError, OutputError, ReaderGoneError
 from zeroline.edge_app.images import ImageFile
 from zeroline.edge_app.settings.options import Rate, ScoreOptions, Share
 from zeroline.edge_app.sim.line import GOOD, SimulatedLine
@@ -88,8 +88,10 @@ def demo(
             bundle, min_window=first, settle=1, admit_copies=True, **options.rolling(bundle)
         ) as inspector:
             outputs = {"table": table}
-            run_line(SimulatedSource(line), inspector, outputs, events=events, stop=stop)
+            tally = run_line(SimulatedSource(line), inspector, outputs, events=events, stop=stop)
             form = inspector.shape.form
+        if tally.missed:
+            raise OutputError(f'{tally.missed["table"]} frame(s) missed in "{output}"')
         described = options.described(bundle, form=form)
         settings = {"Source": f"simulated line, seed {seed}", **described}
     with progress_bars() as bars:
@@ -167,7 +169,10 @@ class DemoTable:
         numbers = (scores.score, scores.threshold) if scores else (None, None)
         cells = ("" if number is None else f"{number:.3f}" for number in numbers)
         text = _row(f"{part:05d}", judged.verdict.value, *cells, kind, note or later)
-        click.echo(click.style(text, fg="yellow" if note else "red" if defective else None))
+        try:
+            click.echo(click.style(text, fg="yellow" if note else "red" if defective else None))
+        except BrokenPipeError as error:
+            raise ReaderGoneError from error
 
 
 def _row(*cells: str) -> str:

@@ -2,6 +2,8 @@
 
 import csv
 import re
+import subprocess
+import sys
 
 import pytest
 from click.testing import CliRunner
@@ -115,3 +117,17 @@ def test_a_wrong_share_is_told_in_one_line(tmp_path, wrong):
     done = demo(tmp_path, "--defects", wrong)
     assert done.exit_code == 2
     assert len(done.output.splitlines()) == 1
+
+
+def test_it_ends_when_its_reader_goes(tmp_path):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "zeroline.edge_app", "demo", "--parts", "1000", "--output", tmp_path,
+         "--threads", "1"],
+        stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    for _ in range(3):
+        process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(30) == 1
+    assert len(list((tmp_path / "frames").glob("*.png"))) < 100
