@@ -273,28 +273,28 @@ _floats_in = types.Array(types.float32, 3, "C", readonly=True)
     fastmath=_REORDER,
 )
 def measure_named(  # type: ignore[no-untyped-def]
-    frame, ring, frame_ignored, ring_ignored, row_keys, column_keys, bits, ignored, rows, columns
+    frame, bank, frame_ignored, bank_ignored, row_keys, column_keys, bits, ignored, rows, columns
 ):
     """Exact ½‖x - y‖² between the patches of a frame and those that their keys name.
 
-    frame : (P, C); ring : (images, P, C); row_keys, column_keys : (images, P), which name patches
+    frame : (P, C); bank : (images, P, C); row_keys, column_keys : (images, P), which name patches
     of the images and of the frame; rows, columns : (images, P), written, `ignored` where the named
     patch is one that nobody may match (then all are).
     """
-    images, patches, channels = ring.shape
+    images, patches, channels = bank.shape
     number = (1 << (bits & 31)) - 1
     for image in range(images):
         for p in range(patches):
             named = row_keys[image, p] & number
             square = np.float32(0)
             for c in range(channels):
-                difference = frame[p, c] - ring[image, named, c]
+                difference = frame[p, c] - bank[image, named, c]
                 square += difference * difference
-            rows[image, p] = ignored if ring_ignored[image, named] else np.float32(0.5) * square
+            rows[image, p] = ignored if bank_ignored[image, named] else np.float32(0.5) * square
         for p in range(patches):
             named = column_keys[image, p] & number
             square = np.float32(0)
             for c in range(channels):
-                difference = frame[named, c] - ring[image, p, c]
+                difference = frame[named, c] - bank[image, p, c]
                 square += difference * difference
             columns[image, p] = ignored if frame_ignored[named] else np.float32(0.5) * square

@@ -47,7 +47,7 @@ class ExactQuery:
 
 
 class ExactBank:
-    """Features and the right operand of the augmented product; see `matching.bank`.
+    """Features and the right operand of the augmented product; see `FeatureBank`.
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ def marks_of_newcomer(
     Parameters
     ----------
     rows : array, shape (P, n), float32
-        Its distances to n other images, all finite, as if no patch were hidden.
+        Its distances to n other images, all finite, as if no patch were ignored.
     members : array of int
         Those of them that have the defect.
     relevant : float

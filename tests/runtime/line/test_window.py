@@ -81,12 +81,12 @@ def test_any_sequence_ends_as_the_batch(sequence):
         window = kept_window((5, PATCHES, CHANNELS, DEGREES), pool)
         held: dict[int, Any] = {}
         latest = None
-        for slot, seed, kind, part, hide in sequence:
+        for slot, seed, kind, part, ignoring in sequence:
             rng = np.random.default_rng(seed)
             noise = {"new": 0.0, "copy": 0.0, "near": 1e-3}[kind]
             frame = frame_tokens(rng, copy_of=None if kind == "new" else latest, noise=noise)
             latest = frame
-            ignore = rng.random(PATCHES) < 0.3 if hide else np.zeros(PATCHES, bool)
+            ignore = rng.random(PATCHES) < 0.3 if ignoring else np.zeros(PATCHES, bool)
             apart = np.array([s in held and held[s][1] == part for s in range(5)])
             features = window.features_of(as_float32(frame))
             window.admit(slot, window.match(features, ignore=ignore, apart=apart))

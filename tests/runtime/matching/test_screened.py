@@ -93,10 +93,10 @@ def test_a_window_stays_near_the_exact_one(sequence, form, threads):
     with WorkerPool(threads) as pool:
         screened = kept_window((5, 49, (96, 20), (1, 3), form), pool)
         exact = kept_window((5, 49, (96, 20), (1, 3)), pool)
-        for slot, seed, hide in sequence:
+        for slot, seed, ignoring in sequence:
             rng = np.random.default_rng(seed)
             tokens = [parts(rng, 1, channels=c)[0] for c in (96, 20)]
-            ignore = (rng.random(49) < 0.3) & hide
+            ignore = (rng.random(49) < 0.3) & ignoring
             for window in (screened, exact):
                 window.admit(slot, window.match(window.features_of(tokens), ignore=ignore))
         for slot in {slot for slot, _, _ in sequence}:

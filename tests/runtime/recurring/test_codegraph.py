@@ -113,9 +113,9 @@ def test_patches_that_the_caller_ignores_stay_ignored():
     ignore[:6, 7] = True
     both = scored(rows, codegraph=True, ignore=ignore)
     (community,) = both.communities
-    hidden = ignore.copy()
-    hidden[community.members] |= community.marks
-    alone = scored(rows, ignore=hidden)
+    ignored = ignore.copy()
+    ignored[community.members] |= community.marks
+    alone = scored(rows, ignore=ignored)
     np.testing.assert_allclose(both.patch_scores, alone.patch_scores, atol=1e-6)
 
 
@@ -283,7 +283,7 @@ def test_communities_of_a_plain_graph():
 
 
 @pytest.mark.parametrize(("first", "last"), [(1, 3), (3, 8), (12, 27)])
-def test_clearness_is_a_p_value_of_steady_distances(first, last):
+def test_significance_is_a_p_value_of_steady_distances(first, last):
     """Drawn neighbours of a uniform crowd: the ratio's tail is as often seen as it says."""
     rng = np.random.default_rng(80)
     draws = np.sort(rng.random((200_000, 60)), axis=1)
