@@ -266,7 +266,7 @@ class Revision:
     reason : Reason or None
         Why it is not OK.
     first : Verdict
-        What was said when the frame came.
+        The verdict before.
     recurring : bool
         Whether the frame has a recurring defect that is known.
 

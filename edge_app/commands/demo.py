@@ -29,7 +29,7 @@ _FIRST = 16  # parts before the first verdict
 @click.option("--defects", type=Share(), default=0.15, show_default=True,
               help="Share of parts with a defect.")  # fmt: skip
 @click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0, show_default=True,
-              help="The same seed gives the same parts, scores and verdicts.")  # fmt: skip
+              help="The same seed gives the same parts.")  # fmt: skip
 @click.option("--model", default="tiny", show_default=True, metavar="NAME|DIR",
               help="Bundled model, or the folder of a bundle.")  # fmt: skip
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False),

@@ -1,4 +1,4 @@
-"""The options that `score` and `evaluate` share, and what they mean for a bundle."""
+"""Options that several commands share, and what they mean for a bundle."""
 
 from __future__ import annotations
 

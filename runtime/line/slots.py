@@ -19,7 +19,7 @@ REFERENCE_ID = -1
 
 @dataclass
 class Slot:
-    """A frame in the window; the inspector alone writes here.
+    """A frame in the window; each fact has one writer (`Slots`, `WindowScorer`, `LineJudge`).
 
     Attributes
     ----------
@@ -114,7 +114,7 @@ class Slots:
     def next_place(self) -> int:
         """Return the place that the next frame takes: an empty one, or the oldest frame's.
 
-        The oldest frame is forgotten here; pinned ones stay.
+        Pinned frames stay. A place that is taken again forgets its frame in `put`.
         """
         if len(self) < len(self._slots):
             return int(np.flatnonzero(~self.filled)[0])

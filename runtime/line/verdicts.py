@@ -33,6 +33,9 @@ from zeroline.runtime.tokens import Tokens
 #: Frames whose scores are looked at again with each push, in turn, for the threshold.
 REFRESHED = 4
 
+#: While the window warms up, and where a known defect says all.
+NO_THRESHOLD = Judgement(None, None, scores_used=0)
+
 
 class WindowScorer:
     """Scores frames against a window; it alone writes `Slot.raw_score`.
@@ -234,7 +237,7 @@ class LineJudge:
         FrameScores or None
             None where there is no score; without thresholds while the window warms up.
         """
-        scores, threshold = None, None
+        scores, score, judgement = None, None, NO_THRESHOLD
         if compared.patch_scores is not None:
             raw = self._scorer.raw_score(compared.patch_scores)
             place = compared.place if compared.admitted else None
@@ -242,14 +245,11 @@ class LineJudge:
                 self._scorer.keep(place, raw)
             self._scorer.refresh(everyone=len(self._slots) <= self._least)
             score = self._scorer.rescored_new(raw, slot.tokens, place)
-            threshold = pixel_threshold = None
             if compared.count + 1 >= self._least:
                 judgement = self._scorer.judgement(rule, band=self._band)
-                slot.verdict, slot.reason = judgement.verdict(score, recurring=slot.recurring)
-                threshold, pixel_threshold = judgement.threshold, judgement.pixel_threshold
-            scores = FrameScores(score, raw, threshold, pixel_threshold, compared.patch_scores)
-        if threshold is None and slot.recurring:
-            slot.verdict, slot.reason = Verdict.NG, Reason.RECURRING
+            thresholds = judgement.threshold, judgement.pixel_threshold
+            scores = FrameScores(score, raw, *thresholds, compared.patch_scores)
+        slot.verdict, slot.reason = judgement.verdict(score, recurring=slot.recurring)
         return scores
 
     def everyone(self) -> ScoreResult:
@@ -329,7 +329,7 @@ class LineJudge:
             if patch_scores is not None:
                 raw = slot.raw_score
                 scores = FrameScores(rescored[place], raw, None, None, patch_scores)
-            revisions.append(_revised(slot, scores, Verdict.NG, Reason.RECURRING))
+            revisions.append(_revised(slot, scores, *NO_THRESHOLD.verdict(None, recurring=True)))
         return sorted(revisions, key=lambda revision: revision.frame_id)
 
     def _described(self, defect: KnownDefect) -> RecurringDefect:

@@ -72,7 +72,7 @@ def _ship(options: argparse.Namespace, held_out: Pictures) -> None:
             # RsCIN costs accuracy with these class tokens, see the model card
             defaults=Defaults(rscin=()),
             source=Source(
-                architecture="convolutional student, export/tiny/student.py",
+                architecture="convolutional student, tools/tiny/student.py",
                 weights="distilled from MobileNetV2, see README.md beside it",
                 licence="Apache-2.0",
             ),
