@@ -158,8 +158,8 @@ class Contents:
         room = capacity - sum(slot.pinned for _, slot in self._slots.in_order())
         if pinned and count >= room:
             raise ScoringError(
-                f"{label} holds {count} frames, {room - 1} can be pinned in a window of {capacity}: "
-                "a larger window is needed"
+                f"{label} holds {count} frames, {room - 1} can be pinned in a window of "
+                f"{capacity}: a larger window is needed"
             )
         for number in range(max(0, count - capacity), count):
             frame = self.placed(tokens.select(slice(number, number + 1)))
