@@ -17,6 +17,11 @@
 from __future__ import annotations
 
 
+def in_one_line(error: Exception, /) -> str:
+    """Return an error's message in one line; its kind, where it has none."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
 class ZerolineError(Exception):
     """Anything that zeroline itself refuses; the command line prints it as one line."""
 

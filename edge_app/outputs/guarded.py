@@ -9,6 +9,7 @@ from typing import Protocol
 from zeroline.edge_app.captured import Captured
 from zeroline.edge_app.errors import ReaderGoneError
 from zeroline.edge_app.events import Event, EventName, Events
+from zeroline.runtime.errors import in_one_line
 from zeroline.runtime.results import Inspection
 
 #: Seconds from one line about an output that keeps failing to the next.
@@ -87,8 +88,9 @@ class GuardedOutput:
         now = time.monotonic()
         if self._failing == 1 or now - self._last_event >= REPEAT:
             _log.warning("%s failed", self.name, exc_info=True)
-            reason = " ".join(str(error).split()) or type(error).__name__
-            text = f"{self.name} failed, {self._failing} frame(s) missed so far: {reason}"
+            text = (
+                f"{self.name} failed, {self._failing} frame(s) missed so far: {in_one_line(error)}"
+            )
             self._emit(EventName.OUTPUT_LOST, text)
             self._last_event = now
 

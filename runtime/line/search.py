@@ -13,6 +13,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+from zeroline.runtime.errors import in_one_line
 from zeroline.runtime.recurring.codegraph import CodegraphResult, codegraph
 from zeroline.runtime.recurring.constants import LEAST, LEAST_IMAGES
 from zeroline.runtime.recurring.members import least_members
@@ -142,8 +143,7 @@ class RecurringSearch:
             return SearchOutcome(self._frames, search.result())
         except Exception as error:  # noqa: BLE001 - the line goes on without this search
             _log.warning("a search for recurring defects failed", exc_info=True)
-            reason = " ".join(str(error).split()) or type(error).__name__
-            return SearchOutcome(self._frames, None, failure=reason)
+            return SearchOutcome(self._frames, None, failure=in_one_line(error))
 
     def close(self) -> None:
         """End the thread; more than once does no harm."""
