@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 from zeroline.runtime.frames import CaptureTime
-from zeroline.runtime.results import Inspection
+from zeroline.runtime.results import Inspection, RecurringDefect
 
 _log = logging.getLogger(__name__)
 
@@ -114,19 +114,24 @@ def _pass_on(event: Event, listener: Listener) -> None:
         _log.warning("an event could not be passed on", exc_info=True)
 
 
+def described_defect(defect: RecurringDefect) -> dict[str, Any]:
+    """Return a recurring defect as a JSON object."""
+    return {
+        "defect": defect.number,
+        "since": defect.since,
+        "since_part": defect.since_part,
+        "frames": list(defect.frames),
+        "share": round(defect.share, 4),
+    }
+
+
 def events_of(inspection: Inspection) -> list[Event]:
     """Return what an inspected frame has brought besides its own verdict."""
     events = [
         Event(
             EventName.RECURRING_BEGIN,
             f"ALARM: {defect}",
-            {
-                "defect": defect.number,
-                "since": defect.since,
-                "since_part": defect.since_part,
-                "frames": list(defect.frames),
-                "share": round(defect.share, 4),
-            },
+            described_defect(defect),
             part=defect.since_part,
         )
         for defect in inspection.alarms

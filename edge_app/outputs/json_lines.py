@@ -8,8 +8,8 @@ from typing import IO, Any
 
 from zeroline.edge_app.captured import Captured
 from zeroline.edge_app.errors import ReaderGoneError
-from zeroline.edge_app.events import Event, EventName
-from zeroline.runtime.results import Inspection, RecurringDefect, Revision
+from zeroline.edge_app.events import Event, EventName, described_defect
+from zeroline.runtime.results import Inspection, Revision
 
 
 class JsonLines:
@@ -31,7 +31,7 @@ class JsonLines:
         """Write the lines of a frame."""
         self._write(_line(described(captured, inspection)))
         for alarm in inspection.alarms:
-            self._write(_line(_alarm(alarm)))
+            self._write(_line({"alarm": "recurring defect", **described_defect(alarm)}))
         for revision in inspection.revisions:
             self._write(_line(_revision(revision)))
 
@@ -95,15 +95,4 @@ def _revision(revision: Revision) -> dict[str, Any]:
         "score": scores and scores.score,
         "raw_score": scores and scores.raw_score,
         "threshold": scores and scores.threshold,
-    }
-
-
-def _alarm(defect: RecurringDefect) -> dict[str, Any]:
-    return {
-        "alarm": "recurring defect",
-        "defect": defect.number,
-        "since": defect.since,
-        "since_part": defect.since_part,
-        "frames": list(defect.frames),
-        "share": round(defect.share, 4),
     }
