@@ -9,7 +9,7 @@ import numpy as np
 
 from zeroline.edge_app.batch.report import MOST_PICTURES, worst_first
 from zeroline.edge_app.batch.results import ImageResult
-from zeroline.edge_app.draw.overlay import HeatScale, draw_overlay
+from zeroline.edge_app.draw.overlay import HeatScale, draw_overlay, is_drawn
 from zeroline.edge_app.errors import ImageError, OutputError
 from zeroline.edge_app.images import flat_names, read_image
 from zeroline.edge_app.opencv import opencv
@@ -62,7 +62,7 @@ def write_overlays(
 
     def draw_one(item: tuple[str, ImageResult]) -> None:
         name, result = item
-        write = draw == "all" or (draw == "ng" and result.verdict is not Verdict.OK)
+        write = is_drawn(draw, result.verdict)
         if write or result.file.name in shown:
             try:
                 frame = read_image(result.file.path, white_level=white_level)

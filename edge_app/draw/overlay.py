@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from zeroline.edge_app.opencv import opencv
 from zeroline.runtime.frames import Frame
+from zeroline.runtime.results import Verdict
 from zeroline.runtime.stages.maps import anomaly_map
 from zeroline.runtime.stages.threshold import auto_threshold
 
@@ -47,6 +48,11 @@ class HeatScale:
         return cls(
             low, max(float(np.max(raw_scores)), threshold + 2 * (threshold - median), low + 1e-6)
         )
+
+
+def is_drawn(draw: str, verdict: Verdict) -> bool:
+    """Tell whether a frame gets a picture: `draw` is "all", "none", or "ng" for what is not OK."""
+    return draw == "all" or (draw == "ng" and verdict is not Verdict.OK)
 
 
 def draw_overlay(

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from zeroline.edge_app.captured import Captured
-from zeroline.edge_app.draw.overlay import HeatScale, draw_overlay
+from zeroline.edge_app.draw.overlay import HeatScale, draw_overlay, is_drawn
 from zeroline.edge_app.draw.sheet import sheet, small_copy
 from zeroline.edge_app.errors import OutputError
 from zeroline.edge_app.opencv import opencv
 from zeroline.edge_app.writing import prepare_folder, write_png
 from zeroline.runtime.frames import Frame
-from zeroline.runtime.results import FrameScores, Inspection, Verdict
+from zeroline.runtime.results import FrameScores, Inspection
 
 TITLE = "zeroline"
 #: How each kind of video file is written.
@@ -65,8 +65,7 @@ class Overlays:
         if captured.frame is None or scores is None:
             return
         self._seen.append(scores.raw_score)
-        wanted = self._draw == "all" or inspection.verdict is not Verdict.OK
-        to_file = self._folder is not None and wanted
+        to_file = self._folder is not None and is_drawn(self._draw, inspection.verdict)
         if not (to_file or self._video is not None or self._window):
             return
         picture = self._drawn(captured.frame, inspection, scores)
