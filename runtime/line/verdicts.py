@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,16 +133,18 @@ class WindowScorer:
 
     def scores(self) -> dict[int, float]:
         """Return the scores after RsCIN of all frames that have one, by place."""
-        scored = self._scored()
+        scored = [(place, slot) for place, slot in self._slots.in_order() if slot.scored]
         raws = [slot.raw_score for _, slot in scored]
         values = self.rescored(raws, [slot.tokens.class_tokens for _, slot in scored])
         return {place: float(score) for (place, _), score in zip(scored, values, strict=True)}
 
-    def judgement(self, rule: ThresholdRule, *, band: float) -> Judgement:
-        """Make the thresholds from the frames of the window; see `results.judge`."""
-        slots = [slot for _, slot in self._scored()]
+    def judgement(
+        self, scores: Mapping[int, float], rule: ThresholdRule, *, band: float
+    ) -> Judgement:
+        """Make the thresholds from `scores` of the window's frames; see `results.judge`."""
+        slots = [self._slots[place] for place in scores]
         return judge(
-            np.array(list(self.scores().values()), np.float32),
+            np.array(list(scores.values()), np.float32),
             np.array([slot.raw_score for slot in slots], np.float32),
             rule,
             recurring=np.array([slot.recurring for slot in slots], bool),
@@ -151,9 +153,6 @@ class WindowScorer:
             capacity=self._window.shape.capacity,
             band=band,
         )
-
-    def _scored(self) -> list[tuple[int, Slot]]:
-        return [(place, slot) for place, slot in self._slots.in_order() if slot.scored]
 
 
 @dataclass(frozen=True)
@@ -246,7 +245,8 @@ class LineJudge:
             self._scorer.refresh(everyone=len(self._slots) <= self._least)
             score = self._scorer.rescored_new(raw, slot.tokens, place)
             if compared.count + 1 >= self._least:
-                judgement = self._scorer.judgement(rule, band=self._band)
+                window_scores = self._scorer.scores()
+                judgement = self._scorer.judgement(window_scores, rule, band=self._band)
             thresholds = judgement.threshold, judgement.pixel_threshold
             scores = FrameScores(score, raw, *thresholds, compared.patch_scores)
         slot.verdict, slot.reason = judgement.verdict(score, recurring=slot.recurring)
@@ -287,8 +287,9 @@ class LineJudge:
             patch_scores = self._scorer.score_held(place)
             if patch_scores is None:
                 continue
-            score = self._scorer.scores()[place]
-            judgement = self._scorer.judgement(rule, band=self._band)
+            window_scores = self._scorer.scores()
+            score = window_scores[place]
+            judgement = self._scorer.judgement(window_scores, rule, band=self._band)
             verdict, reason = judgement.verdict(score, recurring=slot.recurring)
             if verdict is not Verdict.NG and slot.reason is not Reason.WARMING_UP:
                 verdict, reason = slot.verdict, slot.reason
