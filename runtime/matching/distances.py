@@ -1,4 +1,4 @@
-"""Match distances between images, the heart of MSM (MuSc §3.3, docs/algorithms.md)."""
+"""Match distances between images, as MSM defines them (MuSc §3.3, docs/algorithms.md)."""
 
 from __future__ import annotations
 
