@@ -90,6 +90,8 @@ class Judgement:
         For the map, so for scores before RsCIN.
     scores_used : int
         How many scores made them.
+    left_out : int
+        How many scores did not make the first, since they are clearly NG.
     band : float
         Scores nearer to the threshold than this are UNCERTAIN.
 
@@ -104,6 +106,7 @@ class Judgement:
     threshold: float | None
     pixel_threshold: float | None
     scores_used: int
+    left_out: int = 0
     band: float = 0.0
 
     def verdict(self, score: float | None, /, *, recurring: bool) -> tuple[Verdict, Reason | None]:
@@ -179,10 +182,12 @@ def judge(
             used = np.ones(len(scores), bool)
     count = int(used.sum())
     if count < 2:
-        return Judgement(None, None, count, band)
+        return Judgement(None, None, count, band=band)
     sizes = {"compared_with": compared_with or len(scores), "capacity": capacity or len(scores)}
-    threshold, pixel = (rule.value(values[used], **sizes) for values in (scores, raw_scores))
-    return Judgement(threshold, pixel, count, band)
+    of_scores, of_map = (rule.threshold(v[used], **sizes) for v in (scores, raw_scores))
+    return Judgement(
+        of_scores.value, of_map.value, of_scores.used, left_out=of_scores.left_out, band=band
+    )
 
 
 @dataclass(frozen=True)

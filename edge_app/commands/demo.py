@@ -36,7 +36,8 @@ _FIRST = 16  # parts before the first verdict
               default=Path("results/demo"), show_default=True,
               help="Folder for the results.")  # fmt: skip
 @click.option("--false-alarm-rate", type=Rate(), default=0.01,
-              show_default=True, help="Share of good parts that may be called NG.")  # fmt: skip
+              show_default=True,
+              help="Share of good parts that may be called NG, as a mean.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1, 256), metavar="N",
               help="CPU threads.  [default: all cores]")  # fmt: skip
 @debug_option

@@ -18,16 +18,19 @@ def test_parts_with_a_recurring_defect_make_no_threshold():
     judgement = judge(SCORES, SCORES + 0.1, ThresholdRule(), recurring=recurring)
     assert judgement.threshold == auto_threshold(SCORES[~recurring])
     assert judgement.pixel_threshold == auto_threshold((SCORES + 0.1)[~recurring])
-    assert judgement.scores_used == 6
+    assert (judgement.scores_used, judgement.left_out) == (6, 0)
+    counted = judge(SCORES, SCORES, ThresholdRule(), recurring=NONE)
+    assert (counted.scores_used, counted.left_out) == (6, 2)  # two are clearly NG
     everyone = judge(SCORES, SCORES, ThresholdRule(), recurring=~NONE)
-    assert everyone.scores_used == 8  # nobody would be left
+    assert everyone.threshold == counted.threshold  # nobody would be left
 
 
 def test_a_calibrated_rule_takes_the_known_good_alone():
     rule = ThresholdRule(calibrated=True, false_alarm_rate=0.1)
     good = np.arange(8) < 4
     judgement = judge(SCORES, SCORES, rule, recurring=NONE, known_good=good)
-    assert judgement.threshold == pytest.approx(np.quantile(SCORES[:4], 0.9))
+    alone = rule.threshold(SCORES[:4], compared_with=8, capacity=8)
+    assert judgement.threshold == alone.value
     assert judgement.scores_used == 4
     assert judge(SCORES, SCORES, rule, recurring=NONE).threshold is None
 

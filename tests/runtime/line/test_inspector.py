@@ -258,10 +258,9 @@ def test_options_out_of_range(bundle):
 
 def test_a_fixed_threshold_is_for_a_full_window():
     rule = ThresholdRule(fixed=0.5)
-    assert rule.value([], compared_with=64, capacity=64) == 0.5
-    assert rule.value([], compared_with=8, capacity=64) / 0.5 == pytest.approx(
-        0.665 / 0.643, abs=1e-3
-    )
+    assert rule.threshold([], compared_with=64, capacity=64).value == 0.5
+    filling = rule.threshold([], compared_with=8, capacity=64)
+    assert filling.value / 0.5 == pytest.approx(0.665 / 0.643, abs=1e-3)
 
 
 def test_two_inspectors_do_not_disturb_each_other(bundle, paint):

@@ -11,7 +11,7 @@ from zeroline.runtime.line.tracker import DefectTracker
 from zeroline.runtime.matching.distances import match_distances
 from zeroline.runtime.recurring.marking import marks_of_newcomer
 from zeroline.runtime.stages.degrees import aggregated
-from zeroline.runtime.stages.threshold import ThresholdRule
+from zeroline.runtime.stages.threshold import ThresholdRule, auto_threshold
 from zeroline.runtime.workers import WorkerPool
 
 SIDE = int(PATCHES**0.5)
@@ -92,10 +92,9 @@ def test_an_earlier_verdict_is_kept_in_the_revision(bundle):
             assert revision.part_id == f"p{revision.frame_id}"
             assert revision.first is said[revision.frame_id]
             # against the frames without it: no other member matches it
-            assert revision.scores.raw_score > 1.1 * inspector.rule.value(
-                [i.scores.raw_score for i in inspections if not marked(i.frame_id) and i.scores],
-                compared_with=40, capacity=40,
-            )  # fmt: skip
+            assert revision.scores.raw_score > auto_threshold(
+                [i.scores.raw_score for i in inspections if not marked(i.frame_id) and i.scores]
+            )
 
 
 def test_without_it_members_match_each_other(bundle):
@@ -117,9 +116,9 @@ def test_without_it_members_match_each_other(bundle):
 
 def test_what_has_the_defect_says_nothing_of_good_parts(bundle):
     class Counting(ThresholdRule):
-        def value(self, scores, /, **sizes):
+        def threshold(self, scores, /, **sizes):
             counts.append(len(scores))
-            return super().value(scores, **sizes)
+            return super().threshold(scores, **sizes)
 
     counts: list[int] = []
     with RollingInspector(bundle, **options(degrees=(1,), threshold=Counting())) as inspector:
