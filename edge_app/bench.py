@@ -171,7 +171,7 @@ def measure_tokens(
             clock.append(now())
             matches = held.match(features, reachable=filled)
             clock.append(now())
-            held.score(matches, without=number % window)
+            held.score(matches, without=[number % window])
             clock.append(now())
             held.admit(number % window, matches)
             filled[number % window] = True

@@ -133,6 +133,14 @@ def score_tokens(
         return (total / matches).astype(xp.float32)
 
     patch_scores = patch_scores_with(ignore, progress)
+    if scales is not None and scales.beside:
+        for layer in tokens.layers:
+            (features,) = aggregated(layer, (1,), threads=threads)
+            scales.add_finest(
+                distances_by(
+                    form, features, ignore=ignore, groups=groups, threads=threads, progress=None
+                )
+            )
     communities: tuple[Community, ...] = ()
     recurring = xp.zeros(images, dtype=bool)
     if scales is not None:

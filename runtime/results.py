@@ -291,6 +291,11 @@ class Revision:
     recurring: bool = False
 
 
+def described_place(*, one_place: bool) -> str:
+    """Return in words where a recurring defect is."""
+    return "one mark at one place" if one_place else "one kind at several places"
+
+
 @dataclass(frozen=True)
 class RecurringDefect:
     """A recurring defect: an alarm of its own, since it means that a tool is broken.
@@ -299,6 +304,8 @@ class RecurringDefect:
     ----------
     number : int
         From 1; the same defect keeps its number while a frame of the window has it.
+    one_place : bool
+        Whether it is one mark at one place; else it is a defect of one kind at several places.
     since : int
         The first frame known to have it.
     since_part : str or None
@@ -313,11 +320,12 @@ class RecurringDefect:
     Examples
     --------
     >>> import numpy as np
-    >>> print(RecurringDefect(1, 4, None, (4, 8), 0.25, np.zeros((2, 9), bool)))
-    recurring defect 1 since frame 4: 2 frames, 25% of the frames since then
+    >>> print(RecurringDefect(1, True, 4, None, (4, 8), 0.25, np.zeros((2, 9), bool)))
+    recurring defect 1, one mark at one place, since frame 4: 2 frames, 25% of the frames since then
     """
 
     number: int
+    one_place: bool
     since: int
     since_part: str | None
     frames: tuple[int, ...]
@@ -328,7 +336,8 @@ class RecurringDefect:
         """Return one line."""
         part = "" if self.since_part is None else f' (part "{self.since_part}")'
         return (
-            f"recurring defect {self.number} since frame {self.since}{part}: "
+            f"recurring defect {self.number}, {described_place(one_place=self.one_place)}, "
+            f"since frame {self.since}{part}: "
             f"{len(self.frames)} frames, {self.share:.0%} of the frames since then"
         )
 
@@ -365,6 +374,8 @@ class Inspection:
         Earlier frames that were judged anew now.
     alarms : tuple of RecurringDefect
         Recurring defects that were found now.
+    withdrawn : tuple of RecurringDefect
+        Earlier alarms that later frames do not bear out. Parts that were NG stay NG.
     search_failed : str
         Why a search for recurring defects failed now; empty where none did.
     fault : str
@@ -393,6 +404,7 @@ class Inspection:
     compared_with: int = 0
     revisions: tuple[Revision, ...] = ()
     alarms: tuple[RecurringDefect, ...] = ()
+    withdrawn: tuple[RecurringDefect, ...] = ()
     search_failed: str = ""
     fault: str = ""
     latency: Mapping[str, float] = field(default_factory=dict)

@@ -10,8 +10,9 @@ import numpy as np
 
 from zeroline.runtime.arrays import Bools, Float32, array_namespace, to_host
 from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.line.known import Recognition
 from zeroline.runtime.line.slots import REFERENCE_ID, Slot, Slots
-from zeroline.runtime.line.tracker import DefectTracker, Recognition
+from zeroline.runtime.line.tracker import DefectTracker
 from zeroline.runtime.line.window import Matches, Window
 from zeroline.runtime.tokens import Tokens, joined
 
@@ -26,6 +27,8 @@ class Comparison:
         The place that it takes, if it enters.
     admitted : bool
         Whether it enters: it is no copy of a recent frame.
+    left_out : int
+        The place that it was not compared with: that of the frame that leaves, or its original's.
     patch_scores : array, shape (P,), float32, or None
         Against all frames but the one that leaves, or its original; None where nothing matches.
     count : int
@@ -34,6 +37,7 @@ class Comparison:
 
     place: int
     admitted: bool
+    left_out: int
     patch_scores: Float32 | None
     count: int
 
@@ -98,10 +102,10 @@ class Contents:
         if not copies:
             original = original_of(matches, self._window, self._slots, roi=roi)
         left_out = place if original is None else original
-        patch_scores = self._window.score(matches, without=left_out)
+        patch_scores = self._window.score(matches, without=[left_out])
         others = to_host(self._xp.isfinite(matches.to_slots[0]).any(axis=1))
         others[left_out] = False
-        return Comparison(place, original is None, patch_scores, int(others.sum()))
+        return Comparison(place, original is None, left_out, patch_scores, int(others.sum()))
 
     def admit(
         self, place: int, slot: Slot, matches: Matches, known: Recognition | None = None
@@ -168,11 +172,11 @@ class Contents:
         return min(count, capacity)
 
     def ignore_later(self, ignored: dict[int, Bools]) -> None:
-        """Remember patches (P,) that nobody may match any more, by the place of their frame."""
+        """Remember which patches (P,) nobody may match from now on, by the place of their frame."""
         self._to_ignore.update(ignored)
 
     def ignore_next(self) -> bool:
-        """Let nobody match the patches of one frame that waits for it; False where none does.
+        """Change the patches that nobody may match of one frame that waits; False where none does.
 
         All frames match that frame anew, which is work: so it is done for one frame with each
         push.
@@ -213,7 +217,7 @@ def original_of(matches: Matches, window: Window, slots: Slots, *, roi: Bools) -
         return None
     distances = place_distances(matches.features, [window.features_in(place) for place in recent])
     nearest = int(np.argmin(distances))
-    others = window.score(matches, without=recent[nearest])
+    others = window.score(matches, without=[recent[nearest]])
     typical = None if others is None else float(np.median(others[roi]))
     return recent[nearest] if is_copy(float(distances[nearest]), typical) else None
 

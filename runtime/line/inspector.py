@@ -263,7 +263,7 @@ class RollingInspector:
         self._count += 1
         with clock.stage("score"):
             compared = self._contents.compared(matches, roi=self._roi, copies=self._admit_copies)
-            known = None if self._tracker is None else self._tracker.recognise(matches)
+            known = self._judge.recognise(matches, compared, self.rule)
             slot.recurring = known is not None
         if compared.admitted:
             with clock.stage("admit"):
@@ -287,11 +287,12 @@ class RollingInspector:
             latency=clock.seconds,
         )
         with clock.stage("recurring"):
-            news = self._judge.search(slot, compared, scores)
+            news = self._judge.search(slot, compared, scores, self.rule)
         return replace(
             inspection,
             revisions=settled + news.revisions,
             alarms=news.alarms,
+            withdrawn=news.withdrawn,
             search_failed=news.failure,
         )
 

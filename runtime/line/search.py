@@ -8,13 +8,13 @@ on a file do not depend on the machine's speed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 from zeroline.runtime.errors import in_one_line
-from zeroline.runtime.recurring.codegraph import CodegraphResult, codegraph
+from zeroline.runtime.recurring.codegraph import CodegraphResult
 from zeroline.runtime.recurring.constants import LEAST, LEAST_IMAGES
 from zeroline.runtime.recurring.members import least_members
 
@@ -24,6 +24,9 @@ PATIENCE = 8
 MOST_FRAMES = 256
 #: A search may begin so many times while as many frames pass as it sees.
 MOST_SEARCHES = 8
+#: False alarms of a recurring defect for each part, under the model of steady distances: a search
+#: answers for the parts since the one before, so that a day has as many as another.
+ALARMS_PER_PART = 1 / 5000
 
 _log = logging.getLogger(__name__)
 
@@ -36,24 +39,31 @@ class SearchOutcome:
     ----------
     frames : tuple of (int, int)
         Places in the window and numbers of the frames that it saw.
+    known : tuple of int
+        Numbers of the defects that were known, in the order of the result's `borne_out`.
     result : CodegraphResult or None
         None where it failed.
+    gaps : tuple of float
+        For each community, the gap by which newcomers are recognised.
     failure : str
         Why it failed; empty else.
     """
 
     frames: tuple[tuple[int, int], ...]
+    known: tuple[int, ...]
     result: CodegraphResult | None
+    gaps: tuple[float, ...] = ()
     failure: str = ""
 
 
 class SearchSchedule:
     """When a search begins: once while as many frames pass as it sees, and sooner for a reason.
 
-    The reason is that NG frames match each other (`DefectTracker` counts them). A search that
+    One reason is that NG frames match each other (`DefectTracker` counts them). A search that
     finds nothing doubles the wait for the next one, unless three more frames match by then. The
     plain schedule, every W/4 frames, raised alarms as soon, and searched three times as often
-    (docs/performance.md).
+    (docs/performance.md). The other reason is that recognised frames wait to be confirmed: then
+    after half as many frames.
 
     Parameters
     ----------
@@ -68,7 +78,12 @@ class SearchSchedule:
         self._alike = 0  # NG frames that matched each other at the last search, or fewer since
         self.since = -1  # frames since the last search
 
-    def due(self, filled: int, alike: Callable[[], int]) -> bool:
+    @property
+    def rate(self) -> float:
+        """The false-alarm rate of a search that begins now: it answers for the frames since."""
+        return min(0.5, ALARMS_PER_PART * max(1, self.since + 1))
+
+    def due(self, filled: int, alike: Callable[[], int], *, waiting: bool = False) -> bool:
         """Tell whether a search shall begin.
 
         Parameters
@@ -77,10 +92,12 @@ class SearchSchedule:
             Frames in the window.
         alike : callable
             Counts the NG frames that match each other.
+        waiting : bool
+            Whether recognised frames wait to be confirmed.
         """
         if filled < LEAST_IMAGES or self.since < self._shortest:
             return False
-        if self.since >= self._longest:
+        if self.since >= (self._longest // 2 if waiting else self._longest):
             return True
         count, least = alike(), least_members(filled)
         if count < least / 2:
@@ -99,6 +116,10 @@ class SearchSchedule:
         self._wait = self._shortest
 
 
+#: What a search does: the result, and for each community the gap that newcomers are held against.
+Search = Callable[[], tuple[CodegraphResult, Sequence[float]]]
+
+
 class RecurringSearch:
     """Runs one search at a time, again and again.
 
@@ -112,26 +133,29 @@ class RecurringSearch:
     def __init__(self, *, wait: bool) -> None:
         self._wait = wait
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="zeroline-recurring")
-        self._running: Future[CodegraphResult] | None = None
+        self._running: Future[Any] | None = None
         self._frames: tuple[tuple[int, int], ...] = ()
+        self._known: tuple[int, ...] = ()
 
     @property
     def running(self) -> bool:
         """Whether a search has begun and its outcome was not taken."""
         return self._running is not None
 
-    def begin(self, frames: list[tuple[int, int]], distances: Any) -> None:
+    def begin(self, frames: list[tuple[int, int]], known: Sequence[int], search: Search) -> None:
         """Start a search.
 
         Parameters
         ----------
         frames : list of (int, int)
-            Places and numbers of n frames.
-        distances : array, shape (n, P', n), float32
-            Among them.
+            Places and numbers of the frames that it sees.
+        known : sequence of int
+            Numbers of the defects whose members it measures again.
+        search : callable
+            The search.
         """
-        self._frames = tuple(frames)
-        self._running = self._thread.submit(codegraph, distances)
+        self._frames, self._known = tuple(frames), tuple(known)
+        self._running = self._thread.submit(search)
 
     def outcome(self) -> SearchOutcome | None:
         """Return what the search has brought; None where none has begun, or it is not ready."""
@@ -140,10 +164,11 @@ class RecurringSearch:
             return None
         self._running = None
         try:
-            return SearchOutcome(self._frames, search.result())
+            result, gaps = search.result()
+            return SearchOutcome(self._frames, self._known, result, tuple(gaps))
         except Exception as error:  # noqa: BLE001 - the line goes on without this search
             _log.warning("a search for recurring defects failed", exc_info=True)
-            return SearchOutcome(self._frames, None, failure=in_one_line(error))
+            return SearchOutcome(self._frames, (), None, failure=in_one_line(error))
 
     def close(self) -> None:
         """End the thread; more than once does no harm."""

@@ -2,19 +2,21 @@
 
 What a search finds (`line.search`) becomes a known defect with members, frames of the window that
 have it. The inspector ignores their marked patches, one frame with each push. From then on each
-new frame is held against the known defect alone: some hundred patches instead of the whole window.
+new frame is held against the known defect alone (`line.known`). Each search measures the known
+defects again: what it does not find again is withdrawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from zeroline.runtime.arrays import Bools, array_namespace, to_host
+from zeroline.runtime.arrays import Bools, Float32, array_namespace
 from zeroline.runtime.grid import widened
+from zeroline.runtime.line.finest import finest_frame, patch_distances
+from zeroline.runtime.line.known import KnownDefect, Member, Recognition, recognised
 from zeroline.runtime.line.search import (
     MOST_FRAMES,
     PATIENCE,
@@ -22,11 +24,12 @@ from zeroline.runtime.line.search import (
     SearchOutcome,
     SearchSchedule,
 )
+from zeroline.runtime.line.searched import window_search
 from zeroline.runtime.line.slots import REFERENCE_ID, Slots
-from zeroline.runtime.line.window import Matches, Window, mean_distances
+from zeroline.runtime.line.window import Matches, Window
 from zeroline.runtime.recurring.codegraph import Community
-from zeroline.runtime.recurring.constants import LEAST
-from zeroline.runtime.recurring.marking import marks_of_newcomer
+from zeroline.runtime.recurring.constants import LEAST, OVERLAP
+from zeroline.runtime.recurring.filter import shared
 from zeroline.runtime.stages.degrees import finest_degree
 
 #: A group of which more than this share are frames of a reference set is a normal variation.
@@ -34,68 +37,7 @@ REFERENCE_SHARE = 0.1
 
 
 @dataclass(frozen=True)
-class Member:
-    """A frame of the window that has a known defect.
-
-    Attributes
-    ----------
-    place : int
-        Its place in the window.
-    marks : array, shape (P,), bool
-        Where it has the defect.
-    examples : tuple of arrays, shape (m, C_l)
-        Features of its marked patches, by layer, of the finest degree.
-    """
-
-    place: int
-    marks: Bools
-    examples: tuple[Any, ...]
-
-
-@dataclass
-class KnownDefect:
-    """A recurring defect that was found; the tracker alone writes here.
-
-    Attributes
-    ----------
-    number : int
-        From 1.
-    since : int
-        The first frame that is known to have it.
-    since_part : str or None
-        The name of that frame's part.
-    relevant, gap : float
-        See `marks_of_newcomer`.
-    members : dict
-        Frames of the window that have it, by place.
-    """
-
-    number: int
-    since: int
-    since_part: str | None
-    relevant: float
-    gap: float
-    members: dict[int, Member] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Recognition:
-    """A known defect in a frame.
-
-    Attributes
-    ----------
-    defect : KnownDefect
-        Which one.
-    marks : array, shape (P',), bool
-        Where.
-    """
-
-    defect: KnownDefect
-    marks: Bools
-
-
-@dataclass(frozen=True)
-class SearchResult:
+class FoundDefect:
     """A defect, and frames of the window that were not known to have it.
 
     Attributes
@@ -104,13 +46,35 @@ class SearchResult:
         What they have.
     new : bool
         Whether the defect was not known before.
-    ignored : mapping
-        For each of these frames, by place, the patches (P,) that nobody may match any more.
+    places : tuple of int
+        These frames, by their places.
     """
 
     defect: KnownDefect
     new: bool
+    places: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class SearchNews:
+    """What a search has brought.
+
+    Attributes
+    ----------
+    found : tuple of FoundDefect
+        New defects, and new members of known ones.
+    withdrawn : tuple of KnownDefect
+        Defects that the search did not find again.
+    ignored : mapping
+        By place, the patches (P,) that nobody may match from now on; none: as the frame came.
+    failure : str
+        Why it failed; empty else.
+    """
+
+    found: tuple[FoundDefect, ...]
+    withdrawn: tuple[KnownDefect, ...]
     ignored: Mapping[int, Bools]
+    failure: str = ""
 
 
 class DefectTracker:
@@ -145,15 +109,31 @@ class DefectTracker:
         """Defects that frames of the window have."""
         return tuple(self._known)
 
-    def recognise(self, matches: Matches) -> Recognition | None:
-        """Return the known defect that a new frame has, None where it has none."""
-        if not self._known:
+    def recognise(self, matches: Matches, *, place: int, limit: float | None) -> Recognition | None:
+        """Return the known defect that a new frame has, None where it has none.
+
+        Parameters
+        ----------
+        matches : Matches
+            Of the frame.
+        place : int
+            The place that it will take, or that of its original: it does not count.
+        limit : float or None
+            Score over which a patch is unusual; None: nothing can be said.
+        """
+        if limit is None or not self._known:
             return None
         finest = self._window.finest
-        return self._recognised(
+        recognition = recognised(
+            self._known,
             [matches.features[scale] for scale in finest],
             [matches.to_slots[scale] for scale in finest],
         )
+        if recognition is None:
+            return None
+        without = [place, *recognition.defect.members]
+        scores = self._window.score(matches, without=without)
+        return recognition if self._is_unusual(recognition, scores, limit) else None
 
     def forget(self, place: int) -> None:
         """Take note that the frame in a place has left the window."""
@@ -162,7 +142,7 @@ class DefectTracker:
             defect.members.pop(place, None)
         self._known = [defect for defect in self._known if defect.members]
 
-    def add_member(self, place: int, recognition: Recognition) -> Bools:
+    def add_member(self, place: int, recognition: Recognition, *, confirmed: bool = False) -> Bools:
         """Count the frame in a place among a defect's members.
 
         Returns
@@ -176,46 +156,55 @@ class DefectTracker:
         marks = np.zeros(len(self._roi), bool)
         marks[self._roi] = recognition.marks
         defect = recognition.defect
-        defect.members[place] = Member(place, marks, examples)
+        defect.members[place] = Member(place, marks, examples, confirmed)
         self._unexplained.pop(place, None)
         if all(other is not defect for other in self._known):  # its last member has just left
             self._known.append(defect)
-        ignored: Bools = widened(marks[None], by=self._blur)[0]
-        return ignored
+        return self._ignored(place)
 
     def not_good(self, place: int, patch: int) -> None:
         """Take note that the frame in a place is NG at a patch (of P) for no known defect."""
         self._unexplained[place] = int(np.searchsorted(np.flatnonzero(self._roi), patch))
 
-    def step(self) -> tuple[list[SearchResult], str]:
-        """Count a frame, and return what a search has brought.
+    def step(self, *, limit: Callable[[], float | None]) -> SearchNews | None:
+        """Count a frame, and return what a search has brought; None where none has ended.
 
-        Returns
-        -------
-        list of SearchResult
-            New defects, and new members of known ones.
-        str
-            Why a search failed; empty where none did.
+        `limit` gives that of `recognise`.
         """
         self._schedule.since += 1
         if self._schedule.since < PATIENCE:
-            return [], ""
+            return None
         outcome = self._search.outcome()
         if outcome is None:
-            return [], ""
-        results = self._applied(outcome)
-        if results:
+            return None
+        if outcome.result is None:
+            return SearchNews((), (), {}, outcome.failure)
+        changed: set[int] = set()
+        withdrawn = self._measured_again(outcome, changed)
+        found = self._applied(outcome, limit(), changed)
+        if found:
             self._schedule.succeeded()
-        return results, outcome.failure
+        ignored = {place: self._ignored(place) for place in sorted(changed)}
+        return SearchNews(tuple(found), tuple(withdrawn), ignored)
 
     def search(self) -> None:
         """Start a search, if one is due."""
         filled = int(self._slots.filled.sum())
-        if self._search.running or not self._schedule.due(filled, self._alike):
+        waiting = any(not m.confirmed for defect in self._known for m in defect.members.values())
+        if self._search.running or not self._schedule.due(filled, self._alike, waiting=waiting):
             return
         places = sorted(self._slots.newest(MOST_FRAMES))
         frames = [(place, self._slots[place].frame_id) for place in places]
-        self._search.begin(frames, self._window.finest_table(places))
+        known = [np.flatnonzero(np.isin(places, list(d.members))) for d in self._known]
+        search = window_search(
+            self._window,
+            self._slots,
+            places,
+            rate=self._schedule.rate,
+            roi=self._roi,
+            known=known,
+        )
+        self._search.begin(frames, [defect.number for defect in self._known], search)
         self._schedule.began(self._alike())
 
     def _alike(self) -> int:
@@ -227,7 +216,7 @@ class DefectTracker:
         places = list(self._unexplained)
         if len(places) < LEAST:
             return 0
-        rows = self._window.patch_distances(places, list(self._unexplained.values()))
+        rows = patch_distances(self._window, places, list(self._unexplained.values()))
         nearest = np.argpartition(rows, len(places) - 1, axis=1)[:, : len(places)]
         return int((np.isin(nearest, places).sum(axis=1) >= LEAST - 1).sum())
 
@@ -235,25 +224,72 @@ class DefectTracker:
         """End the thread; more than once does no harm."""
         self._search.close()
 
-    def _applied(self, outcome: SearchOutcome) -> list[SearchResult]:
+    def _ignored(self, place: int) -> Bools:
+        """Return the patches (P,) of a frame that known defects mark, as wide as they are seen."""
+        marks = np.zeros(len(self._roi), bool)
+        for defect in self._known:
+            if place in defect.members:
+                marks |= defect.members[place].marks
+        wide: Bools = widened(marks[None], by=self._blur)[0]
+        return wide
+
+    def _is_unusual(self, recognition: Recognition, scores: Float32 | None, limit: float) -> bool:
+        """Tell whether a frame is unusual where it has a defect; `scores` without the members."""
+        return scores is not None and bool((scores[self._roi][recognition.marks] > limit).any())
+
+    def _measured_again(self, outcome: SearchOutcome, changed: set[int]) -> list[KnownDefect]:
+        """Confirm members that the search has found again, and drop defects that it has not.
+
+        A defect with fewer members than a search needs stays as it is: it leaves with them.
+        """
+        assert outcome.result is not None  # noqa: S101 - the caller has asked
+        withdrawn = []
+        defects = {defect.number: defect for defect in self._known}
+        for number, images in zip(outcome.known, outcome.result.borne_out, strict=True):
+            defect = defects.get(number)
+            if defect is None:
+                continue
+            seen = {
+                place
+                for place, frame_id in outcome.frames
+                if place in defect.members and self._slots[place].frame_id == frame_id
+            }
+            if images is not None:
+                for image in images.tolist():
+                    place, _ = outcome.frames[image]
+                    if place in seen:
+                        self._confirm(defect, place)
+            elif len(seen) >= LEAST and not _found_again(seen, outcome):
+                withdrawn.append(defect)
+                changed |= set(defect.members)
+        self._known = [d for d in self._known if all(d is not other for other in withdrawn)]
+        return withdrawn
+
+    def _confirm(self, defect: KnownDefect, place: int) -> None:
+        member = defect.members[place]
+        defect.members[place] = Member(place, member.marks, member.examples, confirmed=True)
+
+    def _applied(
+        self, outcome: SearchOutcome, limit: float | None, changed: set[int]
+    ) -> list[FoundDefect]:
         """Return what a search says about frames that are still in the window."""
-        if outcome.result is None:
-            return []
+        assert outcome.result is not None  # noqa: S101 - the caller has asked
         results = []
-        for community in outcome.result.communities:
-            seen = [outcome.frames[number] for number in community.members.tolist()]
-            marked = self._still_there(seen, community)
+        for community, gap in zip(outcome.result.communities, outcome.gaps, strict=True):
+            marked = self._still_there(outcome, community)
             if marked:
-                results.append(self._result(marked, outcome, community.evidence.gap))
+                found = self._taken(marked, outcome, community, gap, limit)
+                changed |= set(marked) | set(found.places)
+                if found.places:
+                    results.append(found)
         return results
 
-    def _still_there(
-        self, seen: Sequence[tuple[int, int]], community: Community
-    ) -> dict[int, Bools]:
+    def _still_there(self, outcome: SearchOutcome, community: Community) -> dict[int, Bools]:
         """Return the marks (P') of a community's frames in the window, by place.
 
         Empty where the community is a normal variation: reference frames have it too.
         """
+        seen = [outcome.frames[number] for number in community.members.tolist()]
         references = sum(frame_id == REFERENCE_ID for _, frame_id in seen)
         if references > REFERENCE_SHARE * len(seen):
             return {}
@@ -263,38 +299,57 @@ class DefectTracker:
             if frame_id != REFERENCE_ID and self._slots[place].frame_id == frame_id
         }
 
-    def _result(
-        self, marked: Mapping[int, Bools], outcome: SearchOutcome, gap: float
-    ) -> SearchResult:
+    def _taken(
+        self,
+        marked: Mapping[int, Bools],
+        outcome: SearchOutcome,
+        community: Community,
+        gap: float,
+        limit: float | None,
+    ) -> FoundDefect:
         """Make the frames members, and those that came since the search began and have it too."""
+        assert outcome.result is not None  # noqa: S101 - the caller has asked
         defect = self._same(list(marked))
         new = defect is None
         if defect is None:
-            assert outcome.result is not None  # noqa: S101 - it has communities
             self._count += 1
             first = min((self._slots[place] for place in marked), key=lambda slot: slot.frame_id)
             defect = KnownDefect(
-                self._count, first.frame_id, first.part_id, outcome.result.relevant, gap
+                self._count,
+                first.frame_id,
+                first.part_id,
+                community.evidence.one_place,
+                outcome.result.relevant,
+                gap,
             )
             self._known.append(defect)
-        ignored = {
-            place: self.add_member(place, Recognition(defect, marks))
-            for place, marks in marked.items()
-        }
+        before = set(defect.members)
+        for place, marks in marked.items():
+            self.add_member(place, Recognition(defect, marks), confirmed=True)
         last = max(frame_id for _, frame_id in outcome.frames)
         for place, slot in self._slots.in_order():
-            if slot.frame_id > last:
-                recognition = self._recognised(*self._window.finest_frame(place))
-                if recognition is not None and recognition.defect is defect:
-                    ignored[place] = self.add_member(place, recognition)
-        return SearchResult(defect, new, ignored)
+            if slot.frame_id > last and place not in defect.members and limit is not None:
+                recognition = recognised([defect], *finest_frame(self._window, place))
+                if recognition is None:
+                    continue
+                scores = self._window.patch_scores(place, without=list(defect.members))
+                if self._is_unusual(recognition, scores, limit):
+                    self.add_member(place, recognition)
+        return FoundDefect(defect, new, tuple(sorted(set(defect.members) - before)))
 
     def _same(self, places: Sequence[int]) -> KnownDefect | None:
-        """Return the known defect that most of these frames have, None where it is another one."""
+        """Return the known defect that these frames have, None where it is another one.
+
+        It is the same if both share frames, or if most of these look like its examples.
+        """
+        for defect in self._known:
+            if shared(np.array(places), np.array(list(defect.members))) >= OVERLAP:
+                return defect
         if not self._known:
             return None
         recognitions = [
-            self._recognised(*self._window.finest_frame(place), but=places) for place in places
+            recognised(self._known, *finest_frame(self._window, place), but=places)
+            for place in places
         ]
         for defect in self._known:
             having = sum(r is not None and r.defect is defect for r in recognitions)
@@ -302,53 +357,12 @@ class DefectTracker:
                 return defect
         return None
 
-    def _recognised(
-        self, features: Sequence[Any], half_squared: Sequence[Any], *, but: Sequence[int] = ()
-    ) -> Recognition | None:
-        """Hold a frame against what is known.
 
-        Parameters
-        ----------
-        features : sequence of arrays, shape (P', C_l)
-            By layer.
-        half_squared : sequence of arrays, shape (W, P')
-            ½d² to each slot, by layer.
-        but : sequence of int
-            Places that do not count, since their frames may have the same defect.
-        """
-        for defect in self._known:
-            rows = to_host(mean_distances(_as_if_matched(features, half_squared, defect)))
-            counted = np.isfinite(rows).all(axis=0)
-            counted[list(but)] = False
-            places = np.flatnonzero(counted)
-            members = np.flatnonzero(np.isin(places, list(defect.members)))
-            marks = marks_of_newcomer(
-                rows[:, places], members, relevant=defect.relevant, gap=defect.gap
-            )
-            if marks is not None:
-                return Recognition(defect, marks)
-        return None
-
-
-def _as_if_matched(
-    features: Sequence[Any], half_squared: Sequence[Any], defect: KnownDefect
-) -> list[Any]:
-    """Return ½d² by layer as if the members' marked patches could still be matched."""
-    members = list(defect.members.values())
-    full = []
-    for layer, (frame, held) in enumerate(zip(features, half_squared, strict=True)):
-        xp = array_namespace(held)
-        theirs = xp.concatenate([member.examples[layer] for member in members])
-        mine, theirs = frame.astype(xp.float32), theirs.astype(xp.float32)
-        norms = (mine * mine).sum(axis=1)[:, None] + (theirs * theirs).sum(axis=1)
-        near = norms / 2 - mine @ theirs.T
-        rows, first = held.copy(), 0
-        for member in members:
-            last = first + len(member.examples[layer])
-            nearest = near[:, first:last].min(axis=1)
-            before = rows[member.place]
-            matched = xp.isfinite(before)  # not of one part
-            rows[member.place] = xp.where(matched, xp.minimum(before, nearest), before)
-            first = last
-        full.append(rows)
-    return full
+def _found_again(places: set[int], outcome: SearchOutcome) -> bool:
+    """Tell whether a community of a search is made of these places' frames."""
+    assert outcome.result is not None  # noqa: S101 - the caller has asked
+    known = np.array(sorted(places))
+    return any(
+        shared(known, np.array([outcome.frames[i][0] for i in c.members.tolist()])) >= OVERLAP
+        for c in outcome.result.communities
+    )

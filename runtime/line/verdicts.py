@@ -11,9 +11,10 @@ import numpy as np
 from zeroline.runtime.arrays import Float32
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.line.contents import Comparison, Contents
+from zeroline.runtime.line.known import KnownDefect, Recognition
 from zeroline.runtime.line.slots import Slot, Slots
-from zeroline.runtime.line.tracker import DefectTracker, KnownDefect, SearchResult
-from zeroline.runtime.line.window import Window
+from zeroline.runtime.line.tracker import DefectTracker, FoundDefect
+from zeroline.runtime.line.window import Matches, Window
 from zeroline.runtime.results import (
     FrameScores,
     Judgement,
@@ -156,7 +157,7 @@ class WindowScorer:
 
 
 @dataclass(frozen=True)
-class SearchNews:
+class RecurringNews:
     """What a search for recurring defects has changed.
 
     Attributes
@@ -165,12 +166,15 @@ class SearchNews:
         Frames that are NG after all.
     alarms : tuple of RecurringDefect
         Defects that were not known.
+    withdrawn : tuple of RecurringDefect
+        Defects that the search has not found again.
     failure : str
         Why a search failed; empty where none did.
     """
 
     revisions: tuple[Revision, ...] = ()
     alarms: tuple[RecurringDefect, ...] = ()
+    withdrawn: tuple[RecurringDefect, ...] = ()
     failure: str = ""
 
 
@@ -298,29 +302,58 @@ class LineJudge:
             revisions.append(_revised(slot, scores, verdict, reason))
         return tuple(revisions)
 
-    def search(self, slot: Slot, compared: Comparison, scores: FrameScores | None) -> SearchNews:
+    def recognise(
+        self, matches: Matches, compared: Comparison, rule: ThresholdRule, /
+    ) -> Recognition | None:
+        """Return the known defect that a new frame has, None where it has none."""
+        if self._tracker is None or not self._tracker.known:
+            return None
+        limit = self._map_limit(rule)
+        return self._tracker.recognise(matches, place=compared.left_out, limit=limit)
+
+    def _map_limit(self, rule: ThresholdRule) -> float | None:
+        """Return the score over which a patch is unusual; None while the window warms up."""
+        if sum(slot.scored for _, slot in self._slots.in_order()) < self._least:
+            return None
+        return self._scorer.judgement(self._scorer.scores(), rule, band=0.0).pixel_threshold
+
+    def search(
+        self, slot: Slot, compared: Comparison, scores: FrameScores | None, rule: ThresholdRule, /
+    ) -> RecurringNews:
         """Apply what a search for recurring defects has brought, and start the next one if due.
 
         It is told of the new frame, whose verdict and scores stand.
         """
         if self._tracker is None:
-            return SearchNews()
+            return RecurringNews()
         unexplained = slot.verdict is Verdict.NG and not slot.recurring
         if compared.admitted and unexplained and scores is not None:
             self._tracker.not_good(compared.place, int(scores.patch_scores.argmax()))
-        results, failure = self._tracker.step()
-        revisions = [revision for result in results for revision in self._found(result)]
-        alarms = [self._described(result.defect) for result in results if result.new]
+        news = RecurringNews()
+        brought = self._tracker.step(limit=lambda: self._map_limit(rule))
+        if brought is not None:
+            self._contents.ignore_later(dict(brought.ignored))
+            withdrawn = [self._withdrawn(defect) for defect in brought.withdrawn]
+            revisions = [r for found in brought.found for r in self._found(found)]
+            alarms = [self._described(found.defect) for found in brought.found if found.new]
+            news = RecurringNews(tuple(revisions), tuple(alarms), tuple(withdrawn), brought.failure)
         if not self._contents.ignore_next():
             self._tracker.search()
-        return SearchNews(tuple(revisions), tuple(alarms), failure)
+        return news
 
-    def _found(self, result: SearchResult) -> list[Revision]:
+    def _withdrawn(self, defect: KnownDefect) -> RecurringDefect:
+        """Count a defect's frames like others again; what was NG stays NG."""
+        assert self._tracker is not None  # noqa: S101 - the caller has asked
+        for place in defect.members:
+            others = (known.members for known in self._tracker.known)
+            self._slots[place].recurring = any(place in members for members in others)
+        return self._described(defect)
+
+    def _found(self, found: FoundDefect) -> list[Revision]:
         """Score frames without those that share their defect, and call them NG."""
-        self._contents.ignore_later(dict(result.ignored))
-        members = tuple(result.defect.members)
+        members = tuple(found.defect.members)
         maps = {}
-        for place in result.ignored:
+        for place in found.places:
             self._slots[place].recurring = True
             maps[place] = self._scorer.score_held(place, without=members)
         rescored = self._scorer.scores()
@@ -339,6 +372,7 @@ class LineJudge:
         since = sum(slot.frame_id >= frames[0] for _, slot in self._slots.in_order())
         return RecurringDefect(
             defect.number,
+            defect.one_place,
             defect.since,
             defect.since_part,
             frames,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from zeroline.runtime.arrays import Bools, Float32, array_namespace, to_host
+from zeroline.runtime.arrays import Bools, Float32, to_host
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.grid import grid_side
 from zeroline.runtime.matching.forms import FORMS
@@ -130,6 +130,11 @@ class Window:
     ----------
     ignored : array, shape (W, P'), bool
         Patches of the frames that nobody may match.
+    half_squared : array, shape (scales, W, W, P'), float32
+        ½d² as [scale, frame, other frame, patch]; inf where a place is empty, or frames do not
+        match.
+    pool : WorkerPool
+        The threads.
     finest : range
         Units of the smallest degree, one for each layer.
 
@@ -149,7 +154,7 @@ class Window:
     ) -> None:
         self.shape = shape
         self._xp = xp
-        self._pool = pool
+        self.pool = pool
         self._interval = interval
         self._roi = None if roi is None or roi.all() else np.flatnonzero(roi)
         slots, patches = shape.capacity, shape.compared
@@ -165,8 +170,8 @@ class Window:
         place, _ = finest_degree(shape.degrees)
         self.finest = range(place, shape.scales, count)
         self.ignored: Bools = np.zeros((slots, patches), bool)
-        # [scale, image, other image, patch]; an empty slot is out of reach
-        self._half_squared = xp.full((shape.scales, slots, slots, patches), np.inf, np.float32)
+        self._own_ignored: Bools = np.zeros((slots, patches), bool)  # since they were admitted
+        self.half_squared = xp.full((shape.scales, slots, slots, patches), np.inf, np.float32)
 
     def features_of(self, layers: Sequence[Any]) -> tuple[Any, ...]:
         """Return LNAMD features of one frame's tokens, by scale, of the patches that count.
@@ -223,17 +228,22 @@ class Window:
 
         def put(scale: int) -> None:
             self._banks[scale].put(slot, matches.features[scale], matches.ignore)
-            self._half_squared[scale, slot] = matches.to_slots[scale]
-            self._half_squared[scale, :, slot] = matches.from_slots[scale]
-            self._half_squared[scale, slot, slot] = np.inf
+            self.half_squared[scale, slot] = matches.to_slots[scale]
+            self.half_squared[scale, :, slot] = matches.from_slots[scale]
+            self.half_squared[scale, slot, slot] = np.inf
 
-        self._pool.run(put, range(self.shape.scales))
-        self.ignored[slot] = to_host(matches.ignore)
+        self.pool.run(put, range(self.shape.scales))
+        self.ignored[slot] = self._own_ignored[slot] = to_host(matches.ignore)
 
     def evict(self, slot: int) -> None:
         """Empty a slot."""
-        self._half_squared[:, slot] = np.inf
-        self._half_squared[:, :, slot] = np.inf
+        self.half_squared[:, slot] = np.inf
+        self.half_squared[:, :, slot] = np.inf
+
+    def marked(self, slot: int) -> Bools:
+        """Return the patches (P',) of a frame that `ignore_patches` has taken."""
+        marked: Bools = self.ignored[slot] & ~self._own_ignored[slot]
+        return marked
 
     def ignore_patches(self, slot: int, patches: Bools, *, reachable: Bools) -> None:
         """Let nobody match some patches of a frame any more; all frames match it anew.
@@ -242,18 +252,19 @@ class Window:
         ----------
         slot : int
         patches : array, shape (P,), bool
-            Besides those that are ignored already.
+            In place of those of an earlier call; none: the frame is as it came.
         reachable : array, shape (W,), bool
             Slots that hold a frame.
         """
-        self.ignored[slot] |= patches if self._roi is None else patches[self._roi]
+        counted = patches if self._roi is None else patches[self._roi]
+        self.ignored[slot] = self._own_ignored[slot] | counted
         ignored, features = self.ignored[slot], self.features_in(slot)
         for bank, part in zip(self._banks, features, strict=True):
             bank.put(slot, part, ignored)
         others = reachable.copy()
         others[slot] = False
         _, from_slots = self._matched(features, ignored, others)
-        before = self._half_squared[:, :, slot]
+        before = self.half_squared[:, :, slot]
         kept = before < np.inf  # frames of one part do not match
         before[kept] = from_slots[kept]
 
@@ -272,66 +283,21 @@ class Window:
             self._banks[scale].minima(queries[scale], start, stop, rows, columns)
 
         runs = _runs(reachable, self._banks[0].block)
-        self._pool.run(match_run, [(u, *run) for u in range(shape.scales) for run in runs])
+        self.pool.run(match_run, [(u, *run) for u in range(shape.scales) for run in runs])
         to_slots[to_slots >= IGNORED / 2] = np.inf
         from_slots[from_slots >= IGNORED / 2] = np.inf
         return to_slots, from_slots
 
-    def finest_table(self, slots: Sequence[int]) -> Float32:
-        """Return the distances among some frames, of the smallest degree, the mean over layers.
-
-        Parameters
-        ----------
-        slots : sequence of int
-
-        Returns
-        -------
-        array, shape (n, P', n), float32
-            On the host; inf where frames do not match.
-        """
-        table = self._xp.empty((len(slots), self.shape.compared, len(slots)), np.float32)
-        chosen = self._xp.asarray(slots)
-
-        def write_row(image: int) -> None:
-            table[image] = mean_distances(
-                [self._half_squared[scale, slots[image]][chosen] for scale in self.finest]
-            )
-
-        self._pool.run(write_row, range(len(slots)))
-        return to_host(table)
-
-    def patch_distances(self, slots: Sequence[int], patches: Sequence[int]) -> Float32:
-        """Return the distances (n, W) of one patch (of P') of each of n frames to every slot.
-
-        Of the smallest degree, the mean over layers; on the host.
-        """
-        parts = [self._half_squared[scale][slots, :, patches] for scale in self.finest]
-        return to_host(mean_distances([part.T for part in parts]))
-
-    def finest_frame(self, slot: int) -> tuple[list[Any], list[Any]]:
-        """Return a held frame's features (P', C_l) and ½d² (W, P') of the smallest degree.
-
-        Both by layer, on the window's device.
-        """
-        return (
-            [self._banks[scale].features[slot] for scale in self.finest],
-            [self._half_squared[scale, slot] for scale in self.finest],
-        )
-
-    def score(self, matches: Matches, *, without: int | None = None) -> Float32 | None:
+    def score(self, matches: Matches, *, without: Sequence[int] = ()) -> Float32 | None:
         """Return the patch scores (P,) of a frame that is not in the window; see `patch_scores`.
 
         Parameters
         ----------
         matches : Matches
-        without : int, optional
-            A slot that does not count: the one that the frame will take.
+        without : sequence of int
+            Slots that do not count, such as the one that the frame will take.
         """
-        rows = matches.to_slots
-        if without is not None:
-            rows = rows.copy()
-            rows[:, without] = np.inf
-        return self._average(rows)
+        return self._average(self._left(matches.to_slots, without))
 
     def patch_scores(self, slot: int, *, without: Sequence[int] = ()) -> Float32 | None:
         """Return the patch scores (P,) of the frame in a slot, against the window as it is now.
@@ -345,11 +311,14 @@ class Window:
         without : sequence of int
             Slots that do not count.
         """
-        rows = self._half_squared[:, slot]
-        if without:
+        return self._average(self._left(self.half_squared[:, slot], without))
+
+    def _left(self, rows: Any, without: Sequence[int]) -> Any:
+        """Return ½d² (scales, W, P') with some slots out of reach."""
+        if len(without):
             rows = rows.copy()
-            rows[:, self._xp.asarray(without)] = np.inf
-        return self._average(rows)
+            rows[:, self._xp.asarray(list(without))] = np.inf
+        return rows
 
     def _average(self, half_squared: Any) -> Float32 | None:
         """Average ½d² (scales, W, P') to patch scores (P,); 0 outside the region of interest."""
@@ -373,13 +342,6 @@ class Window:
         scores = np.zeros(self.shape.patches, np.float32)
         scores[self._roi] = mean
         return scores
-
-
-def mean_distances(half_squared: Sequence[Any]) -> Any:
-    """Return the mean of distances (P, n) of several ½d² (n, P)."""
-    xp = array_namespace(half_squared[0])
-    total = sum(xp.sqrt(2 * xp.maximum(part, 0)) for part in half_squared)
-    return total.T / np.float32(len(half_squared))
 
 
 def _runs(reachable: Bools, block: int) -> list[tuple[int, int]]:

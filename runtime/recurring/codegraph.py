@@ -8,12 +8,13 @@ variation that some images share, and marked is ours (docs/algorithms.md).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.arrays import Array, Bools, Float32, to_host
+from zeroline.runtime.arrays import Array, Bools, to_host
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.evidence import CandidateGroup, Evidence, measured
@@ -21,7 +22,7 @@ from zeroline.runtime.recurring.filter import CommunityFilter
 from zeroline.runtime.recurring.graph import candidates, image_graph, reference_distances
 from zeroline.runtime.recurring.marking import marked_patches
 from zeroline.runtime.recurring.members import Closure
-from zeroline.runtime.recurring.statistics import SetStatistics
+from zeroline.runtime.recurring.statistics import SetStatistics, without_gaps
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Community:
     Examples
     --------
     >>> import numpy as np
-    >>> evidence = Evidence(significance=9.0, spread=3.0, anomaly=2.0, gap=0.5)
+    >>> evidence = Evidence(significance=9.0, spread=3.0, anomaly=2.0, gap=0.5, agreement=1.0)
     >>> Community(np.array([0, 4, 9]), np.zeros((3, 9), bool), evidence).members.tolist()
     [0, 4, 9]
     """
@@ -61,7 +62,10 @@ class CodegraphResult:
     communities : tuple of Community
         The clearest first.
     relevant : float
-        Score from which on a patch matters in this set; 0 where no community is accepted.
+        Score from which on a patch matters in this set; 0 where no search was made.
+    borne_out : tuple of (array of int, or None)
+        For each known group the images that bear it out; None where it is no recurring defect by
+        now.
 
     Examples
     --------
@@ -73,10 +77,16 @@ class CodegraphResult:
     ignored: Bools
     communities: tuple[Community, ...]
     relevant: float = 0.0
+    borne_out: tuple[npt.NDArray[np.intp] | None, ...] = ()
 
 
 def codegraph(
-    distances: Array, /, *, false_alarm_rate: float = constants.FALSE_ALARM_RATE
+    distances: Array,
+    /,
+    *,
+    false_alarm_rate: float = constants.FALSE_ALARM_RATE,
+    roi: Bools | None = None,
+    known: Sequence[npt.NDArray[np.intp]] = (),
 ) -> CodegraphResult:
     """Find recurring defects among N images.
 
@@ -89,6 +99,10 @@ def codegraph(
     false_alarm_rate : float
         Wanted share of sets without recurring defects, under the model of steady distances, in
         which one is reported.
+    roi : array, shape (G,), bool, optional
+        Which patches of the grid the P are; all, where not given.
+    known : sequence of arrays of int
+        Groups of images that had a recurring defect in an earlier search.
 
     Returns
     -------
@@ -98,7 +112,7 @@ def codegraph(
     Raises
     ------
     ScoringError
-        For a rate out of range or distances of another shape.
+        For a rate out of range, distances of another shape, or patches that form no square grid.
 
     Notes
     -----
@@ -123,10 +137,10 @@ def codegraph(
     if not 0 < false_alarm_rate <= 0.5:
         raise ScoringError(f"false_alarm_rate is {false_alarm_rate}, 0 < rate <= 0.5 is expected")
     images, patches, _ = table.shape
-    nothing = CodegraphResult(np.zeros((images, patches), bool), ())
+    nothing = CodegraphResult(np.zeros((images, patches), bool), (), borne_out=(None,) * len(known))
     if images < constants.LEAST_IMAGES:
         return nothing
-    table = _without_gaps(table)
+    table = without_gaps(table)
     reference = reference_distances(table)
     statistics = SetStatistics.of(table, reference)
     communities_filter = CommunityFilter(images, patches, false_alarm_rate)
@@ -136,9 +150,15 @@ def codegraph(
         members = closure.of(start)
         if members is None or tuple(members) in groups:
             continue
-        group = measured(table, members, statistics, chance=communities_filter.chance)
+        group = measured(table, members, statistics, chance=communities_filter.chance, roi=roi)
         if group is not None:
             groups[tuple(members)] = group
+    again = [
+        measured(table, members, statistics, chance=communities_filter.chance, roi=roi)
+        if len(members) >= constants.LEAST
+        else None
+        for members in known
+    ]
     ignored = nothing.ignored.copy()
     communities = []
     for group in communities_filter.accepted(list(groups.values())):
@@ -148,21 +168,8 @@ def codegraph(
         if carrying.any():
             ignored[members] |= own
             communities.append(Community(members[carrying], own[carrying], group.evidence))
-    return CodegraphResult(ignored, tuple(communities), statistics.relevant)
-
-
-def _without_gaps(table: Float32) -> Float32:
-    """Return distances of which each, but those to the own image, is finite and over zero."""
-    least = np.float32(constants.TINY)
-    if table.min() < least:
-        table = np.maximum(table, least)
-    apart = ~np.isfinite(table[:, 0])
-    np.fill_diagonal(apart, False)
-    if apart.any():
-        table = table.copy()
-        for image in np.flatnonzero(apart.any(axis=1)):
-            rows = table[image]
-            matched = np.isfinite(rows[0])
-            usual = np.median(rows[:, matched], axis=1) if matched.any() else np.ones(len(rows))
-            rows[:, apart[image]] = usual[:, None]
-    return table
+    borne_out = tuple(
+        group.confirmed if group is not None and communities_filter.suspects(group) else None
+        for group in again
+    )
+    return CodegraphResult(ignored, tuple(communities), statistics.relevant, borne_out)

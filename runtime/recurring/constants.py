@@ -43,8 +43,10 @@ EMPHASIS = 6
 PERCENTILES = (10, 25, 50, 75, 90)
 #: Runs of Leiden, of which the best counts. A single one: 4 wrong images and 1 false report more.
 TRIALS = 3
-#: Images of a group: two are often alike by chance, 1 false report more.
+#: Images of a candidate: two are often alike by chance, 1 false report more.
 LEAST = 3
+#: Images that have a recurring defect: three random spots may lie at one place.
+LEAST_CARRIERS = 4
 #: Largest share of images in a group. With 0.5: 6 new images fewer are recognised. Without it no
 #: figure moves, but a group of all images has no distances outside.
 LARGEST_SHARE = 0.6
@@ -74,6 +76,9 @@ MEDIAN = 0.5
 OWN_GAP = 0.25
 #: Share of the best gap at which the spread is counted. With 0.75: 10 wrong, 4 false more.
 HEIGHT = 0.5
+#: Patches between a worst patch and another image's outline, within which both are one place: parts
+#: do not lie at the same pixels.
+BESIDE = 1
 
 # Filter
 
@@ -82,6 +87,9 @@ FALSE_ALARM_RATE = 0.01
 #: Largest spread, as a share of the patches. No figure moves, but another lot of material counts as
 #: a defect (tests).
 LOCAL = 0.1
+#: Largest part of the gap that is there at a usual patch. Marks and stains reach 0.1; prints and
+#: connectors in one pose 0.4 to 0.7.
+ELSEWHERE = 0.25
 #: Robust deviations above the other images. Without it: 160 wrong images, 10 false reports more.
 ANOMALOUS = 1.64
 #: Up to this spread a group is compact: a defect has an outline. Without: 13 right images fewer.
@@ -90,6 +98,15 @@ COMPACT = 0.0075
 COMPACT_LEAST = 1.0
 #: So many times chance a group reaches that is not compact. Without: 25 wrong, 18 false more.
 OVER_CHANCE = 3.0
+#: Share of pairs of images that agree in the place, from which on it is one place. Marks of a tool
+#: reach 1.0, random defects of one kind 0 to 0.35, missing holes (four places) 0.6.
+ONE_PLACE = 0.7
+#: So many times chance a group reaches that has no one place, and in so many images it is at least.
+#: Random dents and stains reach 2.8 times chance; three spots on plain paper 5 times.
+ANYWHERE, ANYWHERE_LEAST = 4.0, 6
+#: Largest share of images with their worst patch in the outermost row or column: there a pattern
+#: moves in and out of the picture with the part.
+AT_BORDER = 0.5
 #: Groups that share more of the smaller one are the same. Without it a defect is reported twice.
 OVERLAP = 0.3
 

@@ -15,8 +15,9 @@ from math import lgamma, log
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.arrays import Float32
+from zeroline.runtime.arrays import Bools, Float32
 from zeroline.runtime.recurring import constants
+from zeroline.runtime.recurring.places import worst_places
 from zeroline.runtime.recurring.statistics import InOutDistances, SetStatistics
 
 
@@ -37,17 +38,34 @@ class Evidence:
     gap : float
         Median over its images of the gap of the best patch: the logarithm of how much nearer the
         members are than the nearest images outside.
+    agreement : float
+        Share of pairs of its images that have their worst patch at one place, 0 to 1.
+    at_border : float
+        Share of its images whose worst patch is the outermost of the grid, 0 to 1.
+    elsewhere : float
+        Median over all patches of its images of the logarithm of how much nearer the members are
+        than images outside, each in the median. It is 0 for a defect: other patches do not know of
+        it. Parts in one pose, of one lot or in one light are nearer everywhere.
 
     Examples
     --------
-    >>> Evidence(significance=9.0, spread=3.0, anomaly=2.0, gap=0.5).spread
-    3.0
+    >>> evidence = Evidence(significance=9.0, spread=3.0, anomaly=2.0, gap=0.5, agreement=1.0)
+    >>> evidence.one_place
+    True
     """
 
     significance: float
     spread: float
     anomaly: float
     gap: float
+    agreement: float
+    at_border: float = 0.0
+    elsewhere: float = 0.0
+
+    @property
+    def one_place(self) -> bool:
+        """Whether it is one mark at one place, and not a defect of one kind at several places."""
+        return self.agreement >= constants.ONE_PLACE
 
 
 @dataclass(frozen=True)
@@ -83,6 +101,7 @@ def measured(
     statistics: SetStatistics,
     *,
     chance: float,
+    roi: Bools | None = None,
 ) -> CandidateGroup | None:
     """Measure a group of images; None where it is no clearer than chance.
 
@@ -96,6 +115,8 @@ def measured(
         Of the same set.
     chance : float
         Significance that chance reaches.
+    roi : array, shape (G,), bool, optional
+        Which patches of the grid the P are; all, where not given.
     """
     owners, rows = statistics.voters(members)
     if not len(owners):
@@ -125,11 +146,23 @@ def measured(
     deviation = constants.DEVIATION * float(np.median(usual - below))
     raised = np.where(relevant & (gap > 0), without, 0)
     highest = [raised[owners == member].max(initial=0) for member in members]
+    everywhere = InOutDistances.of(distances[members], members)
+    gap_everywhere = gaps(everywhere, nearest=constants.NEAREST)
+    usual_gap = float(np.median(own))
+    carriers = own >= constants.OWN_GAP * usual_gap
+    where = worst_places(
+        gap_everywhere[carriers],
+        everywhere.scores_without()[carriers] > statistics.relevant,
+        roi=roi,
+    )
     evidence = Evidence(
         significance=significance,
-        spread=_spread(distances[members], members, own),
+        spread=_spread(gap_everywhere, own),
         anomaly=(float(np.median(highest)) - usual) / max(deviation, constants.TINY),
-        gap=float(np.median(own)),
+        gap=usual_gap,
+        agreement=where.agreement,
+        at_border=where.at_border,
+        elsewhere=_elsewhere(everywhere),
     )
     return CandidateGroup(members, own, evidence)
 
@@ -151,6 +184,12 @@ def gaps(sides: InOutDistances, *, nearest: float) -> Float32:
     return difference
 
 
+def _elsewhere(sides: InOutDistances) -> float:
+    """Return how much nearer members are than others, at a usual patch of an image."""
+    outside = np.log(sides.among_others(constants.MEDIAN))
+    return float(np.median(outside - np.log(sides.among_members(constants.MEDIAN))))
+
+
 def _best(
     gap: Float32, owners: npt.NDArray[np.intp], members: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.intp]:
@@ -163,9 +202,8 @@ def _best(
     return np.where(there, first, -1)
 
 
-def _spread(rows: Float32, members: npt.NDArray[np.intp], own: Float32) -> float:
+def _spread(gap: Float32, own: Float32) -> float:
     """Return the median number of patches with at least half of the image's best gap."""
-    gap = gaps(InOutDistances.of(rows, members), nearest=constants.NEAREST)
     return float(
         np.median((gap >= np.maximum(constants.HEIGHT * own, constants.TINY)[:, None]).sum(axis=1))
     )

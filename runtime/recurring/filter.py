@@ -1,12 +1,14 @@
 """Which groups are recurring defects, and which are normal variation that some images share.
 
 Four questions decide. Is the group *clear*: far stronger than chance under the model of steady
-distances, at a stated rate? Is it *local*: in a few patches of each image, unlike another lot of
-material? Is it *anomalous*: without each other, would its images have high scores? Is it
-*recurring*: in more than a few images?
+distances, at a stated rate? Is it *local*: in a few patches of each image, while the others are as
+near to images outside? Another lot of material, another pose or another light is everywhere. Is it
+*anomalous*: without each other, would its images have high scores? Is it *recurring*: in more than
+a few images?
 
-A defect has an outline, normal variation fades out over many patches. So a compact group has to
-exceed chance, any other group must exceed it by far.
+A defect has an outline, normal variation fades out over many patches. So a compact group at one
+place has to exceed chance, any other group at one place must exceed it by far. Random defects of
+one kind look alike, at several places: a group without one place must exceed chance by more.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zeroline.runtime.recurring import constants
-from zeroline.runtime.recurring.evidence import CandidateGroup
+from zeroline.runtime.recurring.evidence import CandidateGroup, Evidence
 from zeroline.runtime.recurring.members import least_members
 
 
@@ -52,7 +54,7 @@ class CommunityFilter:
         groups : sequence of CandidateGroup
             All groups of the set that were measured.
         """
-        clear = [group for group in groups if self._suspects(group)]
+        clear = [group for group in groups if self.suspects(group)]
         clear.sort(key=lambda group: (-group.evidence.significance, tuple(group.members)))
         kept: list[CandidateGroup] = []
         for group in clear:
@@ -60,16 +62,29 @@ class CommunityFilter:
                 kept.append(group)
         return kept
 
-    def _suspects(self, group: CandidateGroup) -> bool:
+    def suspects(self, group: CandidateGroup) -> bool:
         """Return whether a group may be a recurring defect, without regard to other groups."""
         evidence = group.evidence
-        compact = evidence.spread <= max(constants.COMPACT_LEAST, constants.COMPACT * self.patches)
         return (
-            evidence.significance > (1.0 if compact else constants.OVER_CHANCE) * self.chance
+            evidence.significance > self._times_chance(evidence) * self.chance
             and evidence.spread <= constants.LOCAL * self.patches
             and evidence.anomaly >= constants.ANOMALOUS
-            and len(group.confirmed) >= least_members(self.images)
+            and evidence.elsewhere <= constants.ELSEWHERE * evidence.gap
+            and evidence.at_border <= constants.AT_BORDER
+            and len(group.confirmed) >= self._least(evidence)
         )
+
+    def _least(self, evidence: Evidence) -> int:
+        """Return in how many images a group must be."""
+        least = least_members(self.images)
+        return least if evidence.one_place else max(least, constants.ANYWHERE_LEAST)
+
+    def _times_chance(self, evidence: Evidence) -> float:
+        """Return how many times chance a group must be clear."""
+        if not evidence.one_place:
+            return constants.ANYWHERE
+        compact = max(constants.COMPACT_LEAST, constants.COMPACT * self.patches)
+        return 1.0 if evidence.spread <= compact else constants.OVER_CHANCE
 
 
 def shared(members: npt.NDArray[np.intp], others: npt.NDArray[np.intp]) -> float:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from zeroline.runtime.arrays import Bools, Float32
 from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.evidence import gaps
-from zeroline.runtime.recurring.statistics import InOutDistances, SetStatistics
+from zeroline.runtime.recurring.statistics import InOutDistances, SetStatistics, without_gaps
 
 
 def marked_patches(
@@ -41,6 +41,28 @@ def standing_out(without: Float32, usual: Float32) -> Bools:
     deviation = constants.DEVIATION * float(np.median(np.abs(ratio - middle)))
     marks: Bools = ratio > middle + constants.STANDS_OUT * max(deviation, constants.TINY)
     return marks
+
+
+def usual_gap(distances: Float32, members: npt.NDArray[np.intp], marks: Bools) -> float:
+    """Return the members' usual gap in other distances than those that they were found in.
+
+    Parameters
+    ----------
+    distances : array, shape (N, P, N), float32
+        Of the set.
+    members : array of int
+        The community.
+    marks : array, shape (members, P), bool
+        Where each member has the defect.
+
+    Returns
+    -------
+    float
+        The median over members of the widest gap at a marked patch.
+    """
+    sides = InOutDistances.of(without_gaps(distances)[members], members)
+    gap = gaps(sides, nearest=constants.NEAREST)
+    return float(np.median(np.where(marks, gap, -np.inf).max(axis=1)))
 
 
 def marks_of_newcomer(

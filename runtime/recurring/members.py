@@ -21,7 +21,7 @@ Members = npt.NDArray[np.intp]
 
 def least_members(images: int) -> int:
     """Return in how many of N images a recurring defect is at least."""
-    return max(constants.LEAST, int(np.ceil(constants.LEAST_SHARE * images)))
+    return max(constants.LEAST_CARRIERS, int(np.ceil(constants.LEAST_SHARE * images)))
 
 
 class Closure:

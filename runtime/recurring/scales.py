@@ -2,10 +2,12 @@
 
 In the smallest degree a small or faint defect has the widest gap, since a wider neighbourhood
 contains normal surface as well. A defect larger than a patch is clearer in the mean over degrees.
+Where degrees are fused, degree 1 is matched for the search alone.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -32,20 +34,31 @@ class Scales:
     ------
     ScoringError
         For degrees that `match_count` refuses.
+
+    Attributes
+    ----------
+    beside : bool
+        Whether degree 1 is matched for the search alone: with fused degrees, which hide what it
+        shows.
     """
 
     def __init__(self, degrees: Degrees, *, layers: int) -> None:
         count = match_count(degrees)
+        self.beside = isinstance(degrees, str)
         self._finest, self._blur = finest_degree(degrees)
         self._finest_mean = _Mean(layers)
-        self._wide = _Mean(layers * count) if count > 1 else None
+        self._wide = _Mean(layers * count) if count > 1 or self.beside else None
 
     def add(self, distances: Any, place: int) -> None:
         """Add the distances (N, P, N) of one layer and of the degree at a place."""
-        if place == self._finest:
+        if place == self._finest and not self.beside:
             self._finest_mean.add(distances)
         if self._wide is not None:
             self._wide.add(distances)
+
+    def add_finest(self, distances: Any) -> None:
+        """Add the distances (N, P, N) of one layer in degree 1, where degrees are fused."""
+        self._finest_mean.add(distances)
 
     def recurring(self) -> CodegraphResult:
         """Return what recurs, and keep nothing."""
@@ -53,7 +66,9 @@ class Scales:
         return codegraph_at_both_scales(self._finest_mean.taken(), wide, blur=self._blur)
 
 
-def codegraph_at_both_scales(finest: Any, wide: Any | None, *, blur: int) -> CodegraphResult:
+def codegraph_at_both_scales(
+    finest: Any, wide: Any | None, *, blur: int, **options: Any
+) -> CodegraphResult:
     """Find recurring defects in the distances of the smallest degree, and in the mean of all.
 
     Parameters
@@ -61,32 +76,45 @@ def codegraph_at_both_scales(finest: Any, wide: Any | None, *, blur: int) -> Cod
     finest : array, shape (N, P, N), float
         Of the smallest degree, the mean over layers.
     wide : array, shape (N, P, N), float, or None
-        The mean over layers and degrees; None where there is one degree.
+        The mean over layers and degrees, or of fused degrees; None where there is one degree.
     blur : int
         How much farther the largest degree sees than the smallest, in patches.
+    **options
+        See `codegraph`.
 
     Returns
     -------
     CodegraphResult
         The communities of `finest`, and those of `wide` that are not among them. `ignored` has the
         marks of `finest` widened by `blur`, and those of `wide`; the communities' own marks are
-        not widened.
+        not widened. Known groups are borne out by either.
 
     Raises
     ------
     ScoringError
         For distances of another shape.
     """
-    first = codegraph(finest)
-    ignored = widened(first.ignored, by=blur)
+    first = codegraph(finest, **options)
+    if wide is None:
+        return replace(first, ignored=_widened(first.ignored, by=blur))
+    second = codegraph(wide, **options)
+    ignored = _widened(first.ignored, by=blur)
     communities = list(first.communities)
-    for community in () if wide is None else codegraph(wide).communities:
+    for community in second.communities:
         members = community.members
         if all(shared(members, other.members) < constants.OVERLAP for other in communities):
             communities.append(community)
             ignored[members] |= community.marks
     communities.sort(key=lambda community: -community.evidence.significance)
-    return CodegraphResult(ignored, tuple(communities), first.relevant)
+    borne_out = tuple(
+        there if there is not None else here
+        for there, here in zip(first.borne_out, second.borne_out, strict=True)
+    )
+    return CodegraphResult(ignored, tuple(communities), first.relevant, borne_out)
+
+
+def _widened(marks: Any, *, by: int) -> Any:
+    return widened(marks, by=by) if by else marks
 
 
 class _Mean:

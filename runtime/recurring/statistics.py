@@ -130,3 +130,20 @@ class InOutDistances:
         first = int(low * count)
         means: Float32 = self.outside[..., first : max(int(high * count), first + 1)].mean(axis=-1)
         return means
+
+
+def without_gaps(table: Float32) -> Float32:
+    """Return distances of which each, but those to the own image, is finite and over zero."""
+    least = np.float32(constants.TINY)
+    if table.min() < least:
+        table = np.maximum(table, least)
+    apart = ~np.isfinite(table[:, 0])
+    np.fill_diagonal(apart, False)
+    if apart.any():
+        table = table.copy()
+        for image in np.flatnonzero(apart.any(axis=1)):
+            rows = table[image]
+            matched = np.isfinite(rows[0])
+            usual = np.median(rows[:, matched], axis=1) if matched.any() else np.ones(len(rows))
+            rows[:, apart[image]] = usual[:, None]
+    return table

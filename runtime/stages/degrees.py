@@ -48,12 +48,12 @@ def finest_degree(degrees: Degrees, /) -> tuple[int, int]:
     Returns
     -------
     place : int
-        From 0, in the order of `degrees`.
+        From 0, in the order of `degrees`; of fused degrees the only match.
     blur : int
         So many patches to each side.
     """
     if isinstance(degrees, str):
-        return 0, 0
+        return 0, (max(FUSED_DEGREES) - min(FUSED_DEGREES)) // 2
     smallest = min(degrees)
     return list(degrees).index(smallest), (max(degrees) - smallest) // 2
 

@@ -184,13 +184,13 @@ def test_a_search_that_raises_is_told_and_the_line_goes_on(bundle, events, monke
     """A MemoryError in the search once ended `run`, and the frame's verdict was lost."""
     failures = iter([MemoryError("no room for the graph")])
 
-    def search(distances):
+    def search(distances, **options):
         for failure in failures:
             raise failure
-        return real(distances)
+        return real(distances, **options)
 
     real = codegraph
-    monkeypatch.setattr("zeroline.runtime.line.search.codegraph", search)
+    monkeypatch.setattr("zeroline.runtime.line.searched.codegraph", search)
     with RollingInspector(bundle, **OPTIONS) as inspector:
         inspections, _ = pushed(inspector, 140)
     failed = [i for i in inspections if i.search_failed]
@@ -217,11 +217,11 @@ def test_a_slow_search_holds_no_push_of_a_live_line_up(bundle, monkeypatch):
     """A search of a second once held one push up for 0.94 s."""
     real = codegraph
 
-    def slow(distances):
+    def slow(distances, **options):
         time.sleep(0.8)
-        return real(distances)
+        return real(distances, **options)
 
-    monkeypatch.setattr("zeroline.runtime.line.search.codegraph", slow)
+    monkeypatch.setattr("zeroline.runtime.line.searched.codegraph", slow)
     with RollingInspector(bundle, wait_for_search=False, **OPTIONS) as inspector:
         inspections, seconds = pushed(inspector, 140, pause=0.03)
     assert max(seconds) < 0.3

@@ -17,9 +17,11 @@ from support.machine import STAND_INS, has_gpu, missing
 from support.windows import kept_window, matched_by
 from zeroline.runtime import Tokens, match_distances
 from zeroline.runtime.errors import DeviceError
+from zeroline.runtime.line.finest import finest_table, patch_distances
 from zeroline.runtime.line.inspector import RollingInspector
+from zeroline.runtime.line.known import KnownDefect, Recognition
 from zeroline.runtime.line.slots import Slot, Slots
-from zeroline.runtime.line.tracker import DefectTracker, KnownDefect, Recognition
+from zeroline.runtime.line.tracker import DefectTracker
 from zeroline.runtime.matching import cuda as cuda_kernels
 from zeroline.runtime.matching.forms import FORMS, match_seconds, pick_form
 from zeroline.runtime.stages.interval import average_on_device, interval_average
@@ -112,7 +114,7 @@ def test_a_window_on_the_device_is_the_one_on_the_host(cupy, form):
     with WorkerPool(1) as pool:
         device = kept_window((4, 49, (40, 20), (1, 3), form, counted), pool, roi=roi, xp=cupy)
         host = kept_window((4, 49, (40, 20), (1, 3), "float32", counted), pool, roi=roi)
-        nbytes = sum(bank.nbytes for bank in device._banks) + device._half_squared.nbytes
+        nbytes = sum(bank.nbytes for bank in device._banks) + device.half_squared.nbytes
         assert device.shape.memory == nbytes < host.shape.memory
         for number in range(7):
             tokens = [rng.standard_normal((49, c)).astype(np.float32) for c in (40, 20)]
@@ -122,7 +124,7 @@ def test_a_window_on_the_device_is_the_one_on_the_host(cupy, form):
             for window, place in ((device, cupy.asarray), (host, np.asarray)):
                 features = window.features_of([place(layer) for layer in tokens])
                 matches = window.match(features, ignore=ignored, apart=apart)
-                scores.append(window.score(matches, without=number % 4))
+                scores.append(window.score(matches, without=[number % 4]))
                 window.admit(number % 4, matches)
             assert (scores[0] is None) == (scores[1] is None)
             if scores[0] is not None and scores[1] is not None:
@@ -202,16 +204,18 @@ def test_recurring_defects_on_the_device(cupy, form):
                 features = window.features_of([xp.asarray(tokens_of(number))])
                 window.admit(number, window.match(features))
                 slots.put(number, Slot(number, None, Tokens((), np.zeros((1, 1), np.float32))))
-            table = window.finest_table([3, 0, 4])
-            worst = window.patch_distances([0, 3], [5, 5])
-            known = KnownDefect(1, 0, None, relevant=0.0, gap=1.0)
+            table = finest_table(window, [3, 0, 4])
+            worst = patch_distances(window, [0, 3], [5, 5])
+            known = KnownDefect(1, 0, None, one_place=True, relevant=0.0, gap=1.0)
             for slot in (0, 3):
-                ignored = tracker.add_member(slot, Recognition(known, np.arange(patches) == 5))
+                ignored = tracker.add_member(
+                    slot, Recognition(known, np.arange(patches) == 5), confirmed=True
+                )
                 window.ignore_patches(slot, ignored, reachable=window.filled)
             marks = []
             for number in (6, 7):
                 features = window.features_of([xp.asarray(tokens_of(number))])
-                recognition = tracker.recognise(window.match(features))
+                recognition = tracker.recognise(window.match(features), place=1, limit=0.0)
                 marks.append(None if recognition is None else recognition.marks.tolist())
             scores = [window.patch_scores(slot) for slot in range(frames)]
             numbers.append((table, worst, np.stack([row for row in scores if row is not None])))

@@ -120,7 +120,7 @@ def test_a_new_frame_is_scored_as_the_batch_would(pool, arithmetic):
         np.testing.assert_allclose(there(window.patch_scores(slot)), wanted[slot], atol=1e-5)
     # without the slot that it will take
     others = batch_scores([*frames[:2], *frames[3:]], ignore=np.delete(ignore, 2, 0))
-    np.testing.assert_allclose(there(window.score(matches, without=2)), others[4], atol=1e-5)
+    np.testing.assert_allclose(there(window.score(matches, without=[2])), others[4], atol=1e-5)
 
 
 def test_fused_degrees(pool):
@@ -165,7 +165,7 @@ def test_the_memory_that_is_told_is_the_memory_that_is_taken(pool, form):
     frame = window.features_of(as_float32(frame_tokens(np.random.default_rng(0))))
     window.admit(0, window.match(frame))
     banks = sum(bank.nbytes for bank in window._banks)
-    assert window.shape.memory == banks + window._half_squared.nbytes
+    assert window.shape.memory == banks + window.half_squared.nbytes
 
 
 def test_patches_outside_the_region_cost_nothing_and_change_nothing(pool):

@@ -222,7 +222,7 @@ def test_the_graph_holds_the_strongest_links():
 
 def group(members=range(10), **more):
     """A group that 60 images of 400 patches take for a recurring defect."""
-    evidence = {"significance": 30.0, "spread": 6.0, "anomaly": 4.0, "gap": 1.0}
+    evidence = {"significance": 30.0, "spread": 6.0, "anomaly": 4.0, "gap": 1.0, "agreement": 1.0}
     chosen = np.array(members)
     return CandidateGroup(chosen, np.ones(len(chosen), np.float32), Evidence(**(evidence | more)))
 
@@ -236,7 +236,10 @@ FILTER = CommunityFilter(60, 400, 0.01)
         {"significance": 19.0},  # three times chance is 19.1
         {"anomaly": 1.6},
         {"spread": 41.0},
-        {"members": range(2)},
+        {"members": range(3)},
+        {"at_border": 0.6},
+        {"elsewhere": 0.26},  # a quarter of the gap
+        {"agreement": 0.6, "significance": 25.0},  # four times chance is 25.5
     ],
 )
 def test_what_is_short_of_anything_is_not_accepted(short):
@@ -248,6 +251,15 @@ def test_what_is_short_of_anything_is_not_accepted(short):
 def test_a_compact_group_has_to_beat_chance_only():
     assert FILTER.accepted([group(significance=6.5, spread=3.0)]) != []
     assert FILTER.accepted([group(significance=6.3, spread=3.0)]) == []
+
+
+def test_look_alikes_at_several_places_have_to_beat_chance_by_more():
+    anywhere = {"agreement": 0.6, "members": range(6)}
+    assert FILTER.accepted([group(significance=26.0, **anywhere)]) != []
+    assert FILTER.accepted([group(significance=25.0, **anywhere)]) == []
+    assert FILTER.accepted([group(significance=26.0, spread=1.0, **anywhere)]) != []
+    assert FILTER.accepted([group(significance=25.0, spread=1.0, **anywhere)]) == []
+    assert FILTER.accepted([group(significance=99.0, agreement=0.6, members=range(5))]) == []
 
 
 def test_overlapping_groups_are_one_and_the_clearest_stays():

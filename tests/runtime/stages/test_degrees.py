@@ -63,7 +63,7 @@ def test_the_command_takes_the_word(bundle_folder, image_folder, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("degrees", "place", "blur"), [((1, 3, 5), 0, 2), ((5, 3), 1, 1), ((3,), 0, 0), ("fused", 0, 0)]
+    ("degrees", "place", "blur"), [((1, 3, 5), 0, 2), ((5, 3), 1, 1), ((3,), 0, 0), ("fused", 0, 2)]
 )
 def test_the_sharpest_degree(degrees, place, blur):
     assert finest_degree(degrees) == (place, blur)

@@ -1,0 +1,1 @@
+"""Long measurements, run by `make trials NAME`; their figures are in docs/reliability.md."""
