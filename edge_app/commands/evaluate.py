@@ -95,6 +95,7 @@ def _evaluate_one(
     from zeroline.edge_app.batch.metrics import set_metrics
     from zeroline.edge_app.batch.overlays import write_overlays
     from zeroline.edge_app.batch.scoring import score_files
+    from zeroline.edge_app.batch.sets import judge_sets
     from zeroline.runtime.results import Verdict
     from zeroline.runtime.stages.maps import anomaly_map
 
@@ -108,7 +109,8 @@ def _evaluate_one(
     if dataset.has_masks:
         masks_by_name = {n: read_mask(s.mask, size=bundle.size) for n, s in samples.items()}
     scored = score_files([s.file for s in dataset.samples], bundle, options, labelled_bars)
-    results = scored.results
+    judged = judge_sets(scored.sets, options.rule)
+    results = judged.results
     used = [samples[r.file.name] for r in results]
     defective = np.array([s.defective for s in used])
     masks = maps = None
@@ -128,10 +130,11 @@ def _evaluate_one(
         "false_alarms": int((ng & ~defective).sum()),
         "defective": int(defective.sum()),
         "found": int((ng & defective).sum()),
-        "thresholds": sorted({t for r in results if (t := r.scores.threshold) is not None}),
+        "thresholds": sorted(set(judged.thresholds)),
     }
+    missing = []
     if draw != "none":
-        write_overlays(
+        drawn = write_overlays(
             results,
             overlays / dataset.name,
             draw=draw,
@@ -140,7 +143,8 @@ def _evaluate_one(
             threads=options.threads,
             progress=labelled_bars("drawing", len(results)),
         )
-    left_out = [Problem(f"{dataset.name}/{p.name}", p.reason) for p in scored.problems]
+        missing = drawn.missing
+    left_out = [Problem(f"{dataset.name}/{p.name}", p.reason) for p in (*scored.problems, *missing)]
     return figures, at_threshold, left_out
 
 
