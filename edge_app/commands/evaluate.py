@@ -44,6 +44,7 @@ def evaluate(datasets: tuple[Path, ...], output: Path, draw: str, **values: Any)
     """Measure on labelled folders. The layout is that of MVTec AD, VisA or BTAD.
 
     Prints a table. Writes metrics.json, and verdicts.json with the verdicts at the threshold.
+    Writes recall and false alarms against the threshold to thresholds/<data set>.csv and .png.
     With --draw, writes overlays/<data set>/*.png too.
     """
     from zeroline.edge_app.batch.datasets import find_datasets
@@ -59,7 +60,7 @@ def evaluate(datasets: tuple[Path, ...], output: Path, draw: str, **values: Any)
     with options.open_bundle() as bundle, progress_bars() as bars:
         for dataset in opened:
             figures, at_threshold, left_out = _evaluate_one(
-                dataset, bundle, options, bars, overlays=output / "overlays", draw=draw
+                dataset, bundle, options, bars, output=output, draw=draw
             )
             metrics[dataset.name], verdicts[dataset.name] = figures, at_threshold
             problems += left_out
@@ -84,7 +85,7 @@ def _evaluate_one(
     options: ScoreOptions,
     bars: Bars,
     *,
-    overlays: Path,
+    output: Path,
     draw: str,
 ) -> tuple[Figures, Figures, list[Problem]]:
     """Score one data set; return its metrics, its verdicts in figures, and what was left out."""
@@ -94,8 +95,14 @@ def _evaluate_one(
     from zeroline.edge_app.batch.embedding import Problem
     from zeroline.edge_app.batch.metrics import set_metrics
     from zeroline.edge_app.batch.overlays import write_overlays
+    from zeroline.edge_app.batch.recall import (
+        recall_table,
+        write_recall_picture,
+        write_recall_table,
+    )
     from zeroline.edge_app.batch.scoring import score_files
     from zeroline.edge_app.batch.sets import judge_sets
+    from zeroline.edge_app.writing import prepare_folder
     from zeroline.runtime.results import Verdict
     from zeroline.runtime.stages.maps import anomaly_map
 
@@ -132,11 +139,16 @@ def _evaluate_one(
         "found": int((ng & defective).sum()),
         "thresholds": sorted(set(judged.thresholds)),
     }
+    table = recall_table(judged, [s.kind for s in used], [not s.defective for s in used])
+    folder = output / "thresholds"
+    prepare_folder(folder)
+    write_recall_table(table, folder / f"{dataset.name}.csv")
+    write_recall_picture(table, folder / f"{dataset.name}.png", title=dataset.name)
     missing = []
     if draw != "none":
         drawn = write_overlays(
             results,
-            overlays / dataset.name,
+            output / "overlays" / dataset.name,
             draw=draw,
             false_alarm_rate=options.false_alarm_rate,
             white_level=options.white_level,
