@@ -68,7 +68,8 @@ class ScoredSet:
 
     def called_ng(self, threshold: float) -> npt.NDArray[np.bool_]:
         """Return which images (n,) are NG over a threshold, or since they have a known defect."""
-        called: npt.NDArray[np.bool_] = self.recurring | (self.scores > threshold)
+        # in float64, as a verdict is: float32 would round the threshold
+        called: npt.NDArray[np.bool_] = self.recurring | (self.scores.astype(float) > threshold)
         return called
 
     def results(self, judgement: Judgement) -> list[ImageResult]:

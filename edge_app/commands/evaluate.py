@@ -48,6 +48,7 @@ def evaluate(datasets: tuple[Path, ...], output: Path, draw: str, **values: Any)
     With --draw, writes overlays/<data set>/*.png too.
     """
     from zeroline.edge_app.batch.datasets import find_datasets
+    from zeroline.edge_app.commands.told import end_without_pictures
     from zeroline.edge_app.progress import progress_bars
     from zeroline.edge_app.writing import prepare_folder, whole_file
 
@@ -57,13 +58,15 @@ def evaluate(datasets: tuple[Path, ...], output: Path, draw: str, **values: Any)
     metrics: dict[str, Figures] = {}
     verdicts: dict[str, Figures] = {}
     problems: list[Problem] = []
+    missing: list[Problem] = []
     with options.open_bundle() as bundle, progress_bars() as bars:
         for dataset in opened:
-            figures, at_threshold, left_out = _evaluate_one(
+            figures, at_threshold, left_out, undrawn = _evaluate_one(
                 dataset, bundle, options, bars, output=output, draw=draw
             )
             metrics[dataset.name], verdicts[dataset.name] = figures, at_threshold
             problems += left_out
+            missing += undrawn
             for name, content in (("metrics.json", metrics), ("verdicts.json", verdicts)):
                 with whole_file(output / name) as file:
                     json.dump(content, file, indent=1)
@@ -76,6 +79,8 @@ def evaluate(datasets: tuple[Path, ...], output: Path, draw: str, **values: Any)
         click.echo(f"left out: {problem.name}: {problem.reason}", err=True)
     if problems:
         click.echo(f"{len(problems)} image(s) left out", err=True)
+    end_without_pictures(missing)
+    if problems:
         raise click.exceptions.Exit(1)
 
 
@@ -87,8 +92,11 @@ def _evaluate_one(
     *,
     output: Path,
     draw: str,
-) -> tuple[Figures, Figures, list[Problem]]:
-    """Score one data set; return its metrics, its verdicts in figures, and what was left out."""
+) -> tuple[Figures, Figures, list[Problem], list[Problem]]:
+    """Score one data set.
+
+    Returns its metrics, its verdicts in figures, what was left out, and what has no picture.
+    """
     import numpy as np
 
     from zeroline.edge_app.batch.datasets import read_mask
@@ -144,7 +152,7 @@ def _evaluate_one(
     prepare_folder(folder)
     write_recall_table(table, folder / f"{dataset.name}.csv")
     write_recall_picture(table, folder / f"{dataset.name}.png", title=dataset.name)
-    missing = []
+    missing: list[Problem] = []
     if draw != "none":
         drawn = write_overlays(
             results,
@@ -156,8 +164,11 @@ def _evaluate_one(
             progress=labelled_bars("drawing", len(results)),
         )
         missing = drawn.missing
-    left_out = [Problem(f"{dataset.name}/{p.name}", p.reason) for p in (*scored.problems, *missing)]
-    return figures, at_threshold, left_out
+    left_out, undrawn = (
+        [Problem(f"{dataset.name}/{problem.name}", problem.reason) for problem in some]
+        for some in (scored.problems, missing)
+    )
+    return figures, at_threshold, left_out, undrawn
 
 
 def _print_table(metrics: dict[str, Figures], verdicts: dict[str, Figures]) -> None:

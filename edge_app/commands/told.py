@@ -12,6 +12,8 @@ from zeroline.edge_app.batch.sets import JudgedSets
 from zeroline.edge_app.batch.thresholds import ThresholdSummary
 from zeroline.runtime.results import Verdict
 
+_MOST_NAMED = 10  # of images without a picture: where a folder was moved, none has one
+
 
 def tell_results(output: Path, judged: JudgedSets, summary: ThresholdSummary) -> None:
     """Print the verdicts in numbers, the threshold with its neighbours, and the files."""
@@ -28,8 +30,8 @@ def tell_results(output: Path, judged: JudgedSets, summary: ThresholdSummary) ->
 
 
 def end_without_pictures(missing: Sequence[Problem]) -> None:
-    """Name and count images whose picture could not be drawn, and end with 1 if there are any."""
-    for problem in missing:
+    """Count images whose picture could not be drawn, name some, and end with 1 if there are any."""
+    for problem in missing[:_MOST_NAMED]:
         click.echo(f"no picture: {problem.name}: {problem.reason}", err=True)
     if missing:
         click.echo(f"{len(missing)} image(s) without a picture", err=True)

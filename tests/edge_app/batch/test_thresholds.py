@@ -89,6 +89,13 @@ def test_a_given_threshold_has_the_automatic_ones_beside_it(good):
     assert summary.neighbours[0].cells == ("given", "0.500", "1", "in use")
 
 
+def test_neighbours_compare_as_verdicts_do():
+    """0.1 as float32 is over 0.1; a comparison in float32 would not see it."""
+    judged, summary = summary_of(a_set([0.1, 0.05, 0.06]), rule=ThresholdRule(0.1))
+    assert [r.verdict is Verdict.NG for r in judged.results] == [True, False, False]
+    assert summary.neighbours[0].ng == 1
+
+
 def test_subsets_have_a_threshold_each(good):
     sets = a_set([*good, 0.9]), a_set([*(good + 0.1), 0.95], first=61)
     judged, summary = summary_of(*sets)

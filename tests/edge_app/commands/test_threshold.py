@@ -5,13 +5,16 @@ import json
 import re
 import shutil
 
+import click
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from zeroline.edge_app.batch.embedding import Problem
 from zeroline.edge_app.batch.kept import read_scores
 from zeroline.edge_app.cli import main
+from zeroline.edge_app.commands.told import end_without_pictures
 from zeroline.edge_app.errors import InputError
 
 
@@ -117,6 +120,16 @@ def test_pictures_that_are_gone_are_told_and_the_table_is_written(results, image
     report = (results / "report.html").read_text("utf-8")
     assert report.count("data:image/jpeg;base64,") == 8
     assert "<td>bad/07.png</td>" in report  # without a picture, in the list
+
+
+def test_a_folder_that_was_moved_is_told_in_a_few_lines(capsys):
+    with pytest.raises(click.exceptions.Exit) as ended:
+        end_without_pictures([Problem(f"{n}.png", "gone") for n in range(3000)])
+    assert ended.value.exit_code == 1
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 11
+    assert lines[-1] == "3000 image(s) without a picture"
+    end_without_pictures([])
 
 
 def test_images_that_were_left_out_stay_in_the_report(image_folder, bundle_folder, tmp_path):
