@@ -69,6 +69,8 @@ def test_thresholds_of_parts_are_not_called_those_of_subsets(tmp_path):
     text = report(tmp_path, ROWS)
     assert "thresholds of the parts, lowest and highest" in text
     assert "subset" not in text
+    assert "Red bars under it are images with a recurring defect" in text
+    assert "Red bars" not in report(tmp_path, ROWS[:3])
     one = report(tmp_path, [r for r in ROWS if r.scores.threshold == 0.3])
     assert ">threshold 0.300</text>" in one
     assert "lowest and highest" not in one
