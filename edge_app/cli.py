@@ -29,6 +29,7 @@ _COMMANDS = {
     "run": "zeroline.edge_app.commands.run:run",
     "score": "zeroline.edge_app.commands.score:score",
     "sim": "zeroline.edge_app.commands.sim:sim",
+    "threshold": "zeroline.edge_app.commands.threshold:threshold",
 }
 
 

@@ -16,10 +16,13 @@ import pytest
 from click.testing import CliRunner
 
 from support.machine import ROOT
+from zeroline.edge_app.batch.kept import KeptScores, write_scores
+from zeroline.edge_app.batch.recurring import SetDefect
+from zeroline.edge_app.batch.sets import ScoredSet
 from zeroline.edge_app.captured import Captured
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.events import Event, EventName
-from zeroline.edge_app.images import RESULTS_HEADER
+from zeroline.edge_app.images import RESULTS_HEADER, ImageFile
 from zeroline.edge_app.outputs.json_lines import JsonLines
 from zeroline.runtime import Inspection, RecurringDefect, Revision, Verdict
 from zeroline.runtime.results import Reason
@@ -166,6 +169,27 @@ def test_files_of_evaluate_are_documented(tmp_path: Path) -> None:
     for name in ("metrics.json", "verdicts.json"):
         content = json.loads((tmp_path / "out" / name).read_text())
         assert first_cells(name) == list(content["line"])
+    columns = (tmp_path / "out" / "thresholds" / "line.csv").read_text().splitlines()[0].split(",")
+    *fixed, by_kind = first_cells("Table of thresholds")
+    assert fixed == columns[: len(fixed)]
+    assert by_kind == "recall_<kind>"
+    assert all(column.startswith("recall_") for column in columns[len(fixed) :])
+    assert len(columns) > len(fixed)
+
+
+def test_kept_scores_are_documented(tmp_path: Path) -> None:
+    files = tuple(ImageFile(tmp_path / name, name) for name in "ab")
+    marks, zeros = np.zeros((2, 4), bool), np.zeros(2, np.float32)
+    scored = ScoredSet(
+        (0, 1), files, np.zeros((2, 4), np.float32), zeros, zeros, zeros > 0,
+        (SetDefect(files, marks, files),),
+    )  # fmt: skip
+    write_scores(tmp_path, KeptScores((scored,), (), "", {}, "all", 0.01, None))
+    with np.load(tmp_path / "scores.npz") as content:
+        assert [*content.files[:-1], "marks_<number>"] == first_cells("scores.npz")
+        assert content.files[-1] == "marks_0"
+        header = json.loads(content["header"].tobytes())
+    assert list(header) == first_cells("Header of scores.npz")
 
 
 def test_examples_in_python_run():

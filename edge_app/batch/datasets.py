@@ -25,6 +25,11 @@ class Sample:
     defective: bool
     mask: Path | None  # where the defect is; None for good images, or where there is none
 
+    @property
+    def kind(self) -> str:
+        """Name of its folder: a kind of defect, or what good images are called."""
+        return self.file.name.partition("/")[0]
+
 
 @dataclass(frozen=True)
 class Dataset:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from zeroline.edge_app.batch.embedding import Problem
 from zeroline.edge_app.batch.report import MOST_PICTURES, worst_first
 from zeroline.edge_app.batch.results import ImageResult
 from zeroline.edge_app.draw.overlay import HeatScale, draw_overlay, is_drawn
-from zeroline.edge_app.errors import ImageError, OutputError
+from zeroline.edge_app.errors import ImageError
 from zeroline.edge_app.images import flat_names, read_image
 from zeroline.edge_app.opencv import opencv
 from zeroline.edge_app.writing import prepare_folder, write_png
@@ -19,6 +21,22 @@ from zeroline.runtime.workers import run_in_threads
 
 _REPORT_SIDE = 480
 _JPEG_QUALITY = 85
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn for the report, and which images were no longer there to be drawn.
+
+    Attributes
+    ----------
+    pictures : dict
+        JPEG files by the name of the image.
+    missing : list of Problem
+        In the order of the results.
+    """
+
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    missing: list[Problem] = field(default_factory=list)
 
 
 def write_overlays(
@@ -30,7 +48,7 @@ def write_overlays(
     white_level: int | None,
     threads: int | None,
     progress: Callable[[int], None],
-) -> dict[str, bytes]:
+) -> Drawn:
     """Write ``overlays/*.png`` and return JPEG files of the worst for the report.
 
     Parameters
@@ -49,8 +67,7 @@ def write_overlays(
 
     Returns
     -------
-    dict
-        JPEG files by the name of the image.
+    Drawn
     """
     cv2 = opencv("to draw overlays")
     prepare_folder(folder)
@@ -59,6 +76,7 @@ def write_overlays(
     )
     shown = {r.file.name for r in worst_first(results)[:MOST_PICTURES]}
     pictures: dict[str, bytes] = {}
+    missing: dict[str, Problem] = {}
 
     def draw_one(item: tuple[str, ImageResult]) -> None:
         name, result = item
@@ -66,8 +84,10 @@ def write_overlays(
         if write or result.file.name in shown:
             try:
                 frame = read_image(result.file.path, white_level=white_level)
-            except ImageError as error:  # it could be read a moment ago
-                raise OutputError(f'no overlay for "{result.file.name}": {error}') from error
+            except ImageError as error:  # it could be read when it was scored
+                missing[result.file.name] = Problem(result.file.name, str(error))
+                progress(1)
+                return
             picture = draw_overlay(
                 frame,
                 result.scores.patch_scores,
@@ -91,7 +111,8 @@ def write_overlays(
 
     names = flat_names((r.file.name for r in results), suffix=".png")
     run_in_threads(draw_one, list(zip(names, results, strict=True)), threads=threads)
-    return pictures
+    order = [r.file.name for r in results if r.file.name in missing]
+    return Drawn(pictures, [missing[name] for name in order])
 
 
 def _contour_level(result: ImageResult, scale: HeatScale) -> float | None:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from zeroline.edge_app.draw.sheet import MOST_SHOWN, outlined
-from zeroline.edge_app.errors import ImageError, OutputError
+from zeroline.edge_app.errors import ImageError
 from zeroline.edge_app.images import ImageFile, read_image
 from zeroline.edge_app.opencv import opencv
-from zeroline.runtime.results import ScoreResult
 
 _JPEG_QUALITY = 85
 
@@ -53,16 +51,11 @@ class SetDefect:
         return [file in members for file in self.among]
 
 
-def recurring_defects(outcome: ScoreResult, files: Sequence[ImageFile]) -> list[SetDefect]:
-    """Return the recurring defects of a set, the clearest first."""
-    return [
-        SetDefect(tuple(files[i] for i in community.members), community.marks, tuple(files))
-        for community in outcome.communities
-    ]
-
-
 def pictures_of(defect: SetDefect, *, white_level: int | None) -> dict[str, bytes]:
-    """Return JPEG files of some images, the marked patches outlined, by the images' names."""
+    """Return JPEG files of some images, the marked patches outlined, by the images' names.
+
+    Images that cannot be read any more are left out.
+    """
     cv2 = opencv("to draw recurring defects")
     count = min(MOST_SHOWN, len(defect.files))
     chosen = np.unique(np.linspace(0, len(defect.files) - 1, count).round().astype(int))
@@ -71,8 +64,8 @@ def pictures_of(defect: SetDefect, *, white_level: int | None) -> dict[str, byte
         file = defect.files[place]
         try:
             frame = read_image(file.path, white_level=white_level)
-        except ImageError as error:  # it could be read a moment ago
-            raise OutputError(f'no picture of "{file.name}": {error}') from error
+        except ImageError:  # `write_overlays` tells
+            continue
         picture = outlined(cv2, frame, defect.marks[place])
         quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
         pictures[file.name] = cv2.imencode(".jpg", picture, quality)[1].tobytes()

@@ -15,14 +15,16 @@ import numpy as np
 from zeroline.edge_app.batch.embedding import Problem
 from zeroline.edge_app.batch.recurring import SetDefect
 from zeroline.edge_app.batch.results import ImageResult
+from zeroline.edge_app.batch.thresholds import ThresholdSummary
 from zeroline.edge_app.writing import whole_file
 from zeroline.runtime.errors import MissingExtraError
-from zeroline.runtime.results import Verdict
+from zeroline.runtime.results import Reason, Verdict
 
 #: Pictures in the report; the others are in the overlays folder.
 MOST_PICTURES = 100
 _BINS = 40
 _WIDTH, _HEIGHT = 720, 160
+_MOST_COUNTS = 5  # numbers over 0 on the axis of images
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,24 @@ class Bar:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Scores of the set as bars, OK below NG, with ticks, the lowest and the highest threshold."""
+    """Scores as bars, OK below NG, and what stands at the axes; in pixels of the drawing.
+
+    Attributes
+    ----------
+    bars : list of Bar
+    ticks, counts : list of (float, str)
+        Places and numbers of the score axis, and heights and numbers of the axis of images.
+    thresholds : list of float
+        Places of the lowest and of the highest threshold; one where there is one.
+    threshold : float
+        The lowest threshold; 0 where there is none.
+    """
 
     bars: list[Bar]
     ticks: list[tuple[float, str]]
+    counts: list[tuple[float, str]]
     thresholds: list[float]
+    threshold: float
     width: int = _WIDTH
     height: int = _HEIGHT
 
@@ -76,13 +91,41 @@ def histogram(results: Sequence[ImageResult]) -> Histogram:
     ticks = [(x(n * step), f"{n * step:.3g}") for n in range(first, int(edges[-1] / step) + 1)]
     if len(ticks) > 12:
         ticks = ticks[:: math.ceil(len(ticks) / 12)]
+    every = _count_step(tallest)
+    counts = [(n / tallest * _HEIGHT, str(n)) for n in range(0, tallest + 1, every)]
     ends = sorted({*thresholds[:1], *thresholds[-1:]})  # each random subset has its own
-    return Histogram(bars, ticks, [x(t) for t in ends])
+    return Histogram(bars, ticks, counts, [x(t) for t in ends], ends[0] if ends else 0.0)
+
+
+def _count_step(tallest: int) -> int:
+    """Return how many images lie between two numbers of the axis: 1, 2 or 5 times a power of 10."""
+    power = 1
+    while True:
+        for step in (power, 2 * power, 5 * power):
+            if tallest <= _MOST_COUNTS * step:
+                return step
+        power *= 10
 
 
 def worst_first(results: Sequence[ImageResult]) -> list[ImageResult]:
-    """Sort by how far the score lies over the image's own threshold."""
-    return sorted(results, key=lambda r: (r.scores.threshold or 0.0) - r.scores.score)
+    """Sort by what a person looks at first.
+
+    1. NG by score, by how far the score lies over the image's own threshold.
+    2. NG for a recurring defect, the highest score first: they are alike, and would push the
+       others off the pictures. On a line they have no threshold.
+    3. All that are not NG and have a threshold, the nearest to it first.
+    4. Without a threshold, the highest score first.
+    """
+
+    def place(result: ImageResult) -> tuple[int, float]:
+        score, over = result.scores.score, result.over
+        if result.verdict is Verdict.NG and result.reason is Reason.RECURRING:
+            return 1, -score
+        if over is None:
+            return 3, -score
+        return (0 if result.verdict is Verdict.NG else 2), -over
+
+    return sorted(results, key=place)
 
 
 def write_report(
@@ -90,6 +133,7 @@ def write_report(
     results: Sequence[ImageResult],
     *,
     pictures: Mapping[str, bytes],
+    summary: ThresholdSummary | None = None,
     problems: Sequence[Problem],
     recurring: Sequence[tuple[SetDefect, Mapping[str, bytes]]] = (),
     settings: Mapping[str, str],
@@ -105,6 +149,8 @@ def write_report(
         At least one.
     pictures : mapping
         JPEG files of overlays by the name of the image, for those that are to be shown.
+    summary : ThresholdSummary, optional
+        For sets that have one threshold each; None for a line, where each part has its own.
     problems : sequence of Problem
         Images that were left out.
     recurring : sequence of (SetDefect, mapping)
@@ -141,6 +187,7 @@ def write_report(
         problems=problems,
         settings=settings,
         draw=draw,
+        summary=summary,
         histogram=histogram(results),
     )
     with whole_file(path) as file:

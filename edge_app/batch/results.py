@@ -11,12 +11,12 @@ import numpy as np
 
 from zeroline.edge_app.images import RESULTS_HEADER, ImageFile, flat_names
 from zeroline.edge_app.writing import prepare_folder, remove_files, whole_file
-from zeroline.runtime.arrays import to_host
 from zeroline.runtime.grid import grid_side
-from zeroline.runtime.results import FrameScores, ScoreResult, Verdict, judge
-from zeroline.runtime.stages.threshold import ThresholdRule
+from zeroline.runtime.results import FrameScores, Reason, Verdict
 
 COLUMNS = RESULTS_HEADER.split(",")
+#: The file of patch scores and scores, which another threshold needs.
+KEPT_SCORES = "scores.npz"
 
 
 @dataclass(frozen=True)
@@ -33,29 +33,21 @@ class ImageResult:
         After and before RsCIN, what they are held against, and the map.
     recurring : bool
         Whether it has a recurring defect.
+    reason : Reason or None
+        Why it is not OK.
     """
 
     file: ImageFile
     verdict: Verdict
     scores: FrameScores
     recurring: bool = False
+    reason: Reason | None = None
 
-
-def image_results(
-    outcome: ScoreResult, files: Sequence[ImageFile], rule: ThresholdRule
-) -> list[ImageResult]:
-    """Judge a set's scores, in its order (`zeroline.runtime.results.judge`)."""
-    scores, raw_scores = to_host(outcome.scores), to_host(outcome.raw_scores)
-    maps, recurring = to_host(outcome.patch_scores), to_host(outcome.recurring)
-    judgement = judge(scores, raw_scores, rule, recurring=recurring)
-    results = []
-    for number, file in enumerate(files):
-        score, marked = float(scores[number]), bool(recurring[number])
-        verdict, _ = judgement.verdict(score, recurring=marked)
-        thresholds = judgement.threshold, judgement.pixel_threshold
-        frame = FrameScores(score, float(raw_scores[number]), *thresholds, maps[number])
-        results.append(ImageResult(file, verdict, frame, marked))
-    return results
+    @property
+    def over(self) -> float | None:
+        """How far the score lies over the image's own threshold; None where it has none."""
+        threshold = self.scores.threshold
+        return None if threshold is None else self.scores.score - threshold
 
 
 def write_csv(results: Sequence[ImageResult], path: Path) -> None:
@@ -79,17 +71,32 @@ def write_maps(results: Sequence[ImageResult], folder: Path) -> None:
             np.save(file, result.scores.patch_scores.reshape(side, side), allow_pickle=False)
 
 
-def remove_earlier(output: Path) -> None:
-    """Remove what an earlier run wrote to `output`, by its own table; nothing else is touched."""
-    table = output / "scores.csv"
-    if not table.is_file():
-        return
-    with table.open(newline="", encoding="utf-8", errors="replace") as file:
+def read_csv(path: Path) -> list[dict[str, str]] | None:
+    """Read a ``scores.csv``; None where there is none, or it is of another program."""
+    if not path.is_file():
+        return None
+    with path.open(newline="", encoding="utf-8", errors="replace") as file:
         rows = csv.reader(file)
         if next(rows, []) != COLUMNS:
-            return
-        names = [row[0] for row in rows if row]
-    for kind, suffix in (("overlays", ".png"), ("maps", ".npy")):
-        if (output / kind).is_dir():
-            remove_files(output / kind, flat_names(names, suffix=suffix))
-    remove_files(output, ["report.html"])
+            return None
+        return [dict(zip(COLUMNS, row, strict=False)) for row in rows if row]
+
+
+def remove_earlier(output: Path, *, scores_too: bool = True) -> None:
+    """Remove what an earlier run wrote to `output`, by its own table; nothing else is touched.
+
+    Parameters
+    ----------
+    output : Path
+    scores_too : bool
+        Maps and kept scores as well, which do not depend on a threshold.
+    """
+    rows = read_csv(output / "scores.csv")
+    if rows is None:
+        return
+    names = [row["image"] for row in rows]
+    folders = {"overlays": ".png", "maps": ".npy"} if scores_too else {"overlays": ".png"}
+    for folder, suffix in folders.items():
+        if (output / folder).is_dir():
+            remove_files(output / folder, flat_names(names, suffix=suffix))
+    remove_files(output, ["report.html", KEPT_SCORES] if scores_too else ["report.html"])

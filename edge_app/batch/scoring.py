@@ -1,4 +1,4 @@
-"""Files to scores: embedding, random subsets, mutual scoring, thresholds."""
+"""Files to scores: embedding, random subsets, mutual scoring."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import numpy as np
 
 from zeroline.edge_app.batch.embedding import Problem, embed_files
 from zeroline.edge_app.batch.memory import check_memory
-from zeroline.edge_app.batch.recurring import SetDefect, recurring_defects
-from zeroline.edge_app.batch.results import ImageResult, image_results
+from zeroline.edge_app.batch.sets import ScoredSet
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.images import ImageFile
 from zeroline.edge_app.progress import Bars
@@ -22,13 +21,25 @@ from zeroline.runtime.stages.degrees import match_count
 
 @dataclass(frozen=True)
 class ScoredFiles:
-    """Results of the files that could be scored, in the order of the files, and the others."""
+    """Sets of the files that could be scored, and the files that could not.
 
-    results: list[ImageResult]
+    Attributes
+    ----------
+    sets : list of ScoredSet
+        One, or one for each random subset.
+    problems : list of Problem
+    matching : str
+        The form of matching that was used.
+    """
+
+    sets: list[ScoredSet]
     problems: list[Problem]
-    smallest_set: int  # images that were compared with each other, at the least
-    recurring: list[SetDefect]
-    matching: str  # the form of matching that was used
+    matching: str
+
+    @property
+    def smallest_set(self) -> int:
+        """Images that were compared with each other, at the least."""
+        return min(len(scored.files) for scored in self.sets)
 
 
 def random_subsets(count: int, size: int | None, *, seed: int) -> list[list[int]]:
@@ -64,41 +75,37 @@ def score_files(
     steps = len(bundle.channels) * match_count(scoring["degrees"])
     read = bars("reading", len(files))
     scored = bars("scoring", steps * len(files))
-    by_file: dict[ImageFile, ImageResult] = {}
     problems: list[Problem] = []
-    sizes: list[int] = []
-    recurring: list[SetDefect] = []
+    sets: list[ScoredSet] = []
     forms: set[str] = set()
 
-    def score_set(chosen: Sequence[ImageFile]) -> tuple[list[ImageResult], list[ImageFile]]:
-        """Score a set; return its results, or the one file that had no company."""
+    def score_set(chosen: Sequence[int]) -> list[int]:
+        """Score the files at some places as a set; return the one place that had no company."""
         embedding = embed_files(
-            chosen,
+            [files[place] for place in chosen],
             bundle,
             white_level=options.white_level,
             threads=options.threads,
             progress=read,
         )
         problems.extend(embedding.problems)
-        if embedding.tokens is None or len(embedding.files) < 2:
-            return [], embedding.files
-        sizes.append(len(embedding.files))
+        kept = set(embedding.files)
+        usable = [place for place in chosen if files[place] in kept]
+        if embedding.tokens is None or len(usable) < 2:
+            return usable
         outcome = score_tokens(embedding.tokens, progress=scored, **scoring)
-        recurring.extend(recurring_defects(outcome, embedding.files))
         forms.add(outcome.matching)
-        return image_results(outcome, embedding.files, options.rule), []
+        sets.append(ScoredSet.of(outcome, embedding.files, usable))
+        return []
 
-    waiting: list[ImageFile] = []  # usable, but alone in their subset so far
+    waiting: list[int] = []  # usable, but alone in their subset so far
     for subset in subsets:
-        results, waiting = score_set([*waiting, *(files[place] for place in subset)])
-        by_file.update((result.file, result) for result in results)
-    if waiting and by_file:  # the last subset left one over: it joins one scored before
-        results, _ = score_set([*list(by_file)[-sizes[-1] :], *waiting])
-        by_file.update((r.file, r) for r in results if r.file in waiting)
-    if not by_file:
+        waiting = score_set(sorted([*waiting, *subset]))
+    if waiting and sets:  # the last subset left one over: the set before is scored with it again
+        score_set(sorted([*sets.pop().places, *waiting]))
+    if not sets:
         raise _too_few(len(files), len(waiting), problems)
-    ordered = [by_file[file] for file in files if file in by_file]
-    return ScoredFiles(ordered, problems, min(sizes), recurring, ", ".join(sorted(forms)))
+    return ScoredFiles(sets, problems, ", ".join(sorted(forms)))
 
 
 def _too_few(given: int, usable: int, problems: Sequence[Problem]) -> InputError:

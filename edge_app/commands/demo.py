@@ -58,6 +58,7 @@ def demo(
     Writes the frames with their truth, scores.csv, overlays/*.png and report.html.
     """
     from zeroline.edge_app.batch.results_folder import write_results
+    from zeroline.edge_app.commands.told import end_without_pictures
     from zeroline.edge_app.events import Events
     from zeroline.edge_app.progress import progress_bars
     from zeroline.edge_app.sim.settings import LineSettings
@@ -96,7 +97,7 @@ def demo(
         described = options.described(bundle, form=form)
         settings = {"Source": f"simulated line, seed {seed}", **described}
     with progress_bars() as bars:
-        write_results(
+        missing = write_results(
             output,
             table.results(),
             title="Simulated line",
@@ -108,6 +109,7 @@ def demo(
     click.echo(_summary(table))
     for name in ("report.html", "overlays", "scores.csv", "frames"):
         click.echo(f"  {output / name}")
+    end_without_pictures(missing)
 
 
 class DemoTable:
@@ -146,7 +148,9 @@ class DemoTable:
             if last.scores is not None:
                 path = self._folder / _name(part)
                 file = ImageFile(path, path.name)
-                results.append(ImageResult(file, last.verdict, last.scores, last.recurring))
+                results.append(
+                    ImageResult(file, last.verdict, last.scores, last.recurring, last.reason)
+                )
         return results
 
     def truths(self) -> list[tuple[str, Verdict]]:

@@ -44,9 +44,11 @@ def evaluate(datasets: tuple[Path, ...], output: Path, draw: str, **values: Any)
     """Measure on labelled folders. The layout is that of MVTec AD, VisA or BTAD.
 
     Prints a table. Writes metrics.json, and verdicts.json with the verdicts at the threshold.
+    Writes recall and false alarms against the threshold to thresholds/<data set>.csv and .png.
     With --draw, writes overlays/<data set>/*.png too.
     """
     from zeroline.edge_app.batch.datasets import find_datasets
+    from zeroline.edge_app.commands.told import end_without_pictures
     from zeroline.edge_app.progress import progress_bars
     from zeroline.edge_app.writing import prepare_folder, whole_file
 
@@ -56,13 +58,15 @@ def evaluate(datasets: tuple[Path, ...], output: Path, draw: str, **values: Any)
     metrics: dict[str, Figures] = {}
     verdicts: dict[str, Figures] = {}
     problems: list[Problem] = []
+    missing: list[Problem] = []
     with options.open_bundle() as bundle, progress_bars() as bars:
         for dataset in opened:
-            figures, at_threshold, left_out = _evaluate_one(
-                dataset, bundle, options, bars, overlays=output / "overlays", draw=draw
+            figures, at_threshold, left_out, undrawn = _evaluate_one(
+                dataset, bundle, options, bars, output=output, draw=draw
             )
             metrics[dataset.name], verdicts[dataset.name] = figures, at_threshold
             problems += left_out
+            missing += undrawn
             for name, content in (("metrics.json", metrics), ("verdicts.json", verdicts)):
                 with whole_file(output / name) as file:
                     json.dump(content, file, indent=1)
@@ -75,6 +79,8 @@ def evaluate(datasets: tuple[Path, ...], output: Path, draw: str, **values: Any)
         click.echo(f"left out: {problem.name}: {problem.reason}", err=True)
     if problems:
         click.echo(f"{len(problems)} image(s) left out", err=True)
+    end_without_pictures(missing)
+    if problems:
         raise click.exceptions.Exit(1)
 
 
@@ -84,17 +90,27 @@ def _evaluate_one(
     options: ScoreOptions,
     bars: Bars,
     *,
-    overlays: Path,
+    output: Path,
     draw: str,
-) -> tuple[Figures, Figures, list[Problem]]:
-    """Score one data set; return its metrics, its verdicts in figures, and what was left out."""
+) -> tuple[Figures, Figures, list[Problem], list[Problem]]:
+    """Score one data set.
+
+    Returns its metrics, its verdicts in figures, what was left out, and what has no picture.
+    """
     import numpy as np
 
     from zeroline.edge_app.batch.datasets import read_mask
     from zeroline.edge_app.batch.embedding import Problem
     from zeroline.edge_app.batch.metrics import set_metrics
     from zeroline.edge_app.batch.overlays import write_overlays
+    from zeroline.edge_app.batch.recall import (
+        recall_table,
+        write_recall_picture,
+        write_recall_table,
+    )
     from zeroline.edge_app.batch.scoring import score_files
+    from zeroline.edge_app.batch.sets import judge_sets
+    from zeroline.edge_app.writing import prepare_folder
     from zeroline.runtime.results import Verdict
     from zeroline.runtime.stages.maps import anomaly_map
 
@@ -108,7 +124,8 @@ def _evaluate_one(
     if dataset.has_masks:
         masks_by_name = {n: read_mask(s.mask, size=bundle.size) for n, s in samples.items()}
     scored = score_files([s.file for s in dataset.samples], bundle, options, labelled_bars)
-    results = scored.results
+    judged = judge_sets(scored.sets, options.rule)
+    results = judged.results
     used = [samples[r.file.name] for r in results]
     defective = np.array([s.defective for s in used])
     masks = maps = None
@@ -128,20 +145,30 @@ def _evaluate_one(
         "false_alarms": int((ng & ~defective).sum()),
         "defective": int(defective.sum()),
         "found": int((ng & defective).sum()),
-        "thresholds": sorted({t for r in results if (t := r.scores.threshold) is not None}),
+        "thresholds": sorted(set(judged.thresholds)),
     }
+    table = recall_table(judged, [s.kind for s in used], [not s.defective for s in used])
+    folder = output / "thresholds"
+    prepare_folder(folder)
+    write_recall_table(table, folder / f"{dataset.name}.csv")
+    write_recall_picture(table, folder / f"{dataset.name}.png", title=dataset.name)
+    missing: list[Problem] = []
     if draw != "none":
-        write_overlays(
+        drawn = write_overlays(
             results,
-            overlays / dataset.name,
+            output / "overlays" / dataset.name,
             draw=draw,
             false_alarm_rate=options.false_alarm_rate,
             white_level=options.white_level,
             threads=options.threads,
             progress=labelled_bars("drawing", len(results)),
         )
-    left_out = [Problem(f"{dataset.name}/{p.name}", p.reason) for p in scored.problems]
-    return figures, at_threshold, left_out
+        missing = drawn.missing
+    left_out, undrawn = (
+        [Problem(f"{dataset.name}/{problem.name}", problem.reason) for problem in some]
+        for some in (scored.problems, missing)
+    )
+    return figures, at_threshold, left_out, undrawn
 
 
 def _print_table(metrics: dict[str, Figures], verdicts: dict[str, Figures]) -> None:

@@ -27,46 +27,57 @@ FEW_IMAGES = 5
 def score(paths: tuple[Path, ...], output: Path, maps: bool, draw: str, **values: Any) -> None:
     """Score images and folders as one set. Needs no labels.
 
-    Writes scores.csv, overlays/*.png and report.html. An image that cannot be used is named and
-    left out. The exit code is then 1.
+    Writes scores.csv, overlays/*.png and report.html, and scores.npz for "zeroline threshold".
+    An image that cannot be used is named and left out. The exit code is then 1.
     """
+    from zeroline.edge_app.batch.kept import KeptScores
     from zeroline.edge_app.batch.results_folder import write_results
     from zeroline.edge_app.batch.scoring import score_files
+    from zeroline.edge_app.batch.sets import judge_sets
+    from zeroline.edge_app.batch.thresholds import threshold_summary
+    from zeroline.edge_app.commands.told import end_without_pictures, tell_results
     from zeroline.edge_app.images import find_images
     from zeroline.edge_app.progress import progress_bars
     from zeroline.edge_app.writing import prepare_folder
-    from zeroline.runtime.results import Verdict
 
     options = take_options(values)
     images = find_images(paths, output=output)
     prepare_folder(output)
     with options.open_bundle() as bundle, progress_bars() as bars:
         scored = score_files(images.files, bundle, options, bars)
-        settings = options.described(bundle, form=scored.matching)
-        results = scored.results
+        judged = judge_sets(scored.sets, options.rule)
+        summary = threshold_summary(judged)
         _tell_before_writing(images.others, scored)
-        write_results(
-            output,
-            results,
+        kept = KeptScores(
+            judged.sets,
+            tuple(scored.problems),
             title=", ".join(path.resolve().name for path in paths),
-            settings=settings,
+            settings=options.described(bundle, form=scored.matching),
+            draw=draw,
+            false_alarm_rate=options.false_alarm_rate,
+            white_level=options.white_level,
+        )
+        missing = write_results(
+            output,
+            judged.results,
+            title=kept.title,
+            settings=kept.settings,
             bars=bars,
             false_alarm_rate=options.false_alarm_rate,
+            summary=summary,
             problems=scored.problems,
-            recurring=scored.recurring,
+            recurring=judged.defects,
+            keep=kept,
             maps=maps,
             draw=draw,
             white_level=options.white_level,
             threads=options.threads,
         )
-    ng = sum(result.verdict is Verdict.NG for result in results)
-    click.echo(f"{len(results)} images: {len(results) - ng} OK, {ng} NG")
-    for defect in scored.recurring:
-        click.echo(str(defect))
-    for name in ("scores.csv", "report.html"):
-        click.echo(f"  {output / name}")
+    tell_results(output, judged, summary)
     if scored.problems:
         click.echo(f"{len(scored.problems)} image(s) left out", err=True)
+    end_without_pictures(missing)
+    if scored.problems:
         raise click.exceptions.Exit(1)
 
 

@@ -79,23 +79,33 @@ def described_degrees(degrees: Degrees) -> str:
     return degrees if isinstance(degrees, str) else ", ".join(map(str, degrees))
 
 
-class ThresholdType(click.ParamType[float | None]):
-    """A distance between unit rows, 0 to 2, or "auto" (None)."""
+def described_rule(rule: ThresholdRule) -> str:
+    """Return how a threshold is found, in words."""
+    if rule.fixed is not None:
+        return f"{rule.fixed:g}"
+    return f"auto, false-alarm rate {rule.false_alarm_rate:g}"
 
-    name = "auto|NUMBER"
+
+class ThresholdType(click.ParamType[float | None]):
+    """A distance between unit rows, 0 to 2, or "auto" (None) where that is allowed."""
+
+    def __init__(self, *, auto: bool = True) -> None:
+        self._auto = auto
+        self.name = "auto|NUMBER" if auto else "NUMBER"
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> float | None:
         """Turn "auto" into None and anything else into a distance."""
-        if value in (None, "auto"):
+        if value is None or (self._auto and value == "auto"):
             return None
         try:
             number = float(value)
         except ValueError:
             number = float("nan")
         if not 0 <= number <= 2:
-            self.fail(f'{value!r}: "auto" or a number from 0 to 2 is expected')
+            word = '"auto" or ' if self._auto else ""
+            self.fail(f"{value!r}: {word}a number from 0 to 2 is expected")
         return number
 
 
@@ -131,10 +141,11 @@ def matching_option(default: str) -> Callable[[Command], Command]:
     )  # fmt: skip
 
 
-def draw_option(default: str) -> Callable[[Command], Command]:
-    """Return the option of which frames get a picture."""
+def draw_option(default: str | None) -> Callable[[Command], Command]:
+    """Return the option of which frames get a picture; None: as in the run before."""
     return click.option(
-        "--draw", type=click.Choice(["ng", "all", "none"]), default=default, show_default=True,
+        "--draw", type=click.Choice(["ng", "all", "none"]), default=default,
+        show_default=True if default else "as in the run before",
         help="Overlays to write. ng: those that are not OK.",
     )  # fmt: skip
 
@@ -199,7 +210,6 @@ class ScoreOptions:
         """Return the settings in words, for a report; `form` of matching was used."""
         scoring = self.scoring(bundle)
         low, high = scoring["interval"]
-        auto = f"auto, false-alarm rate {self.false_alarm_rate:g}"
         source = bundle.manifest.source
         return {
             "Model": f"{bundle.name} ({source.architecture}, {source.weights}, {source.licence})",
@@ -210,7 +220,7 @@ class ScoreOptions:
             "Interval": f"{low:g} to {high:g}",
             "Matching": f"{self.matching} ({form})",
             "Recurring defects": "looked for" if self.codegraph else "not looked for",
-            "Threshold": auto if self.threshold is None else f"{self.threshold:g}",
+            "Threshold": described_rule(self.rule),
             "Subsets": f"of {self.subset}, seed {self.seed}" if self.subset else "none",
         }
 

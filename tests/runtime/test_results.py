@@ -87,6 +87,12 @@ def test_regions_are_boxes_in_the_frame_the_worst_first():
     assert second.score == pytest.approx(0.6, abs=0.02)
     middle = (first.x + first.width / 2) / 640, (first.y + first.height / 2) / 480
     assert middle == pytest.approx((12 / 15, 10.5 / 15), abs=0.03)
+    # neither by size nor by place, in either direction
+    scores[6:9, 1:9], scores[14, 1] = 0.7, 0.8
+    told = [
+        region.score for region in regions(scores.reshape(-1), above=0.5, frame_size=(480, 640))
+    ]
+    assert told == pytest.approx([0.9, 0.8, 0.7, 0.6], abs=0.02)
     assert regions(scores.reshape(-1), above=1.0, frame_size=(480, 640)) == ()
     (whole,) = regions(scores.reshape(-1), above=-1.0, frame_size=(100, 200))
     assert (whole.x, whole.y, whole.width, whole.height) == (0, 0, 200, 100)

@@ -5,10 +5,16 @@ import re
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from zeroline.edge_app.captured import Captured
 from zeroline.edge_app.cli import main
+from zeroline.edge_app.commands.demo import DemoTable
+from zeroline.edge_app.sim.line import SimulatedLine
+from zeroline.edge_app.sim.settings import LineSettings
+from zeroline.runtime.results import FrameScores, Inspection, Reason, Verdict
 
 
 def demo(folder, *arguments):
@@ -85,6 +91,8 @@ def test_it_leaves_overlays_and_a_report(two_runs):
     assert overlays == [f"{n:05d}.png" for n in range(48)]
     report = (folder / "report.html").read_text(encoding="utf-8")
     assert "simulated line, seed 1" in report
+    assert "thresholds of the parts, lowest and highest" in report
+    assert "of the subsets" not in report
     assert str(folder / "report.html") in text.replace("\n", "")
 
 
@@ -110,6 +118,22 @@ def test_pictures_that_are_not_the_demos_are_left_alone(tmp_path):
         assert f'{name}" is not of an earlier demo: choose another --output' in done.output
         assert (frames / "00003.png").read_bytes() == b"mine"
         (frames / "truth.csv").unlink(missing_ok=True)
+
+
+def test_the_report_is_told_why_a_part_is_ng(tmp_path):
+    """A part with a known defect was NG under its threshold, and the report gave no reason."""
+    line = SimulatedLine(LineSettings(parts=10))
+    scores = FrameScores(0.2, 0.2, 0.3, 0.3, np.zeros(4, np.float32))
+    judged = DemoTable(line, tmp_path)
+    for part, reason in enumerate((Reason.RECURRING, Reason.SCORE)):
+        recurring = reason is Reason.RECURRING
+        judged.take(
+            Captured(None, str(part)),
+            Inspection(part, None, Verdict.NG, reason, 0.0, 0.0, scores, recurring=recurring),
+        )
+    assert [(r.reason, r.recurring) for r in judged.results()] == [
+        (Reason.RECURRING, True), (Reason.SCORE, False),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("wrong", ["nan", "2", "-1", "x"])

@@ -1,0 +1,194 @@
+"""``scores.npz``: what `score` keeps, so that another threshold needs no scoring.
+
+A NumPy archive without pickle: a header in JSON, and one row for each image in the arrays.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from zeroline.edge_app.batch.embedding import Problem
+from zeroline.edge_app.batch.recurring import SetDefect
+from zeroline.edge_app.batch.results import KEPT_SCORES, read_csv
+from zeroline.edge_app.batch.sets import ScoredSet
+from zeroline.edge_app.errors import InputError
+from zeroline.edge_app.images import ImageFile
+from zeroline.edge_app.writing import whole_file
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class KeptScores:
+    """Everything that new verdicts, overlays, tables and reports are made from.
+
+    Attributes
+    ----------
+    sets : tuple of ScoredSet
+        Patch scores have passed through float16, which is exact to 0.0005; scores are as they were.
+    problems : tuple of Problem
+        Images that were left out.
+    title : str
+        Of the report.
+    settings : mapping
+        Of the run, in words.
+    draw : {"all", "ng", "none"}
+        Which overlays were written.
+    false_alarm_rate : float
+        Of the run.
+    white_level : int or None
+        See `zeroline.edge_app.images.read_image`.
+    """
+
+    sets: tuple[ScoredSet, ...]
+    problems: tuple[Problem, ...]
+    title: str
+    settings: Mapping[str, str]
+    draw: str
+    false_alarm_rate: float
+    white_level: int | None
+
+
+def write_scores(folder: Path, kept: KeptScores) -> None:
+    """Write ``scores.npz``, whole or not at all."""
+    order = np.argsort(np.concatenate([scored.places for scored in kept.sets]))
+
+    def in_order(values: Sequence[Any]) -> Any:
+        return np.concatenate(values)[order]
+
+    all_files = [file for scored in kept.sets for file in scored.files]
+    files = [all_files[place] for place in order.tolist()]
+    defects = [(number, d) for number, scored in enumerate(kept.sets) for d in scored.defects]
+    header = {
+        "version": VERSION,
+        "title": kept.title,
+        "settings": dict(kept.settings),
+        "draw": kept.draw,
+        "false_alarm_rate": kept.false_alarm_rate,
+        "white_level": kept.white_level,
+        "names": [file.name for file in files],
+        "paths": [str(file.path.absolute()) for file in files],
+        "problems": [[problem.name, problem.reason] for problem in kept.problems],
+        "defects": [
+            {
+                "set": number,
+                "members": [kept.sets[number].files.index(file) for file in defect.files],
+            }
+            for number, defect in defects
+        ],
+    }
+    arrays = {
+        "patch_scores": in_order([s.patch_scores.astype(np.float16) for s in kept.sets]),
+        "raw_scores": in_order([s.raw_scores for s in kept.sets]),
+        "scores": in_order([s.scores for s in kept.sets]),
+        "recurring": in_order([s.recurring for s in kept.sets]),
+        "set": in_order([np.full(len(s.files), n, np.int32) for n, s in enumerate(kept.sets)]),
+        **{f"marks_{n}": np.asarray(d.marks, bool) for n, (_, d) in enumerate(defects)},
+    }
+    with whole_file(folder / KEPT_SCORES, "wb") as file:
+        text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+        np.savez(file, header=text, **arrays)
+
+
+def read_scores(folder: Path) -> KeptScores:
+    """Read the scores of a results folder, and check that they are those of its table.
+
+    Raises
+    ------
+    InputError
+        If there are none, if they are damaged or of another version, or if ``scores.csv`` beside
+        them is of another run.
+    """
+    path = folder / KEPT_SCORES
+    if not folder.is_dir():
+        raise InputError(f'results "{folder}" is not a folder that "zeroline score" wrote')
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+            header = json.loads(content["header"].tobytes())
+            version = header["version"]
+            kept = _read(header, content) if version == VERSION else None
+    except FileNotFoundError as error:
+        raise InputError(
+            f'"{folder}" holds no {KEPT_SCORES}: "zeroline score" of this version writes it'
+        ) from error
+    except OSError as error:
+        raise InputError(f'"{path}" cannot be read: {error.strerror or error}') from error
+    except (ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError,
+            zipfile.BadZipFile, zlib.error, NotImplementedError) as error:  # fmt: skip
+        raise InputError(f'"{path}" is damaged, or no file of "zeroline score"') from error
+    if kept is None:
+        raise InputError(
+            f'"{path}" is of version {version!r}, this zeroline reads {VERSION}: score again'
+        )
+    _check_table(path, kept)
+    return kept
+
+
+def _read(header: Mapping[str, Any], content: Mapping[str, Any]) -> KeptScores:
+    patch_scores, raw_scores, scores, recurring, numbers = (
+        content[name] for name in ("patch_scores", "raw_scores", "scores", "recurring", "set")
+    )
+    names, paths = header["names"], header["paths"]
+    count = len(names)
+    fits = patch_scores.dtype == np.float16 and patch_scores.ndim == 2
+    fits &= raw_scores.dtype == np.float32 and scores.dtype == np.float32
+    fits &= recurring.dtype == bool and numbers.dtype == np.int32
+    arrays = (patch_scores, raw_scores, scores, recurring, numbers)
+    fits &= all(len(array) == count for array in (paths, *arrays))
+    fits &= all(array.shape == (count,) for array in arrays[1:])
+    if not fits or not all(np.isfinite(array).all() for array in arrays[:3]):
+        raise ValueError("the arrays do not fit each other")
+    files = [ImageFile(Path(path), name) for path, name in zip(paths, names, strict=True)]
+    sets = []
+    for number in range(int(numbers.max()) + 1):
+        places = np.flatnonzero(numbers == number)
+        chosen = tuple(files[place] for place in places)
+        defects = tuple(
+            SetDefect(tuple(chosen[m] for m in defect["members"]), content[f"marks_{n}"], chosen)
+            for n, defect in enumerate(header["defects"])
+            if defect["set"] == number
+        )
+        sets.append(
+            ScoredSet(
+                tuple(places.tolist()),
+                chosen,
+                patch_scores[places].astype(np.float32),
+                raw_scores[places],
+                scores[places],
+                recurring[places],
+                defects,
+            )
+        )
+    return KeptScores(
+        tuple(sets),
+        tuple(Problem(name, reason) for name, reason in header["problems"]),
+        header["title"],
+        header["settings"],
+        header["draw"],
+        header["false_alarm_rate"],
+        header["white_level"],
+    )
+
+
+def _check_table(path: Path, kept: KeptScores) -> None:
+    """Refuse scores that are not those of the table beside them."""
+    rows = read_csv(path.with_name("scores.csv"))
+    if rows is None:
+        return
+    scores = {
+        file.name: f"{score:.6f}"
+        for scored in kept.sets
+        for file, score in zip(scored.files, scored.scores.tolist(), strict=True)
+    }
+    if {row["image"]: row["score"] for row in rows} != scores:
+        raise InputError(
+            f'"{path}" and scores.csv beside it are of different runs: score the images again'
+        )

@@ -1,0 +1,129 @@
+"""Sets of files that were scored together, and the verdicts on them by a threshold rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.edge_app.batch.recurring import SetDefect
+from zeroline.edge_app.batch.results import ImageResult
+from zeroline.edge_app.images import ImageFile
+from zeroline.runtime.arrays import Bools, Float32, to_host
+from zeroline.runtime.results import FrameScores, Judgement, ScoreResult, judge
+from zeroline.runtime.stages.threshold import ThresholdRule
+
+
+@dataclass(frozen=True)
+class ScoredSet:
+    """Files that were compared with each other, and their scores; distance units, on the host.
+
+    Attributes
+    ----------
+    places : tuple of int
+        Where each file stands among all files of the run, ascending.
+    files : tuple of ImageFile
+        n files.
+    patch_scores : array, shape (n, P), float32
+    raw_scores, scores : array, shape (n,), float32
+        Before and after RsCIN.
+    recurring : array, shape (n,), bool
+        Which have a recurring defect.
+    defects : tuple of SetDefect
+        The recurring defects, the clearest first.
+    """
+
+    places: tuple[int, ...]
+    files: tuple[ImageFile, ...]
+    patch_scores: Float32
+    raw_scores: Float32
+    scores: Float32
+    recurring: Bools
+    defects: tuple[SetDefect, ...] = ()
+
+    @classmethod
+    def of(
+        cls, outcome: ScoreResult, files: Sequence[ImageFile], places: Sequence[int]
+    ) -> ScoredSet:
+        """Take what scoring gave to the host."""
+        together = tuple(files)
+        return cls(
+            tuple(places),
+            together,
+            patch_scores=np.asarray(to_host(outcome.patch_scores), np.float32),
+            raw_scores=np.asarray(to_host(outcome.raw_scores), np.float32),
+            scores=np.asarray(to_host(outcome.scores), np.float32),
+            recurring=np.asarray(to_host(outcome.recurring), bool),
+            defects=tuple(
+                SetDefect(tuple(together[m] for m in community.members), community.marks, together)
+                for community in outcome.communities
+            ),
+        )
+
+    def judgement(self, rule: ThresholdRule) -> Judgement:
+        """Make the set's thresholds (`zeroline.runtime.results.judge`)."""
+        return judge(self.scores, self.raw_scores, rule, recurring=self.recurring)
+
+    def called_ng(self, threshold: float) -> npt.NDArray[np.bool_]:
+        """Return which images (n,) are NG over a threshold, or since they have a known defect."""
+        # in float64, as a verdict is: float32 would round the threshold
+        called: npt.NDArray[np.bool_] = self.recurring | (self.scores.astype(float) > threshold)
+        return called
+
+    def results(self, judgement: Judgement) -> list[ImageResult]:
+        """Return a verdict on each file, in the order of the files."""
+        results = []
+        for number, file in enumerate(self.files):
+            score, marked = float(self.scores[number]), bool(self.recurring[number])
+            verdict, reason = judgement.verdict(score, recurring=marked)
+            frame = FrameScores(
+                score,
+                float(self.raw_scores[number]),
+                judgement.threshold,
+                judgement.pixel_threshold,
+                self.patch_scores[number],
+            )
+            results.append(ImageResult(file, verdict, frame, marked, reason))
+        return results
+
+
+@dataclass(frozen=True)
+class JudgedSets:
+    """Sets, the rule that they were judged by, and what came out.
+
+    Attributes
+    ----------
+    sets : tuple of ScoredSet
+    rule : ThresholdRule
+    judgements : tuple of Judgement
+        One for each set.
+    results : tuple of ImageResult
+        Of all sets, in the order of all files of the run.
+    """
+
+    sets: tuple[ScoredSet, ...]
+    rule: ThresholdRule
+    judgements: tuple[Judgement, ...]
+    results: tuple[ImageResult, ...]
+
+    @property
+    def defects(self) -> list[SetDefect]:
+        """The recurring defects of all sets."""
+        return [defect for scored in self.sets for defect in scored.defects]
+
+    @property
+    def thresholds(self) -> list[float]:
+        """The threshold of each set that has one."""
+        return [j.threshold for j in self.judgements if j.threshold is not None]
+
+
+def judge_sets(sets: Sequence[ScoredSet], rule: ThresholdRule) -> JudgedSets:
+    """Judge each set by its own threshold."""
+    judgements = tuple(scored.judgement(rule) for scored in sets)
+    by_place: dict[int, ImageResult] = {}
+    for scored, judgement in zip(sets, judgements, strict=True):
+        by_place.update(zip(scored.places, scored.results(judgement), strict=True))
+    results = tuple(by_place[place] for place in sorted(by_place))
+    return JudgedSets(tuple(sets), rule, judgements, results)

@@ -1,0 +1,38 @@
+"""What `score` and `threshold` tell in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from zeroline.edge_app.batch.embedding import Problem
+from zeroline.edge_app.batch.sets import JudgedSets
+from zeroline.edge_app.batch.thresholds import ThresholdSummary
+from zeroline.runtime.results import Verdict
+
+_MOST_NAMED = 10  # of images without a picture: where a folder was moved, none has one
+
+
+def tell_results(output: Path, judged: JudgedSets, summary: ThresholdSummary) -> None:
+    """Print the verdicts in numbers, the threshold with its neighbours, and the files."""
+    ng = sum(result.verdict is Verdict.NG for result in judged.results)
+    click.echo(f"{len(judged.results)} images: {len(judged.results) - ng} OK, {ng} NG")
+    for line in (*summary.lines, *summary.table):
+        click.echo(line)
+    for remark in summary.remarks:
+        click.echo(f"note: {remark}", err=True)
+    for defect in judged.defects:
+        click.echo(str(defect))
+    for name in ("scores.csv", "report.html"):
+        click.echo(f"  {output / name}")
+
+
+def end_without_pictures(missing: Sequence[Problem]) -> None:
+    """Count images whose picture could not be drawn, name some, and end with 1 if there are any."""
+    for problem in missing[:_MOST_NAMED]:
+        click.echo(f"no picture: {problem.name}: {problem.reason}", err=True)
+    if missing:
+        click.echo(f"{len(missing)} image(s) without a picture", err=True)
+        raise click.exceptions.Exit(1)
