@@ -10,6 +10,7 @@ from enum import Enum
 from typing import Any
 
 from zeroline.runtime.frames import CaptureTime
+from zeroline.runtime.reference.sets import ReferenceReport
 from zeroline.runtime.results import Inspection, RecurringDefect
 
 _log = logging.getLogger(__name__)
@@ -123,6 +124,34 @@ def described_defect(defect: RecurringDefect) -> dict[str, Any]:
         "frames": list(defect.frames),
         "share": round(defect.share, 4),
     }
+
+
+def events_of_reference(path: str, report: ReferenceReport) -> list[Event]:
+    """Return what a person has to know of a reference set that was loaded.
+
+    Parameters
+    ----------
+    path : str
+        Its file.
+    report : ReferenceReport
+        From `RollingInspector.load_reference`.
+    """
+    if not report.warning:
+        return []
+    left_out = [one.name for one in report.left_out]
+    return [
+        Event(
+            EventName.REFERENCE_CHANGED,
+            f'warning: reference "{path}": {report.warning}; {len(left_out)} left out: make it '
+            "anew with zeroline reference build",
+            {
+                "reference": path,
+                "frames": report.frames,
+                "left_out": left_out,
+                "warning": report.warning,
+            },
+        )
+    ]
 
 
 def events_of(inspection: Inspection) -> list[Event]:

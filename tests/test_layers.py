@@ -20,7 +20,11 @@ ARROWS = {
         "network": {"ground"},
         "results": {"ground", "stages", "recurring"},
         "batch": {"ground", "stages", "matching", "recurring", "results", "network.model"},
-        "line": {"ground", "stages", "matching", "recurring", "results", "network.model"},
+        "reference": {"ground", "stages", "recurring", "results", "batch"},
+        "line": {
+            "ground", "stages", "matching", "recurring", "results", "reference",
+            "network.manifest", "network.model",
+        },
         "loading": {"batch", "network"},
     },
     "edge_app": {

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
 
 from zeroline.runtime.arrays import Bools, Float32, array_namespace, to_host
-from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.line.slots import REFERENCE_ID, Slot, Slots
 from zeroline.runtime.line.tracker import DefectTracker, Recognition
 from zeroline.runtime.line.window import Matches, Window
+from zeroline.runtime.reference.sets import ReferenceFrame
 from zeroline.runtime.tokens import Tokens, joined
+
+#: Share of the slots that pinned frames leave to the line: it has to follow light and metal.
+FREE_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -132,40 +136,37 @@ class Contents:
         parts = [slot.tokens.on_host() for _, slot in self._slots.in_order()]
         return joined(parts) if parts else None
 
-    def admit_all(self, tokens: Tokens, *, pinned: bool, label: str) -> int:
-        """Admit the frames of a reference set, the newest where there are more than fit.
+    def room(self, *, pinned: bool) -> int:
+        """Return how many frames of a reference set there is room for.
+
+        Pinned ones leave `FREE_SHARE` of the slots to the line.
+        """
+        capacity = len(self._slots.filled)
+        most = capacity - ceil(FREE_SHARE * capacity) if pinned else capacity
+        return max(0, most - self._slots.pinned)
+
+    def admit_reference(
+        self, tokens: Tokens, frames: Sequence[ReferenceFrame], *, pinned: bool
+    ) -> None:
+        """Admit frames of a reference set; `room` says how many.
 
         Parameters
         ----------
         tokens : Tokens
             On the host.
+        frames : sequence of ReferenceFrame
+            Where they come from.
         pinned : bool
             Keep these frames; else they leave as others do.
-        label : str
-            Names the set in an error.
-
-        Returns
-        -------
-        int
-            How many frames were taken.
-
-        Raises
-        ------
-        ScoringError
-            If pinned frames would leave no slot for the line.
         """
-        count, capacity = len(tokens), len(self._slots.filled)
-        room = capacity - sum(slot.pinned for _, slot in self._slots.in_order())
-        if pinned and count >= room:
-            raise ScoringError(
-                f"{label} holds {count} frames, {room - 1} can be pinned in a window of "
-                f"{capacity}: a larger window is needed"
-            )
-        for number in range(max(0, count - capacity), count):
+        for number, about in enumerate(frames):
             frame = self.placed(tokens.select(slice(number, number + 1)))
-            slot = Slot(REFERENCE_ID, None, frame, pinned=pinned, settled=True)
+            slot = Slot(
+                REFERENCE_ID, None, frame,
+                pinned=pinned, settled=True,
+                time=about.time, name=about.name, confirmed=about.confirmed,
+            )  # fmt: skip
             self.admit(self._slots.next_place(), slot, self.matched(slot))
-        return min(count, capacity)
 
     def ignore_later(self, ignored: dict[int, Bools]) -> None:
         """Remember patches (P,) that nobody may match any more, by the place of their frame."""
