@@ -1,0 +1,1 @@
+"""Trials on simulated lines: figures that docs/reliability.md states."""
