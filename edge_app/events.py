@@ -126,6 +126,21 @@ def described_defect(defect: RecurringDefect) -> dict[str, Any]:
     }
 
 
+#: From so many frames of another product in a row on it is no chance.
+OTHER_PRODUCT_FROM = 3
+
+
+def _other_product(inspection: Inspection) -> Event:
+    count, anew = inspection.other_in_a_row, inspection.begun_anew
+    then = "the window begins anew with them" if anew else "another product, or no part"
+    return Event(
+        EventName.PRODUCT_OTHER,
+        f"{count} frames in a row are unlike the window: {then}",
+        {"frame": inspection.frame_id, "in_a_row": count, "begun_anew": anew},
+        part=inspection.part_id,
+    )
+
+
 def events_of_reference(path: str, report: ReferenceReport) -> list[Event]:
     """Return what a person has to know of a reference set that was loaded.
 
@@ -165,6 +180,8 @@ def events_of(inspection: Inspection) -> list[Event]:
         )
         for defect in inspection.alarms
     ]
+    if inspection.other_in_a_row == OTHER_PRODUCT_FROM or inspection.begun_anew:
+        events.append(_other_product(inspection))
     if inspection.search_failed:
         text = f"a search for recurring defects failed: {inspection.search_failed}"
         events.append(

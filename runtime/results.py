@@ -361,6 +361,11 @@ class Inspection:
         Whether the frame is now in the window.
     compared_with : int
         Frames that it was compared with.
+    other_in_a_row : int
+        Frames of another product one after the other, this one included; 0 where it shows the
+        window's product.
+    begun_anew : bool
+        Whether the window was begun anew with this frame, since the line makes another product.
     revisions : tuple of Revision
         Earlier frames that were judged anew now.
     alarms : tuple of RecurringDefect
@@ -391,6 +396,8 @@ class Inspection:
     near_duplicate: bool = False
     admitted: bool = False
     compared_with: int = 0
+    other_in_a_row: int = 0
+    begun_anew: bool = False
     revisions: tuple[Revision, ...] = ()
     alarms: tuple[RecurringDefect, ...] = ()
     search_failed: str = ""

@@ -29,17 +29,25 @@ class Comparison:
     place : int
         The place that it takes, if it enters.
     admitted : bool
-        Whether it enters: it is no copy of a recent frame.
+        Whether it enters: it is no copy of a recent frame, and of this product.
     patch_scores : array, shape (P,), float32, or None
         Against all frames but the one that leaves, or its original; None where nothing matches.
     count : int
         Frames that it was compared with.
+    other : bool
+        Whether it shows another product.
     """
 
     place: int
     admitted: bool
     patch_scores: Float32 | None
     count: int
+    other: bool = False
+
+    @property
+    def near_duplicate(self) -> bool:
+        """Whether it is a copy of a recent frame."""
+        return not (self.admitted or self.other)
 
 
 class Contents:
@@ -86,7 +94,9 @@ class Contents:
             same = self._slots.same_part(slot.frame_id, slot.part_id)
         return self._window.match(features, reachable=self._slots.filled & ~same, ignore=ignore)
 
-    def compared(self, matches: Matches, *, roi: Bools, copies: bool) -> Comparison:
+    def compared(
+        self, matches: Matches, *, roi: Bools, copies: bool, other: bool = False
+    ) -> Comparison:
         """Compare a new frame with the window, and say whether it may enter.
 
         Parameters
@@ -97,15 +107,18 @@ class Contents:
             Patches that count.
         copies : bool
             Whether copies of recent frames may enter.
+        other : bool
+            Whether the frame shows another product, and so may not.
         """
         place, original = self._slots.next_place(), None
-        if not copies:
+        if not (copies or other):
             original = original_of(matches, self._window, self._slots, roi=roi)
         left_out = place if original is None else original
         patch_scores = self._window.score(matches, without=left_out)
         others = to_host(self._xp.isfinite(matches.to_slots[0]).any(axis=1))
         others[left_out] = False
-        return Comparison(place, original is None, patch_scores, int(others.sum()))
+        admitted = original is None and not other
+        return Comparison(place, admitted, patch_scores, int(others.sum()), other)
 
     def admit(
         self, place: int, slot: Slot, matches: Matches, known: Recognition | None = None
@@ -167,6 +180,15 @@ class Contents:
                 time=about.time, name=about.name, confirmed=about.confirmed,
             )  # fmt: skip
             self.admit(self._slots.next_place(), slot, self.matched(slot))
+
+    def clear(self) -> None:
+        """Forget all frames, and the recurring defects that they have."""
+        for place, _ in list(self._slots.in_order()):
+            self._window.evict(place)
+            if self._tracker is not None:
+                self._tracker.forget(place)
+        self._slots.clear()
+        self._to_ignore = {}
 
     def ignore_later(self, ignored: dict[int, Bools]) -> None:
         """Remember patches (P,) that nobody may match any more, by the place of their frame."""

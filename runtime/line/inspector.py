@@ -19,6 +19,7 @@ from zeroline.runtime.frames import CaptureTime, Clock, Frame
 from zeroline.runtime.grid import counted_patches
 from zeroline.runtime.line.contents import Contents
 from zeroline.runtime.line.known_good import WindowReferences
+from zeroline.runtime.line.product import ProductWatch
 from zeroline.runtime.line.slots import Slot, Slots
 from zeroline.runtime.line.tracker import DefectTracker
 from zeroline.runtime.line.verdicts import LineJudge, WindowScorer, ng_regions
@@ -157,6 +158,7 @@ class RollingInspector:
             settle=settle,
             band=band,
         )
+        self._products = ProductWatch(self._slots, least=min_window)
         scoring = Scoring(bundle.size, self.shape.degrees, neighbours, interval, threads, self._roi)
         self._references = WindowReferences(
             self._contents, self._slots, scoring, bundle.manifest, xp=self._xp
@@ -254,11 +256,18 @@ class RollingInspector:
         number = self._count
         slot = Slot(number, part_id, self._contents.placed(tokens), time=captured.wall)
         with clock.stage("match"):
+            product = self._products.look(slot.tokens.class_tokens[0])
+            if product.begun_anew:
+                self._contents.clear()
             matches = self._contents.matched(slot, ignore=ignore)
         self._count += 1
         with clock.stage("score"):
-            compared = self._contents.compared(matches, roi=self._roi, copies=self._admit_copies)
-            known = None if self._tracker is None else self._tracker.recognise(matches)
+            compared = self._contents.compared(
+                matches, roi=self._roi, copies=self._admit_copies, other=product.other
+            )
+            known = None
+            if self._tracker is not None and not product.other:
+                known = self._tracker.recognise(matches)
             slot.recurring = known is not None
         if compared.admitted:
             with clock.stage("admit"):
@@ -270,9 +279,11 @@ class RollingInspector:
             number, part_id, slot.verdict, slot.reason, captured.wall, captured.monotonic, scores,
             ng_regions(slot.verdict, scores, frame_size or (self._bundle.size,) * 2),
             recurring=slot.recurring,
-            near_duplicate=not compared.admitted,
+            near_duplicate=compared.near_duplicate,
             admitted=compared.admitted,
             compared_with=compared.count,
+            other_in_a_row=product.in_a_row,
+            begun_anew=product.begun_anew,
             latency=clock.seconds,
         )  # fmt: skip
         with clock.stage("recurring"):

@@ -250,6 +250,8 @@ class LineJudge:
             thresholds = judgement.threshold, judgement.pixel_threshold
             scores = FrameScores(score, raw, *thresholds, compared.patch_scores)
         slot.verdict, slot.reason = judgement.verdict(score, recurring=slot.recurring)
+        if compared.other:  # what it scores says nothing about a part
+            slot.verdict, slot.reason = Verdict.UNCERTAIN, Reason.OTHER_PRODUCT
         return scores
 
     def everyone(self) -> ScoreResult:

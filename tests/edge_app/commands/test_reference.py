@@ -138,3 +138,25 @@ def test_a_spoiled_set_is_an_event_and_one_line(pictures, bundle_folder, tmp_pat
     assert {"part-3", "part-4", "part-5"} <= set(event["left_out"])
     assert event["warning"] in line
     assert event["frames"] == 18 - len(event["left_out"])
+
+
+def test_another_product_is_one_event(bundle_folder, tmp_path):
+    """Told at the third frame of a row, and once for the row."""
+    from support.parts import part
+    from zeroline.edge_app.events import EventName, events_of
+    from zeroline.runtime import RollingInspector, load_bundle
+
+    with (
+        load_bundle(bundle_folder, device="cpu", threads=1) as bundle,
+        RollingInspector(bundle, window=16, min_window=12, rscin=(), threads=1) as line,
+    ):
+        stream = [part(n) for n in range(16)]
+        stream += [part(n, product=1) for n in range(100, 110)] + [part(16)]
+        stream += [part(n, product=1) for n in range(110, 140)]
+        told = [events_of(line.push_tokens(tokens)) for tokens in stream]
+    events = {n: event for n, group in enumerate(told) for event in group}
+    assert {event.name for event in events.values()} == {EventName.PRODUCT_OTHER}
+    assert list(events) == [18, 29, 42]
+    assert [e.data["in_a_row"] for e in events.values()] == [3, 3, 16]
+    assert [e.data["begun_anew"] for e in events.values()] == [False, False, True]
+    assert "3 frames in a row are unlike the window: another product, or no part" in events[18].text
