@@ -377,7 +377,9 @@ class RollingInspector:
         ScoringError
             If pinned frames leave no room for more.
         """
-        return self._references.load(path, pinned=pinned)
+        report = self._references.load(path, pinned=pinned)
+        self._judge.score_everyone()  # the first threshold rests on all of them
+        return report
 
     def close(self) -> None:
         """End the threads; more than once does no harm."""

@@ -254,6 +254,10 @@ class LineJudge:
             slot.verdict, slot.reason = Verdict.UNCERTAIN, Reason.OTHER_PRODUCT
         return scores
 
+    def score_everyone(self) -> None:
+        """Score all frames of the window, of which many have come at once."""
+        self._scorer.refresh(everyone=True)
+
     def everyone(self) -> ScoreResult:
         """Score all frames of the window anew; see `RollingInspector.scores`."""
         held = list(self._slots.in_order())

@@ -12,6 +12,7 @@ from zeroline.runtime import (
     ScoringError,
     ThresholdRule,
     Verdict,
+    auto_threshold,
     load_bundle,
 )
 from zeroline.runtime.reference.files import read_reference, write_reference
@@ -71,6 +72,17 @@ def test_a_reference_set_ends_the_warm_up(bundle, tmp_path):
         line.save_reference(path)
     names = [frame.name for frame in read_reference(path).frames]
     assert sum(name.startswith("part-") for name in names) > 18  # as they were called at first
+
+
+def test_the_first_threshold_rests_on_all_frames_of_the_set(bundle, tmp_path):
+    """It rested on five, one of them the new frame's own, and let a marked part pass."""
+    by_hand(bundle, parts(range(24)), tmp_path / "good.npz")
+    with line_of(bundle) as line:
+        line.load_reference(tmp_path / "good.npz")
+        first = pushed(line, [100])[0]
+        _, scored = line.scores()
+    wanted = auto_threshold(scored.raw_scores)
+    assert first.scores.threshold == pytest.approx(wanted, rel=0.05)
 
 
 def test_a_set_as_large_as_the_window_leaves_a_quarter_of_it_to_the_line(bundle, tmp_path):
