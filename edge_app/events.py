@@ -11,7 +11,7 @@ from typing import Any
 
 from zeroline.runtime.frames import CaptureTime
 from zeroline.runtime.reference.sets import ReferenceReport
-from zeroline.runtime.results import Inspection, RecurringDefect
+from zeroline.runtime.results import Inspection, Reason, RecurringDefect
 
 _log = logging.getLogger(__name__)
 
@@ -130,8 +130,8 @@ def described_defect(defect: RecurringDefect) -> dict[str, Any]:
 OTHER_PRODUCT_FROM = 3
 
 
-def _other_product(inspection: Inspection) -> Event:
-    count, anew = inspection.other_in_a_row, inspection.begun_anew
+def _other_product(inspection: Inspection, *, anew: bool) -> Event:
+    count = inspection.other_in_a_row
     then = "the window begins anew with them" if anew else "another product, or no part"
     return Event(
         EventName.PRODUCT_OTHER,
@@ -180,8 +180,9 @@ def events_of(inspection: Inspection) -> list[Event]:
         )
         for defect in inspection.alarms
     ]
-    if inspection.other_in_a_row == OTHER_PRODUCT_FROM or inspection.begun_anew:
-        events.append(_other_product(inspection))
+    anew = inspection.other_in_a_row > 0 and inspection.reason is not Reason.OTHER_PRODUCT
+    if inspection.other_in_a_row == OTHER_PRODUCT_FROM or anew:
+        events.append(_other_product(inspection, anew=anew))
     if inspection.search_failed:
         text = f"a search for recurring defects failed: {inspection.search_failed}"
         events.append(

@@ -1,7 +1,6 @@
 """What scoring gives: verdicts with their reasons, scores of frames and of sets, and the one rule.
 
-`judge` is that rule: which scores make the threshold, and what a score then means. Sets, lines and
-settling use it.
+`judge` is that rule: which scores make the threshold. Sets, lines and settling use it.
 """
 
 from __future__ import annotations
@@ -144,9 +143,8 @@ def judge(
 ) -> Judgement:
     """Make the thresholds from the scores of a set or of a window.
 
-    Who makes them: with a calibrated rule the known-good parts alone; else all but those that have
-    a recurring defect, since these say nothing about good ones (all, where fewer than two would
-    be left).
+    With a calibrated rule the known-good parts make them; else all but those that have a recurring
+    defect, which say nothing about good ones (all, where fewer than two would be left).
 
     Parameters
     ----------
@@ -362,10 +360,8 @@ class Inspection:
     compared_with : int
         Frames that it was compared with.
     other_in_a_row : int
-        Frames of another product one after the other, this one included; 0 where it shows the
-        window's product.
-    begun_anew : bool
-        Whether the window was begun anew with this frame, since the line makes another product.
+        Frames of another product one after the other, this one included. Where the reason is not
+        `OTHER_PRODUCT`, the window begins anew with this frame.
     revisions : tuple of Revision
         Earlier frames that were judged anew now.
     alarms : tuple of RecurringDefect
@@ -397,7 +393,6 @@ class Inspection:
     admitted: bool = False
     compared_with: int = 0
     other_in_a_row: int = 0
-    begun_anew: bool = False
     revisions: tuple[Revision, ...] = ()
     alarms: tuple[RecurringDefect, ...] = ()
     search_failed: str = ""

@@ -283,7 +283,6 @@ class RollingInspector:
             admitted=compared.admitted,
             compared_with=compared.count,
             other_in_a_row=product.in_a_row,
-            begun_anew=product.begun_anew,
             latency=clock.seconds,
         )  # fmt: skip
         with clock.stage("recurring"):

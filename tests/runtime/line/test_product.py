@@ -8,6 +8,8 @@ from support.small_network import CLASS_CHANNELS
 from zeroline.runtime import Reason, RollingInspector, Verdict, load_bundle
 from zeroline.runtime.line.product import LEAST_DISTANCE, LEAST_FRAMES, is_other_product
 
+OTHER = Reason.OTHER_PRODUCT
+
 
 @pytest.fixture(scope="module")
 def bundle(bundle_folder):
@@ -22,6 +24,10 @@ def line_of(bundle, **options):
 
 def pushed(line, numbers, **options):
     return [line.push_tokens(part(number, **options)) for number in numbers]
+
+
+def begun_anew(inspections):
+    return [i.frame_id for i in inspections if i.other_in_a_row and i.reason is not OTHER]
 
 
 def around(direction, count, spread, seed=0):
@@ -71,9 +77,9 @@ def test_another_product_is_uncertain_and_stays_out(bundle):
         after = pushed(line, range(24, 30))
         assert not any(number >= 100 for number in line.frame_ids)
         assert line.frame_ids[-6:] == [29, 30, 31, 32, 33, 34]
-    assert all(i.reason is not Reason.OTHER_PRODUCT for i in before + after)
+    assert all(i.reason is not OTHER for i in before + after)
     assert all(i.other_in_a_row == 0 for i in before + after)
-    assert {(i.verdict, i.reason) for i in others} == {(Verdict.UNCERTAIN, Reason.OTHER_PRODUCT)}
+    assert {(i.verdict, i.reason) for i in others} == {(Verdict.UNCERTAIN, OTHER)}
     assert [i.other_in_a_row for i in others] == [1, 2, 3, 4, 5]
     assert not any(i.admitted or i.near_duplicate or i.recurring or i.regions for i in others)
     assert all(i.scores.score > i.scores.threshold for i in others)  # and yet no NG
@@ -91,7 +97,7 @@ def test_nothing_is_said_while_the_window_warms_up(bundle):
         pushed(line, range(14))
         assert line.push_tokens(part(100, product=1)).reason is Reason.WARMING_UP
         pushed(line, range(14, 16))
-        assert line.push_tokens(part(101, product=1)).reason is Reason.OTHER_PRODUCT
+        assert line.push_tokens(part(101, product=1)).reason is OTHER
 
 
 def test_a_line_without_a_reference_set_moves_on_to_a_new_product(bundle):
@@ -100,8 +106,8 @@ def test_a_line_without_a_reference_set_moves_on_to_a_new_product(bundle):
         pushed(line, range(24))
         others = pushed(line, range(100, 150), product=1)
         held = line.frame_ids
-    assert [i.begun_anew for i in others] == [n == 23 for n in range(50)]
-    assert {i.reason for i in others[:23]} == {Reason.OTHER_PRODUCT}
+    assert begun_anew(others) == [24 + 23]
+    assert {i.reason for i in others[:23]} == {OTHER}
     assert {i.reason for i in others[23:34]} == {Reason.WARMING_UP}
     assert others[23].admitted
     assert all(i.verdict in (Verdict.OK, Verdict.NG) for i in others[34:])
@@ -114,8 +120,8 @@ def test_frames_of_the_right_product_between_others_keep_the_window(bundle):
         for turn in range(3):
             others = pushed(line, range(100 + 20 * turn, 120 + 20 * turn), product=1)
             right = line.push_tokens(part(30 + turn))
-            assert not any(i.begun_anew for i in others)
-            assert right.reason is not Reason.OTHER_PRODUCT
+            assert begun_anew(others) == []
+            assert right.reason is not OTHER
 
 
 def test_a_reference_set_says_what_the_product_is(bundle, tmp_path):
@@ -125,10 +131,10 @@ def test_a_reference_set_says_what_the_product_is(bundle, tmp_path):
     with line_of(bundle) as line:
         line.load_reference(tmp_path / "good.npz")
         others = pushed(line, range(100, 160), product=1)
-    assert {i.reason for i in others} == {Reason.OTHER_PRODUCT}
+    assert {i.reason for i in others} == {OTHER}
     with line_of(bundle) as line:  # not pinned: like the line's own frames
         line.load_reference(tmp_path / "good.npz", pinned=False)
-        assert any(i.begun_anew for i in pushed(line, range(100, 160), product=1))
+        assert begun_anew(pushed(line, range(100, 160), product=1)) == [23]
 
 
 def test_a_search_under_way_when_the_window_begins_anew_is_of_no_use(bundle):
@@ -138,5 +144,5 @@ def test_a_search_under_way_when_the_window_begins_anew_is_of_no_use(bundle):
             line.push_tokens(part(number, marked=number % 4 == 1))
         told = pushed(line, range(100, 180), product=1)
         assert line.recurring == ()
-    assert sum(i.begun_anew for i in told) == 1
+    assert begun_anew(told) == [59]
     assert not any(i.alarms or i.search_failed or i.recurring for i in told[20:])
