@@ -20,7 +20,7 @@ ARROWS = {
         "network": {"ground"},
         "results": {"ground", "stages", "recurring"},
         "batch": {"ground", "stages", "matching", "recurring", "results", "network.model"},
-        "reference": {"ground", "stages", "recurring", "results", "batch"},
+        "reference": {"ground", "stages", "results", "batch"},
         "line": {
             "ground", "stages", "matching", "recurring", "results", "reference",
             "network.manifest", "network.model",

@@ -16,7 +16,6 @@ import numpy as np
 from zeroline.runtime.arrays import Bools, Float32, to_host
 from zeroline.runtime.batch import score_tokens
 from zeroline.runtime.errors import ScoringError
-from zeroline.runtime.recurring.codegraph import Community
 from zeroline.runtime.results import Reason, judge
 from zeroline.runtime.stages.degrees import Degrees
 from zeroline.runtime.stages.maps import map_maximum
@@ -226,13 +225,4 @@ def _scored(tokens: Tokens, scoring: Scoring, groups: Sequence[int] | None) -> _
         scores = rescore(
             raw, to_host(tokens.class_tokens), neighbours=scoring.rscin, normalise=False
         )
-    return _Scored(np.asarray(scores, np.float32), _having(result.communities, count, roi))
-
-
-def _having(communities: Sequence[Community], count: int, roi: Bools | None) -> Bools:
-    """Return which of the frames (N,) have a recurring defect in the region of interest."""
-    recurring = np.zeros(count, bool)
-    for community in communities:
-        marks = community.marks if roi is None else community.marks & roi
-        recurring[community.members[marks.any(axis=1)]] = True
-    return recurring
+    return _Scored(np.asarray(scores, np.float32), to_host(result.recurring))

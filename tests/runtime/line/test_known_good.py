@@ -42,9 +42,11 @@ def pushed(line, numbers, *, named=False, **options):
     ]
 
 
-def by_hand(bundle, tokens, path):
-    """Write a set that nobody has looked at."""
-    frames = tuple(ReferenceFrame(f"part-{n}", 0.0, 0.0, 2.0) for n in range(len(tokens)))
+def by_hand(bundle, tokens, path, *, confirmed=False):
+    """Write a set that nobody has looked at, or somebody has."""
+    frames = tuple(
+        ReferenceFrame(f"part-{n}", 0.0, 0.0, 2.0, confirmed) for n in range(len(tokens))
+    )
     about = bundle.manifest.name, bundle.manifest.network
     write_reference(path, ReferenceSet(tokens, frames, *about, (1, 3), 0.01))
 
@@ -146,6 +148,25 @@ def test_a_spoiled_set_is_warned_of_and_cleaned_when_it_is_loaded(bundle, tmp_pa
             for revision in inspection.revisions:
                 verdicts[revision.frame_id] = revision.verdict
     assert all(verdicts[n] is Verdict.NG for n in range(60) if (n + 100) % 4 == 1)
+
+
+def test_what_a_person_has_kept_stays(bundle, tmp_path):
+    tokens = joined(part(n, marked=n % 5 == 2) for n in range(24))
+    by_hand(bundle, tokens, tmp_path / "kept.npz", confirmed=True)
+    with line_of(bundle) as line:
+        report = line.load_reference(tmp_path / "kept.npz")
+        assert (report.frames, report.left_out, report.warning) == (24, (), "")
+        assert line.save_reference(tmp_path / "again.npz").frames == 24
+    assert all(frame.confirmed for frame in read_reference(tmp_path / "again.npz").frames)
+
+
+def test_a_frame_that_the_line_called_recurring_is_left_out_for_that(bundle, tmp_path):
+    """The others that shared the defect have left the window, so a search finds nothing."""
+    with line_of(bundle) as line:
+        pushed(line, range(20))
+        next(slot for _, slot in line._slots.in_order() if slot.frame_id == 7).recurring = True
+        report = line.save_reference(tmp_path / "good.npz")
+    assert {one.name: one.reason for one in report.left_out}["frame 7"] is Reason.RECURRING
 
 
 def test_looks_at_one_part_do_not_match_each_other(bundle, tmp_path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from support.parts import MARK, part, parts
+from support.parts import MARK, STAIN, part, parts
 from support.small_network import PATCHES, SIZE
 from zeroline.runtime import Reason, ScoringError
 from zeroline.runtime.reference.selection import Scoring, recheck, select_good
@@ -67,24 +67,36 @@ def test_a_good_set_is_loaded_as_it_was_made():
         assert again.warning == ""
 
 
+def test_a_small_set_with_one_unusual_part_is_not_warned_of():
+    tokens = joined(part(n, stained=n == 5) for n in range(16))
+    selection = select_good(tokens, SCORING, false_alarm_rate=0.01)
+    assert selection.reasons[5] is Reason.SCORE
+    assert selection.warning == ""
+
+
 def test_outside_the_region_of_interest_nothing_counts():
-    tokens, marked = marked_set()
     roi = np.ones(PATCHES, bool)
-    roi[list(MARK)] = False
-    for place in MARK:  # and what the neighbourhoods see of it
-        roi[[place - 9, place - 8, place - 7, place - 1, place + 1, place + 7, place + 8]] = False
+    roi[[*MARK, *STAIN]] = False
     scoring = Scoring(SIZE, (1,), threads=1, roi=roi)
-    selection = recheck(tokens, scoring)
-    assert Reason.RECURRING not in reasons_of(selection, marked)
-    assert selection.kept.sum() >= 38
+    marked = recheck(marked_set()[0], scoring)
+    assert Reason.RECURRING not in marked.reasons
+    stained, clean = (
+        joined(part(n, stained=has and n % 8 == 3) for n in range(40)) for has in (True, False)
+    )
+    wanted = recheck(clean, scoring).scores
+    np.testing.assert_allclose(recheck(stained, scoring).scores, wanted, atol=0.08)
+    whole = recheck(stained, Scoring(SIZE, (1,), threads=1)).scores
+    assert np.abs(whole - wanted)[3::8].min() > 0.1
 
 
 def test_frames_of_one_part_do_not_match_each_other():
-    """Two looks at one stained part would make each other less unusual."""
-    looks = [part(50, stained=True)] * 2 + [part(n) for n in range(20)]
-    groups = [0, 0, *range(1, 21)]
+    """Looks at one stained part would be a recurring defect, though it is one part."""
+    looks = [part(50, stained=True)] * 4 + [part(n) for n in range(20)]
+    groups = [0] * 4 + list(range(1, 21))
     selection = select_good(joined(looks), SCORING, false_alarm_rate=0.01, groups=groups)
-    assert not selection.kept[:2].any()
+    assert set(selection.reasons[:4]) == {Reason.SCORE}
+    apart = select_good(joined(looks), SCORING, false_alarm_rate=0.01)
+    assert set(apart.reasons[:4]) != {Reason.SCORE}
     with pytest.raises(ScoringError, match="needs 2 parts or more"):
         select_good(joined(looks[:2]), SCORING, false_alarm_rate=0.01, groups=[0, 0])
     with pytest.raises(ScoringError, match="needs 2 parts or more"):
