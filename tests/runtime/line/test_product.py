@@ -137,12 +137,15 @@ def test_a_reference_set_says_what_the_product_is(bundle, tmp_path):
         assert begun_anew(pushed(line, range(100, 160), product=1)) == [23]
 
 
-def test_a_search_under_way_when_the_window_begins_anew_is_of_no_use(bundle):
-    """Its result names places that hold other frames by then, or none."""
+@pytest.mark.parametrize("before", [24, 26, 28])
+def test_a_search_under_way_when_the_window_begins_anew_is_of_no_use(bundle, before):
+    """It has found a defect, in places that are empty by the time that it says so."""
     with line_of(bundle, window=20, degrees=(1,)) as line:
-        for number in range(40):
-            line.push_tokens(part(number, marked=number % 4 == 1))
-        told = pushed(line, range(100, 180), product=1)
+        for number in range(before):
+            line.push_tokens(part(number, marked=number >= 12 and number % 3 == 1))
+        told = pushed(line, range(100, 119), product=1)
+        assert line._tracker._search.running
+        told += pushed(line, range(119, 140), product=1)
         assert line.recurring == ()
-    assert begun_anew(told) == [59]
-    assert not any(i.alarms or i.search_failed or i.recurring for i in told[20:])
+    assert begun_anew(told) == [before + 19]
+    assert not any(i.alarms or i.search_failed or i.recurring for i in told)
