@@ -19,8 +19,12 @@ from zeroline.runtime.line.slots import Slots
 #: part of them that a patch is compared with. So a few strange frames in the window say nothing.
 RANK_SHARE = 0.3
 #: Another product is farther from the window than its frames, in the median, are from each other
-#: by more than this factor. Measured: defective parts up to 3.0, another product from 4.1 on.
+#: by more than this factor. Measured with `tiny`: defective parts up to 3.0, another product from
+#: 4.1 on.
 FARTHER = 3.5
+#: Or it is farther by this share of the way to unrelated unit rows. Where good parts differ much,
+#: no row is 3.5 times as far: with MobileNetV2 plates are 1.2 from tiles that are 0.37 apart.
+UNRELATED, WAY = 2**0.5, 0.7
 #: And it is farther than this distance of unit rows. A defect over a quarter of the picture has
 #: 0.4, other products 0.85 and more: a defect must never be taken for another product.
 LEAST_DISTANCE = 0.5
@@ -53,13 +57,14 @@ def is_other_product(class_token: Float32, class_tokens: Float32, /) -> bool:
         return False
     rows = class_tokens.astype(np.float32, copy=False)
     distance = np.partition(_distances(rows @ class_token.astype(np.float32)), _rank(count))
-    if distance[_rank(count)] <= LEAST_DISTANCE:
+    far = float(distance[_rank(count)])
+    if far <= LEAST_DISTANCE:
         return False
     among = _distances(rows @ rows.T)
     np.fill_diagonal(among, np.inf)
     rank = _rank(count - 1)
-    typical = np.median(np.partition(among, rank, axis=1)[:, rank])
-    return bool(distance[_rank(count)] > FARTHER * typical)
+    typical = float(np.median(np.partition(among, rank, axis=1)[:, rank]))
+    return far > min(FARTHER * typical, typical + WAY * (UNRELATED - typical))
 
 
 def _rank(count: int) -> int:

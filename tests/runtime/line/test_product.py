@@ -51,6 +51,7 @@ def test_the_rule_holds_a_frame_against_the_windows_own_distances():
     assert is_other_product(turned(direction, 0.8), near)
     assert not is_other_product(turned(direction, 0.8), wide)  # its own are 0.4 apart
     assert not is_other_product(turned(direction, LEAST_DISTANCE - 0.05), near)  # a large defect
+    assert is_other_product(turned(direction, 1.3), wide)  # unrelated
     assert is_other_product(turned(direction, 0.8), near[:LEAST_FRAMES])
     assert not is_other_product(turned(direction, 0.8), near[: LEAST_FRAMES - 1])
 
