@@ -23,8 +23,9 @@ RANK_SHARE = 0.3
 #: 4.1 on.
 FARTHER = 3.5
 #: Or it is farther by this share of the way to unrelated unit rows. Where good parts differ much,
-#: no row is 3.5 times as far: with MobileNetV2 plates are 1.2 from tiles that are 0.37 apart.
-UNRELATED, WAY = 2**0.5, 0.7
+#: no row is 3.5 times as far: with MobileNetV2 plates are 1.2 from tiles that are 0.37 apart. It
+#: must be twice as far then: class tokens that are all unrelated say nothing.
+UNRELATED, WAY, LEAST_FACTOR = 2**0.5, 0.7, 2
 #: And it is farther than this distance of unit rows. A defect over a quarter of the picture has
 #: 0.4, other products 0.85 and more: a defect must never be taken for another product.
 LEAST_DISTANCE = 0.5
@@ -64,7 +65,8 @@ def is_other_product(class_token: Float32, class_tokens: Float32, /) -> bool:
     np.fill_diagonal(among, np.inf)
     rank = _rank(count - 1)
     typical = float(np.median(np.partition(among, rank, axis=1)[:, rank]))
-    return far > min(FARTHER * typical, typical + WAY * (UNRELATED - typical))
+    most_of_the_way = max(typical + WAY * (UNRELATED - typical), LEAST_FACTOR * typical)
+    return far > min(FARTHER * typical, most_of_the_way)
 
 
 def _rank(count: int) -> int:

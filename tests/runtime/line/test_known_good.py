@@ -1,6 +1,7 @@
 """Reference sets of a window: what is written of it, and what is taken of a set."""
 
 import time
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,7 +28,7 @@ def bundle(bundle_folder):
 
 
 def line_of(bundle, **options):
-    usual = {
+    usual: dict[str, Any] = {
         "window": 32, "min_window": 12, "rscin": (), "threads": 1, "matching": "exact",
         "degrees": (1, 3),
     }  # fmt: skip

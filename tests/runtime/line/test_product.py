@@ -1,5 +1,7 @@
 """Another product before the camera: told by class tokens, kept out of the window."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -18,7 +20,9 @@ def bundle(bundle_folder):
 
 
 def line_of(bundle, **options):
-    usual = {"window": 24, "min_window": 12, "rscin": (), "threads": 1, "matching": "exact"}
+    usual: dict[str, Any] = {
+        "window": 24, "min_window": 12, "rscin": (), "threads": 1, "matching": "exact",
+    }  # fmt: skip
     return RollingInspector(bundle, **usual | options)
 
 
@@ -52,6 +56,7 @@ def test_the_rule_holds_a_frame_against_the_windows_own_distances():
     assert not is_other_product(turned(direction, 0.8), wide)  # its own are 0.4 apart
     assert not is_other_product(turned(direction, LEAST_DISTANCE - 0.05), near)  # a large defect
     assert is_other_product(turned(direction, 1.3), wide)  # unrelated
+    assert not is_other_product(direction, around(0 * direction, 64, 1.0))  # as all of them are
     assert is_other_product(turned(direction, 0.8), near[:LEAST_FRAMES])
     assert not is_other_product(turned(direction, 0.8), near[: LEAST_FRAMES - 1])
 

@@ -51,7 +51,7 @@ def test_unusual_parts_are_left_out_and_named_by_their_score():
 
 
 def test_what_was_not_good_before_is_left_out_whatever_it_scores():
-    before = [None] * 40
+    before: list[Reason | None] = [None] * 40
     before[3], before[4] = Reason.SCORE, Reason.RECURRING
     selection = select_good(parts(range(40)), SCORING, false_alarm_rate=0.01, not_good=before)
     assert selection.reasons[3:5] == (Reason.SCORE, Reason.RECURRING)
