@@ -69,10 +69,10 @@ def set_of(bundle: Any, tokens: Tokens, degrees: Any) -> ReferenceSet:
     return ReferenceSet(tokens, frames, manifest.name, manifest.network, degrees, 0.01)
 
 
-def built(bundle: Any, tokens: Tokens, path: Path) -> None:
+def built(bundle: Any, tokens: Tokens, path: Path, *, degrees: Any = None) -> None:
     """Write a set as `zeroline reference build` does."""
     defaults = bundle.manifest.defaults
-    scoring = Scoring(bundle.size, defaults.degrees, defaults.rscin, defaults.interval)
+    scoring = Scoring(bundle.size, degrees or defaults.degrees, defaults.rscin, defaults.interval)
     kept = select_good(tokens, scoring, false_alarm_rate=0.01).kept
     write_reference(path, set_of(bundle, tokens.select(kept), defaults.degrees))
 

@@ -8,7 +8,7 @@ no part of the right product may be taken for another one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -22,6 +22,7 @@ from zeroline.edge_app.sim.line import EMPTY, SimFrame, SimulatedLine
 from zeroline.edge_app.sim.settings import LineSettings
 from zeroline.runtime import Reason, RollingInspector, Tokens, Verdict, load_bundle
 from zeroline.runtime.frames import Frame
+from zeroline.runtime.stages.degrees import FUSED
 from zeroline.runtime.tokens import joined
 
 #: Frames of a reference set, and frames of another product after it, for each seed.
@@ -45,44 +46,48 @@ def embedded(bundle: Any, frames: Iterable[Frame]) -> list[Tokens]:
 
 
 def called_other(
-    bundle: Any, known: Sequence[Tokens], others: Sequence[Tokens], folder: Path
-) -> list[bool]:
-    """Tell which frames are called another product by a line that begins with a set."""
+    bundle: Any, known: Sequence[Tokens], streams: Mapping[str, Sequence[Tokens]], folder: Path
+) -> dict[str, list[bool]]:
+    """Tell which frames are called another product by a line that begins with a set.
+
+    The right product comes last: it alone enters the window.
+    """
     path = folder / "set.npz"
-    built(bundle, joined(known), path)
-    with RollingInspector(bundle, rscin=(), matching="exact") as line:
+    built(bundle, joined(known), path, degrees=FUSED)
+    with RollingInspector(bundle, degrees=FUSED, rscin=()) as line:
         line.load_reference(path)
-        return [line.push_tokens(t).reason is Reason.OTHER_PRODUCT for t in others]
+        return {
+            name: [line.push_tokens(t).reason is Reason.OTHER_PRODUCT for t in stream]
+            for name, stream in streams.items()
+        }
 
 
-def parts(seed: int, count: int, **settings: Any) -> list[SimFrame]:
+def parts(seed: int, count: int, **settings: Any) -> Iterator[SimFrame]:
     """Return the first frames of a line."""
     line = SimulatedLine(LineSettings(seed=seed, **{"defects": 0.0, **settings}))
-    return list(islice(line, count))
+    return islice(line, count)
 
 
 def another_product(bundle: Any, seed: int, folder: Path) -> dict[str, list[bool]]:
     """Return what is called another product, for each change of it."""
     plates = embedded(bundle, (frame.image for frame in parts(seed, SET + OTHERS)))
     belt = [f.image for f in parts(seed + 1, 4 * OTHERS, empty=0.5) if f.kind == EMPTY][:OTHERS]
-    seen = {
-        "empty belt on plates": called_other(bundle, plates[:SET], embedded(bundle, belt), folder),
-        "plates on plates": called_other(bundle, plates[:SET], plates[SET:], folder),
-    }
-    files = photographs()
+    known, right = plates[:SET], plates[SET:]
+    streams = {"empty belt on plates": embedded(bundle, belt)}
+    files, seen = photographs(), dict[str, list[bool]]()
     if files:
         order = np.random.default_rng(seed).permutation(len(files))
         tiles = embedded(bundle, (read_image(files[n]) for n in order[: SET + OTHERS]))
-        seen["plates on tiles"] = called_other(bundle, tiles[:SET], plates[SET:], folder)
-        seen["tiles on plates"] = called_other(bundle, plates[:SET], tiles[SET:], folder)
-        seen["tiles on tiles"] = called_other(bundle, tiles[:SET], tiles[SET:], folder)
-    return seen
+        streams["tiles on plates"] = tiles[SET:]
+        on_tiles = {"plates on tiles": right, "tiles on tiles": tiles[SET:]}
+        seen |= called_other(bundle, tiles[:SET], on_tiles, folder)
+    return seen | called_other(bundle, known, streams | {"plates on plates": right}, folder)
 
 
 def shift(bundle: Any, seed: int, count: int = SHIFT) -> tuple[int, int, int]:
     """Return parts called another product, defective parts, and how many of these are not OK."""
     others = defective = found = 0
-    with RollingInspector(bundle, rscin=(), matching="fast") as line:
+    with RollingInspector(bundle, degrees=FUSED, rscin=()) as line:
         for frame in parts(seed, count, **HARD):
             inspection = line.push(frame.image)
             others += inspection.reason is Reason.OTHER_PRODUCT

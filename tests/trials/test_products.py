@@ -16,10 +16,11 @@ def test_an_empty_belt_is_told_from_plates(tiny, tmp_path):
     plates = [frame.image for frame in products.parts(3, 26)]
     belt = [f.image for f in products.parts(4, 30, empty=0.5) if f.kind == "empty"]
     known, others = products.embedded(tiny, plates), products.embedded(tiny, belt)
-    seen = products.called_other(tiny, known[:20], others, tmp_path)
-    assert len(seen) > 8
-    assert all(seen)
-    assert not any(products.called_other(tiny, known[:20], known[20:], tmp_path))
+    streams = {"belt": others, "plates": known[20:]}
+    seen = products.called_other(tiny, known[:20], streams, tmp_path)
+    assert len(seen["belt"]) > 8
+    assert all(seen["belt"])
+    assert not any(seen["plates"])
 
 
 def test_large_defects_are_no_other_product(tiny, monkeypatch):
@@ -36,6 +37,9 @@ def test_photographs_are_told_from_plates(tiny, shared, tmp_path):
     files = sorted((shared / "data/tiles/test/good").iterdir())[:34]
     tiles = products.embedded(tiny, (read_image(file) for file in files))
     plates = products.embedded(tiny, (frame.image for frame in products.parts(3, 24)))
-    assert all(products.called_other(tiny, tiles[:24], plates, tmp_path))
-    assert not any(products.called_other(tiny, tiles[:24], tiles[24:], tmp_path))
-    assert all(products.called_other(tiny, plates, tiles, tmp_path))
+    streams = {"plates": plates, "tiles": tiles[24:]}
+    seen = products.called_other(tiny, tiles[:24], streams, tmp_path)
+    assert all(seen["plates"])
+    assert not any(seen["tiles"])
+    seen = products.called_other(tiny, plates, {"tiles": tiles}, tmp_path)
+    assert all(seen["tiles"])
