@@ -84,7 +84,7 @@ def another_product(bundle: Any, seed: int, folder: Path) -> dict[str, list[bool
     return seen | called_other(bundle, known, streams | {"plates on plates": right}, folder)
 
 
-def shift(bundle: Any, seed: int, count: int = SHIFT) -> tuple[int, int, int]:
+def shift(bundle: Any, seed: int, count: int) -> tuple[int, int, int]:
     """Return parts called another product, defective parts, and how many of these are not OK."""
     others = defective = found = 0
     with RollingInspector(bundle, degrees=FUSED, rscin=()) as line:
@@ -108,6 +108,6 @@ def run(report: Callable[[str], None], *, seeds: Iterable[int] = SEEDS) -> None:
         for change, seen in together.items():
             report(f"| {change} | {len(seen)} | {sum(seen)} |")
         for seed in seeds[:2]:
-            others, defective, found = shift(bundle, seed)
+            others, defective, found = shift(bundle, seed, SHIFT)
             report(f"| shift of line {seed} | {SHIFT} | {others} |")
             report(f"| of these defective: {defective}, not OK: {found} | | |")
