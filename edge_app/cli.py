@@ -26,6 +26,7 @@ _COMMANDS = {
     "demo": "zeroline.edge_app.commands.demo:demo",
     "evaluate": "zeroline.edge_app.commands.evaluate:evaluate",
     "export": "zeroline.edge_app.commands.export:export",
+    "reference": "zeroline.edge_app.commands.reference:reference",
     "run": "zeroline.edge_app.commands.run:run",
     "score": "zeroline.edge_app.commands.score:score",
     "sim": "zeroline.edge_app.commands.sim:sim",

@@ -10,7 +10,9 @@ from enum import Enum
 from typing import Any
 
 from zeroline.runtime.frames import CaptureTime
-from zeroline.runtime.results import Inspection, RecurringDefect
+from zeroline.runtime.reference.sets import ReferenceReport
+from zeroline.runtime.results import Inspection, Reason, RecurringDefect
+from zeroline.runtime.stages.modes import TwoGroups
 
 _log = logging.getLogger(__name__)
 
@@ -25,6 +27,7 @@ class EventName(str, Enum):
     RECURRING_ACKNOWLEDGED = "recurring.ack"
     RECURRING_WITHDRAWN = "recurring.withdrawn"
     RECURRING_SEARCH_FAILED = "recurring.search_failed"
+    SCORES_TWO_GROUPS = "scores.two_groups"
     CAMERA_LOST = "camera.lost"
     CAMERA_BACK = "camera.back"
     CAMERA_FROZEN = "camera.frozen"
@@ -118,11 +121,74 @@ def described_defect(defect: RecurringDefect) -> dict[str, Any]:
     """Return a recurring defect as a JSON object."""
     return {
         "defect": defect.number,
+        "one_place": defect.one_place,
         "since": defect.since,
         "since_part": defect.since_part,
         "frames": list(defect.frames),
         "share": round(defect.share, 4),
     }
+
+
+#: From so many frames of another product in a row on it is no chance.
+OTHER_PRODUCT_FROM = 3
+
+
+def _other_product(inspection: Inspection, *, anew: bool) -> Event:
+    count = inspection.other_in_a_row
+    then = "the window begins anew with them" if anew else "another product, or no part"
+    return Event(
+        EventName.PRODUCT_OTHER,
+        f"{count} frames in a row are unlike the window: {then}",
+        {"frame": inspection.frame_id, "in_a_row": count, "begun_anew": anew},
+        part=inspection.part_id,
+    )
+
+
+def events_of_reference(path: str, report: ReferenceReport) -> list[Event]:
+    """Return what a person has to know of a reference set that was loaded.
+
+    Parameters
+    ----------
+    path : str
+        Its file.
+    report : ReferenceReport
+        From `RollingInspector.load_reference`.
+    """
+    if not report.warning:
+        return []
+    left_out = [one.name for one in report.left_out]
+    return [
+        Event(
+            EventName.REFERENCE_CHANGED,
+            f'warning: reference "{path}": {report.warning}; {len(left_out)} left out: make it '
+            "anew with zeroline reference build",
+            {
+                "reference": path,
+                "frames": report.frames,
+                "left_out": left_out,
+                "warning": report.warning,
+            },
+        )
+    ]
+
+
+def _withdrawn(defect: RecurringDefect) -> Event:
+    return Event(
+        EventName.RECURRING_WITHDRAWN,
+        f"withdrawn: {defect}; later frames do not bear it out, parts that were NG stay NG",
+        described_defect(defect),
+        part=defect.since_part,
+    )
+
+
+def _two_groups(groups: TwoGroups) -> Event:
+    low, high = groups.middles
+    return Event(
+        EventName.SCORES_TWO_GROUPS,
+        f"the scores lie in two groups, {groups.below} about {low:.2f} and {groups.above} about "
+        f"{high:.2f}: the camera may see two views, and the automatic threshold spans both",
+        {"below": groups.below, "above": groups.above, "middles": [low, high]},
+    )
 
 
 def events_of(inspection: Inspection) -> list[Event]:
@@ -136,6 +202,12 @@ def events_of(inspection: Inspection) -> list[Event]:
         )
         for defect in inspection.alarms
     ]
+    events += [_withdrawn(defect) for defect in inspection.withdrawn]
+    if inspection.two_groups is not None:
+        events.append(_two_groups(inspection.two_groups))
+    anew = inspection.other_in_a_row > 0 and inspection.reason is not Reason.OTHER_PRODUCT
+    if inspection.other_in_a_row == OTHER_PRODUCT_FROM or anew:
+        events.append(_other_product(inspection, anew=anew))
     if inspection.search_failed:
         text = f"a search for recurring defects failed: {inspection.search_failed}"
         events.append(

@@ -22,20 +22,20 @@ from zeroline.runtime.errors import (
     ZerolineError,
 )
 from zeroline.runtime.frames import CaptureTime, to_bgr8
+from zeroline.runtime.judgement import Judgement, judge
 from zeroline.runtime.line.inspector import RollingInspector
 from zeroline.runtime.matching.distances import match_distances
 from zeroline.runtime.recurring.codegraph import CodegraphResult, Community, codegraph
 from zeroline.runtime.recurring.evidence import Evidence
+from zeroline.runtime.reference.sets import LeftOut, ReferenceReport
 from zeroline.runtime.results import (
     FrameScores,
     Inspection,
-    Judgement,
     Reason,
     RecurringDefect,
     Revision,
     ScoreResult,
     Verdict,
-    judge,
 )
 from zeroline.runtime.stages.interval import interval_average
 from zeroline.runtime.stages.lnamd import lnamd
@@ -61,7 +61,7 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "score_tokens", "score_images", "ScoreResult", "scoring_memory",
     "auto_threshold", "ThresholdRule", "judge", "Judgement",
     "RollingInspector", "Inspection", "Verdict", "Reason", "FrameScores", "Region",
-    "Revision", "RecurringDefect",
+    "Revision", "RecurringDefect", "ReferenceReport", "LeftOut",
     "ZerolineError", "BundleError", "DeviceError", "FrameError", "MissingExtraError",
     "ParityError", "ReferenceFileError", "ScoringError", "ProviderWarning",
 ]  # fmt: skip

@@ -138,7 +138,7 @@ def test_json_lines_are_documented():
     revision = Revision(0, None, None, Verdict.NG, Reason.RECURRING, Verdict.OK, recurring=True)
     inspection = Inspection(
         1, "a", Verdict.OK, None, 0.0, 0.0,
-        revisions=(revision,), alarms=(RecurringDefect(1, 0, None, (0,), 0.5, marks),),
+        revisions=(revision,), alarms=(RecurringDefect(1, True, 0, None, (0,), 0.5, marks),),
     )  # fmt: skip
     file = io.StringIO()
     output = JsonLines(file)
@@ -182,7 +182,7 @@ def test_kept_scores_are_documented(tmp_path: Path) -> None:
     marks, zeros = np.zeros((2, 4), bool), np.zeros(2, np.float32)
     scored = ScoredSet(
         (0, 1), files, np.zeros((2, 4), np.float32), zeros, zeros, zeros > 0,
-        (SetDefect(files, marks, files),),
+        (SetDefect(files, marks, files, one_place=True),),
     )  # fmt: skip
     write_scores(tmp_path, KeptScores((scored,), (), "", {}, "all", 0.01, None))
     with np.load(tmp_path / "scores.npz") as content:

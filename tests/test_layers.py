@@ -19,8 +19,13 @@ ARROWS = {
         "recurring": {"ground", "stages", "matching"},
         "network": {"ground"},
         "results": {"ground", "stages", "recurring"},
+        "judgement": {"ground", "stages", "results"},
         "batch": {"ground", "stages", "matching", "recurring", "results", "network.model"},
-        "line": {"ground", "stages", "matching", "recurring", "results", "network.model"},
+        "reference": {"ground", "stages", "results", "judgement", "batch"},
+        "line": {
+            "ground", "stages", "matching", "recurring", "results", "judgement", "reference",
+            "network.manifest", "network.model",
+        },
         "loading": {"batch", "network"},
     },
     "edge_app": {

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from zeroline.edge_app.batch.sets import JudgedSets, ScoredSet
-from zeroline.runtime.results import Judgement
+from zeroline.runtime.judgement import Judgement
 from zeroline.runtime.stages.modes import LEAST_SCORES, two_groups
 from zeroline.runtime.stages.threshold import ThresholdRule
 

@@ -80,6 +80,7 @@ def write_scores(folder: Path, kept: KeptScores) -> None:
         "defects": [
             {
                 "set": number,
+                "one_place": defect.one_place,
                 "members": [kept.sets[number].files.index(file) for file in defect.files],
             }
             for number, defect in defects
@@ -152,7 +153,12 @@ def _read(header: Mapping[str, Any], content: Mapping[str, Any]) -> KeptScores:
         places = np.flatnonzero(numbers == number)
         chosen = tuple(files[place] for place in places)
         defects = tuple(
-            SetDefect(tuple(chosen[m] for m in defect["members"]), content[f"marks_{n}"], chosen)
+            SetDefect(
+                tuple(chosen[m] for m in defect["members"]),
+                content[f"marks_{n}"],
+                chosen,
+                bool(defect["one_place"]),
+            )
             for n, defect in enumerate(header["defects"])
             if defect["set"] == number
         )

@@ -11,6 +11,7 @@ from zeroline.edge_app.draw.sheet import MOST_SHOWN, outlined
 from zeroline.edge_app.errors import ImageError
 from zeroline.edge_app.images import ImageFile, read_image
 from zeroline.edge_app.opencv import opencv
+from zeroline.runtime.results import described_place
 
 _JPEG_QUALITY = 85
 
@@ -27,11 +28,14 @@ class SetDefect:
         Where.
     among : tuple of ImageFile
         All images of the set.
+    one_place : bool
+        Whether it is one mark at one place; else it is a defect of one kind at several places.
     """
 
     files: tuple[ImageFile, ...]
     marks: npt.NDArray[np.bool_]
     among: tuple[ImageFile, ...]
+    one_place: bool
 
     @property
     def share(self) -> float:
@@ -41,7 +45,7 @@ class SetDefect:
     def __str__(self) -> str:
         """Return one line."""
         return (
-            f"recurring defect in {len(self.files)} of {len(self.among)} images "
+            f"recurring defect, {described_place(one_place=self.one_place)}, in {len(self.files)} of {len(self.among)} images "
             f"({self.share:.0%}), the first: {self.files[0].name}"
         )
 

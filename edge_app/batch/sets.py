@@ -12,7 +12,8 @@ from zeroline.edge_app.batch.recurring import SetDefect
 from zeroline.edge_app.batch.results import ImageResult
 from zeroline.edge_app.images import ImageFile
 from zeroline.runtime.arrays import Bools, Float32, to_host
-from zeroline.runtime.results import FrameScores, Judgement, ScoreResult, judge
+from zeroline.runtime.judgement import Judgement, judge
+from zeroline.runtime.results import FrameScores, ScoreResult
 from zeroline.runtime.stages.threshold import ThresholdRule
 
 
@@ -57,13 +58,18 @@ class ScoredSet:
             scores=np.asarray(to_host(outcome.scores), np.float32),
             recurring=np.asarray(to_host(outcome.recurring), bool),
             defects=tuple(
-                SetDefect(tuple(together[m] for m in community.members), community.marks, together)
+                SetDefect(
+                    tuple(together[m] for m in community.members),
+                    community.marks,
+                    together,
+                    community.evidence.one_place,
+                )
                 for community in outcome.communities
             ),
         )
 
     def judgement(self, rule: ThresholdRule) -> Judgement:
-        """Make the set's thresholds (`zeroline.runtime.results.judge`)."""
+        """Make the set's thresholds (`zeroline.runtime.judgement.judge`)."""
         return judge(self.scores, self.raw_scores, rule, recurring=self.recurring)
 
     def called_ng(self, threshold: float) -> npt.NDArray[np.bool_]:

@@ -53,9 +53,11 @@ from zeroline.runtime.network.model import DEVICES
 @click.option("--codegraph/--no-codegraph", default=True, show_default=True,
               help="Search for recurring defects: defects that several frames share.")  # fmt: skip
 @click.option("--reference", type=click.Path(path_type=Path, dir_okay=False),
-              help="Start with this reference set. Its frames stay in the window.")  # fmt: skip
+              help="Start with this reference set. The newest of its good frames stay in the "
+                   "window. A quarter of the slots stays free.")  # fmt: skip
 @click.option("--save-reference", type=click.Path(path_type=Path, dir_okay=False),
-              help="At the end, write the frames of the window to this reference set.")  # fmt: skip
+              help="At the end, write the good frames of the window to this reference "
+                   "set.")  # fmt: skip
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True,
               help="Device that runs the network.")  # fmt: skip
 @matching_option("fast")
@@ -102,11 +104,13 @@ def run(
 
     Ctrl-C or SIGTERM ends the line after the current frame.
     """
-    from zeroline.edge_app.events import Events
+    from zeroline.edge_app.commands.reference import tell
+    from zeroline.edge_app.events import Events, events_of_reference
     from zeroline.edge_app.outputs.guarded import Output
     from zeroline.edge_app.outputs.json_lines import JsonLines
     from zeroline.edge_app.outputs.pictures import DefectSheets, Overlays
     from zeroline.edge_app.sources.address import open_source
+    from zeroline.edge_app.sources.live import without_password
     from zeroline.edge_app.station.loop import run_line, stopped_by_signals
     from zeroline.runtime.line.inspector import RollingInspector
 
@@ -151,11 +155,21 @@ def run(
             err=True,
         )
         if reference is not None:
-            click.echo(f'{inspector.load_reference(reference)} frames from "{reference}"', err=True)
+            loaded = inspector.load_reference(reference)
+            click.echo(f'{loaded} from "{reference}"', err=True)
+            if loaded.unused:
+                click.echo(
+                    f"the newest {loaded.frames} stay in the window: a quarter of its {window} "
+                    "slots is free for the line",
+                    err=True,
+                )
+            for event in events_of_reference(str(reference), loaded):
+                events(event)
         began = time.monotonic()
         tally = run_line(opened, inspector, outputs, events=events, stop=stop, most=frames)
         rate = tally.frames / max(time.monotonic() - began, 1e-9)
         click.echo(f"{tally}; {rate:.1f} frames/s", err=True)
         if save_reference is not None:
-            count = inspector.save_reference(save_reference)
-            click.echo(f'{count} frames to "{save_reference}"', err=True)
+            saved = inspector.save_reference(save_reference, source=without_password(source))
+            tell(saved)
+            click.echo(f'{saved} to "{save_reference}"', err=True)

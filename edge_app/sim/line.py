@@ -80,6 +80,10 @@ class SimulatedLine:
         """Count the frames of a line that ends; an endless one never returns."""
         return sum(1 for _ in self._schedule())
 
+    def part(self, number: int) -> SimFrame:
+        """Show one part alone, as the line shows it first."""
+        return self._frame(number, number, 0)
+
     def kind_of(self, part: int) -> str:
         """Say what is wrong with a part, without drawing it."""
         return self._fate(part)[0]

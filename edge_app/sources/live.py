@@ -32,6 +32,11 @@ _DOUBT = 0.1  # seconds for which the first frame after a silence is not given y
 _SLICE = 0.2  # seconds after which a wait looks whether it shall end
 
 
+def without_password(address: str) -> str:
+    """Return an address as it may be shown and kept."""
+    return re.sub(r"(://[^/:@]*):[^/\s]*@", r"\1:…@", address)
+
+
 class LiveSource:
     """A camera or a stream; a thread reads it, and the latest frame counts.
 
@@ -52,7 +57,7 @@ class LiveSource:
     def __init__(self, address: str, *, events: Events, stop: threading.Event) -> None:
         self._address, self._events = address, events
         self._is_url = URL.match(address) is not None
-        self._shown = re.sub(r"(://[^/:@]*):[^/\s]*@", r"\1:…@", address)  # without the password
+        self._shown = without_password(address)
         self._cv2 = opencv("to read cameras")
         self._ended = stop
         self._changed = threading.Condition()

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Any
 
 import numpy as np
 
 from zeroline.runtime.arrays import Bools, Float32, array_namespace, to_host
-from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.line.known import Recognition
 from zeroline.runtime.line.slots import REFERENCE_ID, Slot, Slots
 from zeroline.runtime.line.tracker import DefectTracker
 from zeroline.runtime.line.window import Matches, Window
+from zeroline.runtime.reference.sets import ReferenceFrame
 from zeroline.runtime.tokens import Tokens, joined
+
+#: Share of the slots that pinned frames leave to the line: it has to follow light and metal.
+FREE_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -26,13 +30,15 @@ class Comparison:
     place : int
         The place that it takes, if it enters.
     admitted : bool
-        Whether it enters: it is no copy of a recent frame.
+        Whether it enters: it is no copy of a recent frame, and of this product.
     left_out : int
         The place that it was not compared with: that of the frame that leaves, or its original's.
     patch_scores : array, shape (P,), float32, or None
         Against all frames but the one that leaves, or its original; None where nothing matches.
     count : int
         Frames that it was compared with.
+    other : bool
+        Whether it shows another product.
     """
 
     place: int
@@ -40,6 +46,12 @@ class Comparison:
     left_out: int
     patch_scores: Float32 | None
     count: int
+    other: bool = False
+
+    @property
+    def near_duplicate(self) -> bool:
+        """Whether it is a copy of a recent frame."""
+        return not (self.admitted or self.other)
 
 
 class Contents:
@@ -86,7 +98,9 @@ class Contents:
             same = self._slots.same_part(slot.frame_id, slot.part_id)
         return self._window.match(features, reachable=self._slots.filled & ~same, ignore=ignore)
 
-    def compared(self, matches: Matches, *, roi: Bools, copies: bool) -> Comparison:
+    def compared(
+        self, matches: Matches, *, roi: Bools, copies: bool, other: bool = False
+    ) -> Comparison:
         """Compare a new frame with the window, and say whether it may enter.
 
         Parameters
@@ -97,15 +111,18 @@ class Contents:
             Patches that count.
         copies : bool
             Whether copies of recent frames may enter.
+        other : bool
+            Whether the frame shows another product, and so may not.
         """
         place, original = self._slots.next_place(), None
-        if not copies:
+        if not (copies or other):
             original = original_of(matches, self._window, self._slots, roi=roi)
         left_out = place if original is None else original
         patch_scores = self._window.score(matches, without=[left_out])
         others = to_host(self._xp.isfinite(matches.to_slots[0]).any(axis=1))
         others[left_out] = False
-        return Comparison(place, original is None, left_out, patch_scores, int(others.sum()))
+        admitted = original is None and not other
+        return Comparison(place, admitted, left_out, patch_scores, int(others.sum()), other)
 
     def admit(
         self, place: int, slot: Slot, matches: Matches, known: Recognition | None = None
@@ -136,40 +153,46 @@ class Contents:
         parts = [slot.tokens.on_host() for _, slot in self._slots.in_order()]
         return joined(parts) if parts else None
 
-    def admit_all(self, tokens: Tokens, *, pinned: bool, label: str) -> int:
-        """Admit the frames of a reference set, the newest where there are more than fit.
+    def room(self, *, pinned: bool) -> int:
+        """Return how many frames of a reference set there is room for.
+
+        Pinned ones leave `FREE_SHARE` of the slots to the line.
+        """
+        capacity = len(self._slots.filled)
+        most = capacity - ceil(FREE_SHARE * capacity) if pinned else capacity
+        return max(0, most - self._slots.pinned)
+
+    def admit_reference(
+        self, tokens: Tokens, frames: Sequence[ReferenceFrame], *, pinned: bool
+    ) -> None:
+        """Admit frames of a reference set; `room` says how many.
 
         Parameters
         ----------
         tokens : Tokens
             On the host.
+        frames : sequence of ReferenceFrame
+            Where they come from.
         pinned : bool
             Keep these frames; else they leave as others do.
-        label : str
-            Names the set in an error.
-
-        Returns
-        -------
-        int
-            How many frames were taken.
-
-        Raises
-        ------
-        ScoringError
-            If pinned frames would leave no slot for the line.
         """
-        count, capacity = len(tokens), len(self._slots.filled)
-        room = capacity - sum(slot.pinned for _, slot in self._slots.in_order())
-        if pinned and count >= room:
-            raise ScoringError(
-                f"{label} holds {count} frames, {room - 1} can be pinned in a window of "
-                f"{capacity}: a larger window is needed"
-            )
-        for number in range(max(0, count - capacity), count):
+        for number, about in enumerate(frames):
             frame = self.placed(tokens.select(slice(number, number + 1)))
-            slot = Slot(REFERENCE_ID, None, frame, pinned=pinned, settled=True)
+            slot = Slot(
+                REFERENCE_ID, None, frame,
+                pinned=pinned, settled=True,
+                time=about.time, name=about.name, confirmed=about.confirmed,
+            )  # fmt: skip
             self.admit(self._slots.next_place(), slot, self.matched(slot))
-        return min(count, capacity)
+
+    def clear(self) -> None:
+        """Forget all frames, and the recurring defects that they have."""
+        for place, _ in list(self._slots.in_order()):
+            self._window.evict(place)
+            if self._tracker is not None:
+                self._tracker.forget(place)
+        self._slots.clear()
+        self._to_ignore = {}
 
     def ignore_later(self, ignored: dict[int, Bools]) -> None:
         """Remember which patches (P,) nobody may match from now on, by the place of their frame."""

@@ -18,19 +18,17 @@ from zeroline.runtime.errors import FrameError, ZerolineError
 from zeroline.runtime.frames import CaptureTime, Clock, Frame
 from zeroline.runtime.grid import counted_patches
 from zeroline.runtime.line.contents import Contents
-from zeroline.runtime.line.reference import read_reference, write_reference
+from zeroline.runtime.line.known_good import WindowReferences
+from zeroline.runtime.line.product import ProductWatch
+from zeroline.runtime.line.scorer import WindowScorer
 from zeroline.runtime.line.slots import Slot, Slots
 from zeroline.runtime.line.tracker import DefectTracker
-from zeroline.runtime.line.verdicts import LineJudge, WindowScorer, ng_regions
+from zeroline.runtime.line.verdicts import LineJudge, ng_regions
 from zeroline.runtime.line.window import Window, WindowShape
 from zeroline.runtime.matching.forms import pick_form
-from zeroline.runtime.results import (
-    Inspection,
-    Reason,
-    RecurringDefect,
-    ScoreResult,
-    Verdict,
-)
+from zeroline.runtime.reference.selection import Scoring
+from zeroline.runtime.reference.sets import ReferenceReport
+from zeroline.runtime.results import Inspection, Reason, RecurringDefect, ScoreResult, Verdict
 from zeroline.runtime.stages.degrees import Degrees
 from zeroline.runtime.stages.threshold import ThresholdRule
 from zeroline.runtime.tokens import Tokens
@@ -142,14 +140,9 @@ class RollingInspector:
         self._bundle = bundle
         self._admit_copies = admit_copies
         neighbours = tuple(defaults.rscin if rscin is None else rscin)
+        interval = defaults.interval if interval is None else interval
         self._pool = WorkerPool(threads if self._xp is np else 1)
-        self.window = Window(
-            self.shape,
-            self._pool,
-            interval=defaults.interval if interval is None else interval,
-            roi=self._roi,
-            xp=self._xp,
-        )
+        self.window = Window(self.shape, self._pool, interval=interval, roi=self._roi, xp=self._xp)
         self._slots = Slots(window, exclusion=exclusion)
         self._tracker = (
             DefectTracker(self.window, self._slots, roi=self._roi, wait=wait_for_search)
@@ -165,6 +158,11 @@ class RollingInspector:
             least=min_window,
             settle=settle,
             band=band,
+        )
+        self._products = ProductWatch(self._slots, least=min_window)
+        scoring = Scoring(bundle.size, self.shape.degrees, neighbours, interval, threads, self._roi)
+        self._references = WindowReferences(
+            self._contents, self._slots, scoring, bundle.manifest, xp=self._xp
         )
         self._count = 0
 
@@ -257,13 +255,20 @@ class RollingInspector:
             text = "the model gives NaN or inf for this frame"
             return self.fault(Reason.MODEL, text, part_id=part_id, captured=captured, clock=clock)
         number = self._count
-        slot = Slot(number, part_id, self._contents.placed(tokens))
+        slot = Slot(number, part_id, self._contents.placed(tokens), time=captured.wall)
         with clock.stage("match"):
+            product = self._products.look(slot.tokens.class_tokens[0])
+            if product.begun_anew:
+                self._contents.clear()
             matches = self._contents.matched(slot, ignore=ignore)
         self._count += 1
         with clock.stage("score"):
-            compared = self._contents.compared(matches, roi=self._roi, copies=self._admit_copies)
-            known = self._judge.recognise(matches, compared, self.rule)
+            compared = self._contents.compared(
+                matches, roi=self._roi, copies=self._admit_copies, other=product.other
+            )
+            known = None
+            if not product.other:
+                known = self._judge.recognise(matches, compared, self.rule)
             slot.recurring = known is not None
         if compared.admitted:
             with clock.stage("admit"):
@@ -272,20 +277,15 @@ class RollingInspector:
             scores = self._judge.judge(slot, compared, self.rule)
             settled = self._judge.settle(number, self.rule)
         inspection = Inspection(
-            number,
-            part_id,
-            slot.verdict,
-            slot.reason,
-            captured.wall,
-            captured.monotonic,
-            scores,
+            number, part_id, slot.verdict, slot.reason, captured.wall, captured.monotonic, scores,
             ng_regions(slot.verdict, scores, frame_size or (self._bundle.size,) * 2),
             recurring=slot.recurring,
-            near_duplicate=not compared.admitted,
+            near_duplicate=compared.near_duplicate,
             admitted=compared.admitted,
             compared_with=compared.count,
+            other_in_a_row=product.in_a_row,
             latency=clock.seconds,
-        )
+        )  # fmt: skip
         with clock.stage("recurring"):
             news = self._judge.search(slot, compared, scores, self.rule)
         return replace(
@@ -293,6 +293,7 @@ class RollingInspector:
             revisions=settled + news.revisions,
             alarms=news.alarms,
             withdrawn=news.withdrawn,
+            two_groups=self._judge.take_groups(),
             search_failed=news.failure,
         )
 
@@ -312,15 +313,9 @@ class RollingInspector:
         captured = captured or CaptureTime.now()
         self._count += 1
         return Inspection(
-            self._count - 1,
-            part_id,
-            Verdict.FAULT,
-            reason,
-            captured.wall,
-            captured.monotonic,
-            fault=text,
-            latency=(clock or Clock()).seconds,
-        )
+            self._count - 1, part_id, Verdict.FAULT, reason, captured.wall, captured.monotonic,
+            fault=text, latency=(clock or Clock()).seconds,
+        )  # fmt: skip
 
     def scores(self) -> tuple[list[int], ScoreResult]:
         """Score all frames of the window anew, each against all others.
@@ -340,50 +335,53 @@ class RollingInspector:
         """
         return self.frame_ids, self._judge.everyone()
 
-    def save_reference(self, path: Path) -> int:
-        """Write the frames of the window to a file, as known-good parts for another start.
+    def save_reference(self, path: Path, *, source: str = "") -> ReferenceReport:
+        """Write the good frames of the window to a file, for another start.
 
-        Returns
-        -------
-        int
-            How many frames it holds.
-
-        Raises
-        ------
-        ScoringError
-            If the window is empty.
-        ReferenceFileError
-            If the file cannot be written.
-        """
-        manifest = self._bundle.manifest
-        return write_reference(
-            path, self._contents.tokens(), bundle=manifest.name, network=manifest.network
-        )
-
-    def load_reference(self, path: Path, *, pinned: bool = True) -> int:
-        """Fill the window from a file.
+        The frames are scored against each other, with a search for recurring defects. Those that
+        were NG, have a recurring defect, or are unusual are left out.
 
         Parameters
         ----------
         path : Path
-            A reference set, from `save_reference`.
-        pinned : bool
-            Keep these frames; else they leave as others do.
+            The file.
+        source : str
+            Where the frames come from, to be kept in the file.
 
-        Returns
-        -------
-        int
-            How many frames were taken: the newest, where there are more than fit.
+        Raises
+        ------
+        ScoringError
+            If the window holds fewer than two parts, or no good one.
+        ReferenceFileError
+            If the file cannot be written.
+        """
+        rate = self.rule.false_alarm_rate
+        return self._references.save(path, false_alarm_rate=rate, source=source)
+
+    def load_reference(self, path: Path, *, pinned: bool = True) -> ReferenceReport:
+        """Fill the window from a file: with the newest of its good frames that there is room for.
+
+        The frames are scored against each other, with a search for recurring defects. Those that
+        have one, or are clearly not good, do not enter. The report has a warning, if need be.
+
+        Parameters
+        ----------
+        path : Path
+            A reference set, from `save_reference` or `zeroline reference build`.
+        pinned : bool
+            Keep these frames, and a quarter of the slots free for the line; else they leave as
+            others do.
 
         Raises
         ------
         ReferenceFileError
             If the file is damaged, of another version, or of another bundle.
         ScoringError
-            If pinned frames would leave no slot for the line.
+            If pinned frames leave no room for more.
         """
-        tokens = read_reference(path, network=self._bundle.manifest.network)
-        return self._contents.admit_all(tokens, pinned=pinned, label=f'reference "{path}"')
+        report = self._references.load(path, pinned=pinned)
+        self._judge.score_everyone()  # the first threshold rests on all of them
+        return report
 
     def close(self) -> None:
         """End the threads; more than once does no harm."""

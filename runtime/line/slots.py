@@ -39,6 +39,12 @@ class Slot:
         Whether it was judged a second time.
     recurring : bool
         Whether it has a recurring defect that is known.
+    time : float
+        Seconds since 1970, when it was taken; 0 where that is not known.
+    name : str
+        What a reference set called it; empty for frames of the line.
+    confirmed : bool
+        Whether a person has called this very frame good.
     """
 
     frame_id: int
@@ -50,6 +56,9 @@ class Slot:
     reason: Reason | None = Reason.WARMING_UP
     settled: bool = False
     recurring: bool = False
+    time: float = 0.0
+    name: str = ""
+    confirmed: bool = False
 
     @property
     def reference(self) -> bool:
@@ -60,6 +69,11 @@ class Slot:
     def scored(self) -> bool:
         """Whether it has a score."""
         return isfinite(self.raw_score)
+
+    @property
+    def label(self) -> str:
+        """What people call it: the name in its reference set, its part, or its number."""
+        return self.name or self.part_id or f"frame {self.frame_id}"
 
 
 class Slots:
@@ -107,6 +121,16 @@ class Slots:
         for place in self._order:
             yield place, self[place]
 
+    def holds(self, place: int, frame_id: int) -> bool:
+        """Tell whether a place holds the frame of that number."""
+        slot = self._slots[place]
+        return slot is not None and slot.frame_id == frame_id
+
+    @property
+    def pinned(self) -> int:
+        """How many frames stay."""
+        return sum(slot.pinned for _, slot in self.in_order())
+
     def newest(self, count: int) -> list[int]:
         """Return the places of the newest frames, the newest first."""
         return self._order[::-1][:count]
@@ -127,6 +151,12 @@ class Slots:
         self._slots[place] = slot
         self._order.append(place)
         self.filled[place] = True
+
+    def clear(self) -> None:
+        """Forget all frames."""
+        self.filled[:] = False
+        self._slots = [None] * len(self._slots)
+        self._order = []
 
     def same_part(self, frame_id: int, part_id: str | None) -> Bools:
         """Return which places hold frames that must not match a new one: frames of its part.

@@ -296,7 +296,7 @@ class DefectTracker:
         return {
             place: marks
             for (place, frame_id), marks in zip(seen, community.marks, strict=True)
-            if frame_id != REFERENCE_ID and self._slots[place].frame_id == frame_id
+            if frame_id != REFERENCE_ID and self._slots.holds(place, frame_id)
         }
 
     def _taken(

@@ -1,159 +1,34 @@
-"""Verdicts on a line: scores of the frames in a window, and what is said of them."""
+"""Verdicts on a line: what is said of the frames in a window."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from zeroline.runtime.arrays import Float32
 from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.judgement import Judgement
 from zeroline.runtime.line.contents import Comparison, Contents
 from zeroline.runtime.line.known import KnownDefect, Recognition
+from zeroline.runtime.line.modes import GroupsWatch
+from zeroline.runtime.line.scorer import WindowScorer
 from zeroline.runtime.line.slots import Slot, Slots
 from zeroline.runtime.line.tracker import DefectTracker, FoundDefect
-from zeroline.runtime.line.window import Matches, Window
+from zeroline.runtime.line.window import Matches
 from zeroline.runtime.results import (
     FrameScores,
-    Judgement,
     Reason,
     RecurringDefect,
     Revision,
     ScoreResult,
     Verdict,
-    judge,
 )
-from zeroline.runtime.stages.maps import map_maximum
+from zeroline.runtime.stages.modes import TwoGroups
 from zeroline.runtime.stages.regions import Region, regions
-from zeroline.runtime.stages.rscin import rscin
 from zeroline.runtime.stages.threshold import ThresholdRule
-from zeroline.runtime.tokens import Tokens
-
-#: Frames whose scores are looked at again with each push, in turn, for the threshold.
-REFRESHED = 4
 
 #: While the window warms up, and where a known defect says all.
 NO_THRESHOLD = Judgement(None, None, scores_used=0)
-
-
-class WindowScorer:
-    """Scores frames against a window; it alone writes `Slot.raw_score`.
-
-    Parameters
-    ----------
-    window : Window
-        The distances.
-    slots : Slots
-        What is in it.
-    size : int
-        Side S of the maps whose maximum is the image score, in pixels.
-    neighbours : tuple of int
-        Of RsCIN; empty: off.
-    """
-
-    def __init__(
-        self, window: Window, slots: Slots, *, size: int, neighbours: tuple[int, ...]
-    ) -> None:
-        self._window, self._slots, self._size = window, slots, size
-        self._neighbours = neighbours
-        self._turn = 0
-
-    @property
-    def form(self) -> str:
-        """The form of matching."""
-        return self._window.shape.form
-
-    def raw_score(self, patch_scores: Float32) -> float:
-        """Return the image score of a map, before RsCIN."""
-        return float(map_maximum(patch_scores[None], size=self._size)[0])
-
-    def keep(self, place: int, raw_score: float) -> None:
-        """Write down the score of the frame in a place."""
-        self._slots[place].raw_score = raw_score
-
-    def score_held(self, place: int, *, without: Sequence[int] = ()) -> Float32 | None:
-        """Score a frame of the window anew; its patch scores (P,), None where nothing matches.
-
-        Parameters
-        ----------
-        place : int
-            Its place.
-        without : sequence of int
-            Places that do not count.
-        """
-        patch_scores = self._window.patch_scores(place, without=without)
-        if patch_scores is not None:
-            self.keep(place, self.raw_score(patch_scores))
-        return patch_scores
-
-    def refresh(self, *, everyone: bool) -> None:
-        """Score some frames of the window anew, in turn, or all of them."""
-        places = [place for place, _ in self._slots.in_order()]
-        if not everyone:
-            count = len(places)
-            places = [places[(self._turn + step) % count] for step in range(min(REFRESHED, count))]
-        for place in places:
-            self.score_held(place)
-        self._turn += REFRESHED
-
-    def rescored(self, raw_scores: Any, class_tokens: Sequence[Float32]) -> Float32:
-        """Return scores after RsCIN (n,) of n frames, by their class tokens (1, D) each."""
-        raw = np.asarray(raw_scores, np.float32)
-        if not self._neighbours:
-            return raw
-        tokens = np.concatenate(class_tokens)
-        scores = rscin(raw, tokens, neighbours=self._neighbours, normalise=False)
-        return np.asarray(scores, np.float32)
-
-    def rescored_new(self, raw: float, tokens: Tokens, place: int | None) -> float:
-        """Return a new frame's score after RsCIN; its neighbours are scored anew first.
-
-        Parameters
-        ----------
-        raw : float
-            Before RsCIN.
-        tokens : Tokens
-            Of this one frame.
-        place : int or None
-            Where it is in the window, if it was admitted.
-        """
-        held = [(other, slot) for other, slot in self._slots.in_order() if other != place]
-        most = max(self._neighbours, default=1) - 1
-        if most < 1 or not held:
-            return raw
-        theirs = np.concatenate([slot.tokens.class_tokens for _, slot in held])
-        nearest = np.argsort(-(theirs @ tokens.class_tokens[0]), kind="stable")[:most]
-        for number in nearest:
-            self.score_held(held[number][0])
-        known = [held[number][1] for number in nearest if held[number][1].scored]
-        raws = [raw, *(slot.raw_score for slot in known)]
-        class_tokens = [tokens.class_tokens, *(slot.tokens.class_tokens for slot in known)]
-        return float(self.rescored(raws, class_tokens)[0])
-
-    def scores(self) -> dict[int, float]:
-        """Return the scores after RsCIN of all frames that have one, by place."""
-        scored = [(place, slot) for place, slot in self._slots.in_order() if slot.scored]
-        raws = [slot.raw_score for _, slot in scored]
-        values = self.rescored(raws, [slot.tokens.class_tokens for _, slot in scored])
-        return {place: float(score) for (place, _), score in zip(scored, values, strict=True)}
-
-    def judgement(
-        self, scores: Mapping[int, float], rule: ThresholdRule, *, band: float
-    ) -> Judgement:
-        """Make the thresholds from `scores` of the window's frames; see `results.judge`."""
-        slots = [self._slots[place] for place in scores]
-        return judge(
-            np.array(list(scores.values()), np.float32),
-            np.array([slot.raw_score for slot in slots], np.float32),
-            rule,
-            recurring=np.array([slot.recurring for slot in slots], bool),
-            known_good=np.array([slot.reference for slot in slots], bool),
-            compared_with=len(self._slots),
-            capacity=self._window.shape.capacity,
-            band=band,
-        )
 
 
 @dataclass(frozen=True)
@@ -225,6 +100,8 @@ class LineJudge:
             )
         self._slots, self._scorer, self._contents = slots, scorer, contents
         self._tracker, self._least, self._settle, self._band = tracker, least, settle, band
+        self._watch = GroupsWatch()
+        self._groups: TwoGroups | None = None
 
     @property
     def recurring(self) -> tuple[RecurringDefect, ...]:
@@ -251,10 +128,28 @@ class LineJudge:
             if compared.count + 1 >= self._least:
                 window_scores = self._scorer.scores()
                 judgement = self._scorer.judgement(window_scores, rule, band=self._band)
+                self._look_at_groups(window_scores, rule)
             thresholds = judgement.threshold, judgement.pixel_threshold
             scores = FrameScores(score, raw, *thresholds, compared.patch_scores)
         slot.verdict, slot.reason = judgement.verdict(score, recurring=slot.recurring)
+        if compared.other:  # what it scores says nothing about a part
+            slot.verdict, slot.reason = Verdict.UNCERTAIN, Reason.OTHER_PRODUCT
         return scores
+
+    def _look_at_groups(self, window_scores: Mapping[int, float], rule: ThresholdRule) -> None:
+        if rule.automatic:
+            recurring = np.array([self._slots[place].recurring for place in window_scores], bool)
+            scores = np.array(list(window_scores.values()), np.float32)
+            self._groups = self._watch.look(scores, recurring=recurring)
+
+    def take_groups(self) -> TwoGroups | None:
+        """Return the two groups of scores that the last frame has made; None where it has not."""
+        groups, self._groups = self._groups, None
+        return groups
+
+    def score_everyone(self) -> None:
+        """Score all frames of the window, of which many have come at once."""
+        self._scorer.refresh(everyone=True)
 
     def everyone(self) -> ScoreResult:
         """Score all frames of the window anew; see `RollingInspector.scores`."""

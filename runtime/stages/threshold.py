@@ -197,13 +197,18 @@ class ThresholdRule:
             raise ScoringError(f"threshold is {self.fixed}, 0 to 2 is expected")
         check_rate(self.false_alarm_rate)
 
+    @property
+    def automatic(self) -> bool:
+        """Whether the window's own scores make it."""
+        return self.fixed is None and not self.calibrated
+
     def threshold(self, scores: Any, /, *, compared_with: int, capacity: int) -> Threshold:
         """Return the threshold.
 
         Parameters
         ----------
         scores : array, shape (n,), float
-            Those that make it (`zeroline.runtime.results.judge`); known-good ones where it is
+            Those that make it (`zeroline.runtime.judgement.judge`); known-good ones where it is
             calibrated.
         compared_with, capacity : int
             Frames in the window, and its slots; images of a set, twice.

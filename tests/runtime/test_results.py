@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from zeroline.runtime.results import Judgement, Reason, Verdict, judge
+from zeroline.runtime.judgement import Judgement, judge
+from zeroline.runtime.results import Reason, Verdict
 from zeroline.runtime.stages.regions import MAP_SIDE, connected_runs, regions
 from zeroline.runtime.stages.threshold import ThresholdRule, auto_threshold
 

@@ -63,7 +63,7 @@ def test_some_of_many_are_shown_with_their_marks(marked_folder):
     files = tuple(ImageFile(path, path.name) for path in sorted(marked_folder.glob("*.png")))
     marks = np.zeros((20, 100), bool)
     marks[:, 44] = True
-    defect = SetDefect(files[:20], marks, files)
+    defect = SetDefect(files[:20], marks, files, one_place=True)
     assert defect.share == pytest.approx(20 / 50)
     assert defect.places() == [True] * 20 + [False] * 30
     shown = pictures_of(defect, white_level=None)

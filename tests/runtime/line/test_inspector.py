@@ -1,13 +1,10 @@
 """The rolling inspector on a real, small network: verdicts, and a window that stays sound."""
 
-import json
-
 import numpy as np
 import pytest
 
 from support.small_network import PATCHES
 from zeroline.runtime import ScoringError, load_bundle, score_images
-from zeroline.runtime.errors import ReferenceFileError
 from zeroline.runtime.line.inspector import RollingInspector
 from zeroline.runtime.results import Verdict
 from zeroline.runtime.stages.threshold import ThresholdRule
@@ -174,62 +171,6 @@ def test_a_band_round_the_threshold_is_uncertain(bundle, paint):
         inspections = push_all(inspector, good(paint, 6))
     assert inspections[-1].verdict is Verdict.UNCERTAIN
     assert inspections[-1].scores.threshold is not None
-
-
-def test_a_reference_bank_ends_the_warm_up(bundle, inspector, paint, tmp_path):
-    push_all(inspector, good(paint, 12))
-    assert inspector.save_reference(tmp_path / "bank" / "good.npz") == 12
-    _, wanted = inspector.scores()
-    with line_of(bundle, window=20, min_window=6, threads=1) as other:
-        assert other.load_reference(tmp_path / "bank" / "good.npz") == 12
-        _, found = other.scores()
-        np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-6)
-        assert other.push(paint(30, scratch=True)).verdict is Verdict.NG
-        push_all(other, good(paint, 20, start=40))
-        assert sum(number < 0 for number in other.frame_ids) == 12  # pinned
-        other.rule = ThresholdRule(calibrated=True, false_alarm_rate=0.1)
-        assert other.push(paint(31, scratch=True)).verdict is Verdict.NG
-    with line_of(bundle, window=12, min_window=6, threads=1) as rolling:
-        assert rolling.load_reference(tmp_path / "bank" / "good.npz", pinned=False) == 12
-        push_all(rolling, good(paint, 12, start=40))
-        assert min(rolling.frame_ids) == 0  # all have left
-    with (
-        line_of(bundle, window=12, min_window=6) as full,
-        pytest.raises(ScoringError, match="holds 12 frames, 11 can be pinned"),
-    ):
-        full.load_reference(tmp_path / "bank" / "good.npz")
-
-
-def test_references_that_cannot_be_used(inspector, paint, tmp_path, monkeypatch):
-    push_all(inspector, good(paint, 4))
-    path = tmp_path / "good.npz"
-    inspector.save_reference(path)
-
-    def refused(reason, name=path):
-        with pytest.raises(ReferenceFileError, match=reason):
-            inspector.load_reference(name)
-
-    refused("does not exist", tmp_path / "none")
-    content = path.read_bytes()
-    path.write_bytes(content[: len(content) // 2])
-    refused("is damaged")
-    path.write_bytes(content)
-    with np.load(path) as arrays:
-        parts = dict(arrays)
-    header = json.loads(parts["header"].tobytes())
-
-    def rewritten(**changes):
-        text = json.dumps({**header, **changes}).encode()
-        np.savez(path, **{**parts, "header": np.frombuffer(text, np.uint8)})
-
-    rewritten(version=2)
-    refused("is of version 2, this zeroline reads 1")
-    rewritten(network="0" * 64)
-    refused('made with bundle "small", whose network is another one')
-    rewritten(sha256="0" * 64)
-    refused("its hash does not fit")
-    np.savez(path, header=np.array([{}], dtype=object))
-    refused("is damaged, or no reference")
 
 
 def test_an_ignore_mask_of_another_size_is_refused(inspector, paint):

@@ -11,8 +11,11 @@ from zeroline.runtime.line.finest import finest_table
 from zeroline.runtime.line.tracker import DefectTracker
 from zeroline.runtime.matching.distances import match_distances
 from zeroline.runtime.recurring.marking import marks_of_newcomer
+from zeroline.runtime.reference.files import write_reference
+from zeroline.runtime.reference.sets import ReferenceFrame, ReferenceSet
 from zeroline.runtime.stages.degrees import aggregated
 from zeroline.runtime.stages.threshold import ThresholdRule, auto_threshold
+from zeroline.runtime.tokens import joined
 from zeroline.runtime.workers import WorkerPool
 
 SIDE = int(PATCHES**0.5)
@@ -271,9 +274,10 @@ def test_good_parts_raise_no_alarm(bundle):
 
 
 def test_what_known_good_parts_show_is_no_defect(bundle, tmp_path):
-    with RollingInspector(bundle, **options(codegraph=False)) as inspector:
-        inspected(inspector, range(500, 512), lambda n: 0 if n % 2 else None)
-        inspector.save_reference(tmp_path / "good.npz")
+    look = joined(frame_tokens(n, look=0 if n % 2 else None) for n in range(500, 512))
+    frames = tuple(ReferenceFrame(f"p{n}", 0.0, 0.0, 2.0, confirmed=True) for n in range(12))
+    about = bundle.manifest.name, bundle.manifest.network
+    write_reference(tmp_path / "good.npz", ReferenceSet(look, frames, *about, (1,), 0.01))
     with RollingInspector(bundle, **options(degrees=(1,))) as inspector:
         inspector.load_reference(tmp_path / "good.npz")
         inspections = inspected(inspector, range(120), lambda n: 0 if marked(n) else None)

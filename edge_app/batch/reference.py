@@ -1,0 +1,113 @@
+"""A reference set from image files: scored against each other, the unusual left out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+
+from zeroline.edge_app.batch.embedding import Problem, embed_files
+from zeroline.edge_app.batch.memory import check_memory
+from zeroline.edge_app.errors import InputError
+from zeroline.edge_app.images import ImageFile
+from zeroline.edge_app.progress import Bars
+from zeroline.edge_app.settings.options import ScoreOptions
+from zeroline.runtime.network.model import Bundle
+from zeroline.runtime.reference.files import write_reference
+from zeroline.runtime.reference.selection import Scoring, select_good
+from zeroline.runtime.reference.sets import (
+    ReferenceFrame,
+    ReferenceReport,
+    ReferenceSet,
+    report_of,
+)
+
+
+def build_reference(
+    files: Sequence[ImageFile],
+    path: Path,
+    bundle: Bundle,
+    options: ScoreOptions,
+    bars: Bars,
+    *,
+    source: str,
+    keep: Sequence[str] = (),
+) -> tuple[ReferenceReport, list[Problem]]:
+    """Write the good ones of some pictures as a reference set.
+
+    Parameters
+    ----------
+    files : sequence of ImageFile
+    path : Path
+        The file of the set.
+    bundle : Bundle
+    options : ScoreOptions
+    bars : Bars
+        Shows progress.
+    source : str
+        Where the pictures come from, to be kept in the file.
+    keep : sequence of str
+        Patterns of names: pictures that a person has called good, whatever they score.
+
+    Returns
+    -------
+    ReferenceReport
+    list of Problem
+        Files that could not be used.
+
+    Raises
+    ------
+    InputError
+        If fewer than two files can be used.
+    MemoryLimitError
+        If they would take more memory than there is; nothing was read then.
+    """
+    check_memory(bundle, len(files), threads=options.threads, codegraph=True)
+    in_time = sorted(files, key=lambda file: file.path.stat().st_mtime)
+    embedding = embed_files(
+        in_time, bundle, threads=options.threads, progress=bars("reading", len(files))
+    )
+    tokens, used = embedding.tokens, embedding.files
+    if tokens is None or len(used) < 2:
+        raise InputError(f"{len(used)} usable image(s) of {len(files)}: at least 2 are needed")
+    chosen = options.scoring(bundle)
+    scoring = Scoring(
+        **{name: chosen[name] for name in Scoring.__dataclass_fields__ if name in chosen}
+    )
+    confirmed = [any(fnmatchcase(file.name, pattern) for pattern in keep) for file in used]
+    selection = select_good(
+        tokens,
+        scoring,
+        false_alarm_rate=options.false_alarm_rate,
+        confirmed=np.array(confirmed, bool),
+    )
+    frames = tuple(
+        ReferenceFrame(
+            file.name, file.path.stat().st_mtime, float(score), selection.threshold, sure
+        )
+        for file, score, kept, sure in zip(
+            used, selection.scores, selection.kept, confirmed, strict=True
+        )
+        if kept
+    )
+    write_reference(
+        path,
+        ReferenceSet(
+            tokens.select(selection.kept),
+            frames,
+            bundle=bundle.name,
+            network=bundle.manifest.network,
+            degrees=scoring.degrees,
+            false_alarm_rate=options.false_alarm_rate,
+            left_out=len(used) - len(frames),
+            source=source,
+            program=version("zeroline"),
+        ),
+    )
+    report = report_of(
+        selection, [file.name for file in used], frames=len(frames), offered=len(used)
+    )
+    return report, embedding.problems

@@ -1,0 +1,131 @@
+"""A window and reference sets: what it holds is chosen and written, and a set is checked and taken.
+
+Nothing is trusted: not the window, which holds whatever has passed, and not the file, which anyone
+may have made.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.line.contents import Contents
+from zeroline.runtime.line.slots import Slot, Slots
+from zeroline.runtime.reference.files import read_reference, write_reference
+from zeroline.runtime.reference.selection import Scoring, recheck, select_good
+from zeroline.runtime.reference.sets import (
+    ReferenceFrame,
+    ReferenceReport,
+    ReferenceSet,
+    report_of,
+)
+from zeroline.runtime.results import Reason, Verdict
+from zeroline.runtime.tokens import Tokens
+
+if TYPE_CHECKING:
+    from zeroline.runtime.network.manifest import Manifest
+
+
+class WindowReferences:
+    """Writes reference sets from a window, and loads them into it.
+
+    Parameters
+    ----------
+    contents : Contents
+        Where frames enter.
+    slots : Slots
+        What is in the window.
+    scoring : Scoring
+        How frames are scored against each other.
+    manifest : Manifest
+        Of the bundle.
+    xp : module
+        NumPy or CuPy: where frames are scored.
+    """
+
+    def __init__(
+        self, contents: Contents, slots: Slots, scoring: Scoring, manifest: Manifest, *, xp: Any
+    ) -> None:
+        self._contents, self._slots, self._xp = contents, slots, xp
+        self._scoring, self._manifest = scoring, manifest
+
+    def save(self, path: Path, *, false_alarm_rate: float, source: str) -> ReferenceReport:
+        """Write the good ones of the window's frames; see `RollingInspector.save_reference`."""
+        tokens = self._contents.tokens()
+        if tokens is None:
+            raise ScoringError("the window is empty, there is nothing to save")
+        slots = [slot for _, slot in self._slots.in_order()]
+        labels = [slot.label for slot in slots]
+        selection = select_good(
+            self._placed(tokens),
+            self._scoring,
+            false_alarm_rate=false_alarm_rate,
+            not_good=[_known_reason(slot) for slot in slots],
+            confirmed=np.array([slot.confirmed for slot in slots], bool),
+            groups=_groups(slots),
+        )
+        frames = tuple(
+            ReferenceFrame(slot.label, slot.time, float(score), selection.threshold, slot.confirmed)
+            for slot, score, kept in zip(slots, selection.scores, selection.kept, strict=True)
+            if kept
+        )
+        write_reference(
+            path,
+            ReferenceSet(
+                tokens.select(selection.kept),
+                frames,
+                bundle=self._manifest.name,
+                network=self._manifest.network,
+                degrees=self._scoring.degrees,
+                false_alarm_rate=false_alarm_rate,
+                left_out=len(slots) - len(frames),
+                source=source,
+                program=version("zeroline"),
+            ),
+        )
+        return report_of(selection, labels, frames=len(frames), offered=len(slots))
+
+    def load(self, path: Path, *, pinned: bool) -> ReferenceReport:
+        """Take the good ones of a set's frames; see `RollingInspector.load_reference`."""
+        reference = read_reference(path, network=self._manifest.network)
+        room = self._contents.room(pinned=pinned)
+        if not room:
+            raise ScoringError(
+                f'reference "{path}": the {self._slots.pinned} pinned frames of the window leave '
+                "no room for more"
+            )
+        newest = slice(-len(self._slots.filled), None)  # more can never enter
+        tokens, frames = reference.tokens.select(newest), reference.frames[newest]
+        confirmed = np.array([frame.confirmed for frame in frames], bool)
+        selection = recheck(self._placed(tokens), self._scoring, confirmed=confirmed)
+        taken = selection.kept.nonzero()[0][-room:]
+        self._contents.admit_reference(
+            tokens.select(taken), [frames[number] for number in taken], pinned=pinned
+        )
+        names = [frame.name for frame in frames]
+        return report_of(selection, names, frames=len(taken), offered=len(reference.frames))
+
+    def _placed(self, tokens: Tokens) -> Tokens:
+        """Return tokens where they are scored."""
+        layers = tuple(self._xp.asarray(layer) for layer in tokens.layers)
+        return Tokens(layers, self._xp.asarray(tokens.class_tokens))
+
+
+def _known_reason(slot: Slot) -> Reason | None:
+    """Return why a frame was NG on the line."""
+    if slot.recurring:
+        return Reason.RECURRING
+    return slot.reason if slot.verdict is Verdict.NG else None
+
+
+def _groups(slots: list[Slot]) -> list[int]:
+    """Return a number for each frame, the same for frames of one part."""
+    first: dict[str, int] = {}
+    return [
+        number if slot.part_id is None else first.setdefault(slot.part_id, number)
+        for number, slot in enumerate(slots)
+    ]

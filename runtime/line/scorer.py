@@ -1,0 +1,138 @@
+"""Scores of the frames in a window, and the thresholds that they make."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from zeroline.runtime.arrays import Float32
+from zeroline.runtime.judgement import Judgement, judge
+from zeroline.runtime.line.slots import Slots
+from zeroline.runtime.line.window import Window
+from zeroline.runtime.stages.maps import map_maximum
+from zeroline.runtime.stages.rscin import rscin
+from zeroline.runtime.stages.threshold import ThresholdRule
+from zeroline.runtime.tokens import Tokens
+
+#: Frames whose scores are looked at again with each push, in turn, for the threshold.
+REFRESHED = 4
+
+
+class WindowScorer:
+    """Scores frames against a window; it alone writes `Slot.raw_score`.
+
+    Parameters
+    ----------
+    window : Window
+        The distances.
+    slots : Slots
+        What is in it.
+    size : int
+        Side S of the maps whose maximum is the image score, in pixels.
+    neighbours : tuple of int
+        Of RsCIN; empty: off.
+    """
+
+    def __init__(
+        self, window: Window, slots: Slots, *, size: int, neighbours: tuple[int, ...]
+    ) -> None:
+        self._window, self._slots, self._size = window, slots, size
+        self._neighbours = neighbours
+        self._turn = 0
+
+    @property
+    def form(self) -> str:
+        """The form of matching."""
+        return self._window.shape.form
+
+    def raw_score(self, patch_scores: Float32) -> float:
+        """Return the image score of a map, before RsCIN."""
+        return float(map_maximum(patch_scores[None], size=self._size)[0])
+
+    def keep(self, place: int, raw_score: float) -> None:
+        """Write down the score of the frame in a place."""
+        self._slots[place].raw_score = raw_score
+
+    def score_held(self, place: int, *, without: Sequence[int] = ()) -> Float32 | None:
+        """Score a frame of the window anew; its patch scores (P,), None where nothing matches.
+
+        Parameters
+        ----------
+        place : int
+            Its place.
+        without : sequence of int
+            Places that do not count.
+        """
+        patch_scores = self._window.patch_scores(place, without=without)
+        if patch_scores is not None:
+            self.keep(place, self.raw_score(patch_scores))
+        return patch_scores
+
+    def refresh(self, *, everyone: bool) -> None:
+        """Score some frames of the window anew, in turn, or all of them."""
+        places = [place for place, _ in self._slots.in_order()]
+        if not everyone:
+            count = len(places)
+            places = [places[(self._turn + step) % count] for step in range(min(REFRESHED, count))]
+        for place in places:
+            self.score_held(place)
+        self._turn += REFRESHED
+
+    def rescored(self, raw_scores: Any, class_tokens: Sequence[Float32]) -> Float32:
+        """Return scores after RsCIN (n,) of n frames, by their class tokens (1, D) each."""
+        raw = np.asarray(raw_scores, np.float32)
+        if not self._neighbours:
+            return raw
+        tokens = np.concatenate(class_tokens)
+        scores = rscin(raw, tokens, neighbours=self._neighbours, normalise=False)
+        return np.asarray(scores, np.float32)
+
+    def rescored_new(self, raw: float, tokens: Tokens, place: int | None) -> float:
+        """Return a new frame's score after RsCIN; its neighbours are scored anew first.
+
+        Parameters
+        ----------
+        raw : float
+            Before RsCIN.
+        tokens : Tokens
+            Of this one frame.
+        place : int or None
+            Where it is in the window, if it was admitted.
+        """
+        held = [(other, slot) for other, slot in self._slots.in_order() if other != place]
+        most = max(self._neighbours, default=1) - 1
+        if most < 1 or not held:
+            return raw
+        theirs = np.concatenate([slot.tokens.class_tokens for _, slot in held])
+        nearest = np.argsort(-(theirs @ tokens.class_tokens[0]), kind="stable")[:most]
+        for number in nearest:
+            self.score_held(held[number][0])
+        known = [held[number][1] for number in nearest if held[number][1].scored]
+        raws = [raw, *(slot.raw_score for slot in known)]
+        class_tokens = [tokens.class_tokens, *(slot.tokens.class_tokens for slot in known)]
+        return float(self.rescored(raws, class_tokens)[0])
+
+    def scores(self) -> dict[int, float]:
+        """Return the scores after RsCIN of all frames that have one, by place."""
+        scored = [(place, slot) for place, slot in self._slots.in_order() if slot.scored]
+        raws = [slot.raw_score for _, slot in scored]
+        values = self.rescored(raws, [slot.tokens.class_tokens for _, slot in scored])
+        return {place: float(score) for (place, _), score in zip(scored, values, strict=True)}
+
+    def judgement(
+        self, scores: Mapping[int, float], rule: ThresholdRule, *, band: float
+    ) -> Judgement:
+        """Make the thresholds from `scores` of the window's frames; see `judgement.judge`."""
+        slots = [self._slots[place] for place in scores]
+        return judge(
+            np.array(list(scores.values()), np.float32),
+            np.array([slot.raw_score for slot in slots], np.float32),
+            rule,
+            recurring=np.array([slot.recurring for slot in slots], bool),
+            known_good=np.array([slot.reference for slot in slots], bool),
+            compared_with=len(self._slots),
+            capacity=self._window.shape.capacity,
+            band=band,
+        )
