@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 # a file's tests stay together; one worker for each core
 PYTEST_ARGS ?= --numprocesses auto --dist loadfile
 
-.PHONY: demo test lint types unit environment gpu-check clean
+.PHONY: demo test lint types unit environment trials gpu-check clean
 
 ## a simulated line on the bundled model: verdicts in the terminal, overlays and a report on disk
 demo: $(VENV)/.demo
@@ -38,6 +38,16 @@ types: environment
 
 unit: environment
 	$(RUN)/pytest $(PYTEST_ARGS)
+
+## a long measurement, by its name: make trials false-alarms
+trials: environment
+	$(RUN)/python -m trials $(TRIAL)
+
+ifeq (trials,$(firstword $(MAKECMDGOALS)))
+TRIAL := $(wordlist 2,2,$(MAKECMDGOALS))
+$(TRIAL):
+	@:
+endif
 
 ## on a machine with a GPU: numerical tests with CuPy, kernels, benchmark; installs nothing
 gpu-check:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from trials.resumed import Rows
 from zeroline.edge_app.sim.line import SimulatedLine
 from zeroline.edge_app.sim.settings import LineSettings
 from zeroline.runtime import RollingInspector, Tokens, Verdict, load_bundle
@@ -126,24 +127,36 @@ def warned(parts: Parts, bundle: Any, folder: Path, *, first: int, share: float)
         return bool(line.load_reference(path).warning)
 
 
-def run(report: Callable[[str], None], *, seeds: Iterable[int] = SEEDS) -> None:
-    """Report both starts line by line, then the warnings of all sets."""
+def run(report: Callable[[str], None], *, seeds: Iterable[int] = SEEDS, rows: Rows) -> None:
+    """Report both starts line by line, then the warnings of all sets; see `false_alarms.run`."""
     report("| seed | left out of the saved set | clean: marked NG, good NG | saved: the same |")
     report("|---|---|---|---|")
-    warnings: dict[float, list[bool]] = {0.0: [], SHARE: []}
+    told = {0.0: [0, 0], SHARE: [0, 0]}
     with load_bundle("tiny", threads=1) as bundle, TemporaryDirectory() as name:
-        folder = Path(name)
         for seed in seeds:
-            parts = Parts(bundle, seed)
-            clean, spoiled, left_out = two_starts(parts, bundle, folder)
+            row = rows.once({"seed": seed}, lambda s=seed: of_seed(bundle, s, Path(name)))
             cells = [
-                f"{o.marked_ng} of {NEW_MARKED}, {o.good_ng} of {NEW - NEW_MARKED}"
-                for o in (clean, spoiled)
+                f"{found} of {NEW_MARKED}, {false} of {NEW - NEW_MARKED}"
+                for found, false in (row["clean"], row["saved"])
             ]
-            report(f"| {seed} | {left_out} | {cells[0]} | {cells[1]} |")
-            for share, told in warnings.items():
-                told += [
-                    warned(parts, bundle, folder, first=first, share=share) for first in (0, SET)
-                ]
-    for share, told in warnings.items():
-        report(f"sets with {share:.0%} marked parts: {sum(told)} of {len(told)} warned of")
+            report(f"| {seed} | {row['left_out']} | {cells[0]} | {cells[1]} |")
+            for count, warnings in zip(told.values(), row["warned"], strict=True):
+                count[0] += sum(warnings)
+                count[1] += len(warnings)
+    for share, (some, all_) in told.items():
+        report(f"sets with {share:.0%} marked parts: {some} of {all_} warned of")
+
+
+def of_seed(bundle: Any, seed: int, folder: Path) -> dict[str, Any]:
+    """Measure one seed."""
+    parts = Parts(bundle, seed)
+    clean, spoiled, left_out = two_starts(parts, bundle, folder)
+    return {
+        "left_out": left_out,
+        "clean": [clean.marked_ng, clean.good_ng],
+        "saved": [spoiled.marked_ng, spoiled.good_ng],
+        "warned": [
+            [warned(parts, bundle, folder, first=first, share=share) for first in (0, SET)]
+            for share in (0.0, SHARE)
+        ],
+    }

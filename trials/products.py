@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from trials.poison import SEEDS, built
+from trials.resumed import Rows
 from zeroline.edge_app.images import read_image
 from zeroline.edge_app.sim.line import EMPTY, SimFrame, SimulatedLine
 from zeroline.edge_app.sim.settings import LineSettings
@@ -96,18 +97,22 @@ def shift(bundle: Any, seed: int, count: int) -> tuple[int, int, int]:
     return others, defective, found
 
 
-def run(report: Callable[[str], None], *, seeds: Iterable[int] = SEEDS) -> None:
-    """Report frames called another product, by what the line knew and what it saw."""
+def run(report: Callable[[str], None], *, seeds: Iterable[int] = SEEDS, rows: Rows) -> None:
+    """Report frames called another product; see `false_alarms.run`."""
     seeds, together = list(seeds), dict[str, list[bool]]()
     with load_bundle("tiny", threads=1) as bundle, TemporaryDirectory() as folder:
         for seed in seeds:
-            for change, seen in another_product(bundle, seed, Path(folder)).items():
+            key = {"seed": seed, "of": "changes"}
+            row = rows.once(key, lambda s=seed: {"seen": another_product(bundle, s, Path(folder))})
+            for change, seen in row["seen"].items():
                 together.setdefault(change, []).extend(seen)
         report("| the line sees | frames | called another product |")
         report("|---|---|---|")
         for change, seen in together.items():
             report(f"| {change} | {len(seen)} | {sum(seen)} |")
         for seed in seeds[:2]:
-            others, defective, found = shift(bundle, seed, SHIFT)
+            key = {"seed": seed, "of": "shift"}
+            row = rows.once(key, lambda s=seed: {"counts": shift(bundle, s, SHIFT)})
+            others, defective, found = row["counts"]
             report(f"| shift of line {seed} | {SHIFT} | {others} |")
             report(f"| of these defective: {defective}, not OK: {found} | | |")

@@ -45,8 +45,9 @@ class SetDefect:
     def __str__(self) -> str:
         """Return one line."""
         return (
-            f"recurring defect, {described_place(one_place=self.one_place)}, in {len(self.files)} of {len(self.among)} images "
-            f"({self.share:.0%}), the first: {self.files[0].name}"
+            f"recurring defect, {described_place(one_place=self.one_place)}, in "
+            f"{len(self.files)} of {len(self.among)} images ({self.share:.0%}), the first: "
+            f"{self.files[0].name}"
         )
 
     def places(self) -> list[bool]:
