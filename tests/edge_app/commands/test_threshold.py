@@ -155,7 +155,7 @@ def test_recurring_defects_are_kept(tmp_path, paint):
     before = (out / "report.html").read_text("utf-8")
     again = zeroline("threshold", out, "--threshold", "1.5")
     assert again.exit_code == 0, again.output
-    assert "recurring defect in 10 of 40 images" in again.stdout
+    assert "recurring defect, one mark at one place, in 10 of 40 images" in again.stdout
     assert again.stdout == done.stdout
     after = (out / "report.html").read_text("utf-8")
     pictures = [
