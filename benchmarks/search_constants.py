@@ -47,6 +47,13 @@ VARIANTS: dict[str, tuple[Any, ...]] = {
     "COMPACT": (0.0, ALL),
     "COMPACT_LEAST": (0.0,),
     "OVER_CHANCE": (1.0, 2.0),
+    "ONE_PLACE": (0.0,),
+    "ANYWHERE": (1.0, 3.0),
+    "ANYWHERE_LEAST": (0,),
+    "BESIDE": (0, 2),
+    "AT_BORDER": (ALL,),
+    "ELSEWHERE": (ALL,),
+    "LEAST_CARRIERS": (3,),
     "LEAST_SHARE": (0.0, 0.1),
     "OVERLAP": (1.0,),
     "STANDS_OUT": (0.0, 6.0),
@@ -285,7 +292,7 @@ def remember() -> None:
     graph = ("KEPT", "REACH", "EMPHASIS")
     groups = ("PERCENTILES", "TRIALS", "LEAST", "LARGEST_SHARE")
     votes = ("FAR_MEMBER", "EMPHASIS", "MEDIAN", "VOTE_INTERVAL", "LEAST", "AVERAGED")
-    evidence = ("NEAREST", "MEDIAN", "HEIGHT", "AVERAGED")
+    evidence = ("NEAREST", "MEDIAN", "HEIGHT", "AVERAGED", "OWN_GAP", "BESIDE")
     for module, name, steers in (
         (codegraph_module, "image_graph", graph),
         (codegraph_module, "reference_distances", graph),

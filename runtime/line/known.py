@@ -56,6 +56,8 @@ class KnownDefect:
         See `Evidence.one_place`.
     relevant, gap : float
         See `marks_of_newcomer`.
+    found_in : int
+        How many frames a search found it in.
     members : dict
         Frames of the window that have it, by place.
     """
@@ -66,6 +68,7 @@ class KnownDefect:
     one_place: bool
     relevant: float
     gap: float
+    found_in: int = 0
     members: dict[int, Member] = field(default_factory=dict)
 
     @property

@@ -240,7 +240,8 @@ class DefectTracker:
     def _measured_again(self, outcome: SearchOutcome, changed: set[int]) -> list[KnownDefect]:
         """Confirm members that the search has found again, and drop defects that it has not.
 
-        A defect with fewer members than a search needs stays as it is: it leaves with them.
+        A defect whose frames leave the window is not judged by the fewer that are left: it leaves
+        with them.
         """
         assert outcome.result is not None  # noqa: S101 - the caller has asked
         withdrawn = []
@@ -259,7 +260,7 @@ class DefectTracker:
                     place, _ = outcome.frames[image]
                     if place in seen:
                         self._confirm(defect, place)
-            elif len(seen) >= LEAST and not _found_again(seen, outcome):
+            elif len(seen) >= defect.found_in and not _found_again(seen, outcome):
                 withdrawn.append(defect)
                 changed |= set(defect.members)
         self._known = [d for d in self._known if all(d is not other for other in withdrawn)]
@@ -321,6 +322,7 @@ class DefectTracker:
                 community.evidence.one_place,
                 outcome.result.relevant,
                 gap,
+                found_in=len(marked),
             )
             self._known.append(defect)
         before = set(defect.members)

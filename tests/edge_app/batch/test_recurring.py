@@ -41,7 +41,10 @@ def test_marked_parts_are_ng_and_shown(marked_folder, tmp_path):
     marked = [f"{n:02d}.png" for n in range(21, 50, 3)]
     assert [row["image"] for row in rows if row["recurring"] == "true"] == marked
     assert all(row["verdict"] == "NG" for row in rows if row["recurring"] == "true")
-    assert "recurring defect, one mark at one place, in 10 of 50 images (20%), the first: 21.png" in text
+    assert (
+        "recurring defect, one mark at one place, in 10 of 50 images (20%), the first: 21.png"
+        in text
+    )
     report = (tmp_path / "o" / "report.html").read_text()
     assert "Recurring defect: 10 of 50 images (20 %)" in report
     assert "from 21.png to 48.png" in report
@@ -95,7 +98,10 @@ def test_a_line_tells_of_a_stuck_tool(marked_folder, tmp_path):
     assert (alarm["defect"], alarm["since"]) == (1, 21)
     marked = set(range(21, 50, 3))
     assert set(alarm["frames"]) <= marked
-    assert 'ALARM: recurring defect 1, one mark at one place, since frame 21 (part "21.png"): ' in done.stderr
+    assert (
+        'ALARM: recurring defect 1, one mark at one place, since frame 21 (part "21.png"): '
+        in done.stderr
+    )
     frames = {line["frame"]: line for line in lines if "frame" in line}
     recognised = {number for number, line in frames.items() if line["recurring"]}
     assert set(alarm["frames"]) | recognised == marked

@@ -8,8 +8,10 @@ from support.windows import kept_window
 from zeroline.runtime import RollingInspector, Tokens, Verdict, codegraph, lnamd, load_bundle
 from zeroline.runtime.grid import widened
 from zeroline.runtime.line.finest import finest_table
+from zeroline.runtime.line.search import SearchOutcome
 from zeroline.runtime.line.tracker import DefectTracker
 from zeroline.runtime.matching.distances import match_distances
+from zeroline.runtime.recurring.codegraph import CodegraphResult
 from zeroline.runtime.recurring.marking import marks_of_newcomer
 from zeroline.runtime.reference.files import write_reference
 from zeroline.runtime.reference.sets import ReferenceFrame, ReferenceSet
@@ -265,6 +267,23 @@ def test_an_alarm_that_later_frames_do_not_bear_out_is_withdrawn(bundle):
     assert ng >= {21, 25, 29, 33}
     assert cleared == []
     assert all(i.verdict is Verdict.OK for i in inspections[160:])
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_a_defect_is_judged_by_as_many_frames_as_it_was_found_in(bundle, left):
+    """A tool is repaired: its frames leave, and the few that remain are no evidence against it."""
+    with RollingInspector(bundle, **options(degrees=(1,))) as inspector:
+        inspected(inspector, range(110), lambda n: 0 if marked(n) else None)
+        tracker = inspector._tracker
+        (defect,) = tracker.known
+        if left:
+            for place in list(defect.members)[: len(defect.members) - defect.found_in + 1]:
+                defect.members.pop(place)
+        frames = tuple((place, slot.frame_id) for place, slot in inspector._slots.in_order())
+        nothing = CodegraphResult(np.zeros((40, PATCHES), bool), (), borne_out=(None,))
+        outcome = SearchOutcome(frames, (defect.number,), nothing)
+        withdrawn = tracker._measured_again(outcome, set())
+    assert withdrawn == ([] if left else [defect])
 
 
 def test_good_parts_raise_no_alarm(bundle):
