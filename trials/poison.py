@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -134,7 +135,7 @@ def run(report: Callable[[str], None], *, seeds: Iterable[int] = SEEDS, rows: Ro
     told = {0.0: [0, 0], SHARE: [0, 0]}
     with load_bundle("tiny", threads=1) as bundle, TemporaryDirectory() as name:
         for seed in seeds:
-            row = rows.once({"seed": seed}, lambda s=seed: of_seed(bundle, s, Path(name)))
+            row = rows.once({"seed": seed}, partial(of_seed, bundle, seed, Path(name)))
             cells = [
                 f"{found} of {NEW_MARKED}, {false} of {NEW - NEW_MARKED}"
                 for found, false in (row["clean"], row["saved"])

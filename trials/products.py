@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -103,7 +104,7 @@ def run(report: Callable[[str], None], *, seeds: Iterable[int] = SEEDS, rows: Ro
     with load_bundle("tiny", threads=1) as bundle, TemporaryDirectory() as folder:
         for seed in seeds:
             key = {"seed": seed, "of": "changes"}
-            row = rows.once(key, lambda s=seed: {"seen": another_product(bundle, s, Path(folder))})
+            row = rows.once(key, partial(_changes, bundle, seed, Path(folder)))
             for change, seen in row["seen"].items():
                 together.setdefault(change, []).extend(seen)
         report("| the line sees | frames | called another product |")
@@ -112,7 +113,15 @@ def run(report: Callable[[str], None], *, seeds: Iterable[int] = SEEDS, rows: Ro
             report(f"| {change} | {len(seen)} | {sum(seen)} |")
         for seed in seeds[:2]:
             key = {"seed": seed, "of": "shift"}
-            row = rows.once(key, lambda s=seed: {"counts": shift(bundle, s, SHIFT)})
+            row = rows.once(key, partial(_shift, bundle, seed))
             others, defective, found = row["counts"]
             report(f"| shift of line {seed} | {SHIFT} | {others} |")
             report(f"| of these defective: {defective}, not OK: {found} | | |")
+
+
+def _changes(bundle: Any, seed: int, folder: Path) -> dict[str, Any]:
+    return {"seen": another_product(bundle, seed, folder)}
+
+
+def _shift(bundle: Any, seed: int) -> dict[str, Any]:
+    return {"counts": shift(bundle, seed, SHIFT)}

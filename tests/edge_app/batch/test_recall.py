@@ -1,6 +1,7 @@
 """Recall and false alarms against the threshold, as a table and as a picture."""
 
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,10 +17,10 @@ KINDS = [*(["good"] * 6), "crack", "crack", "dent", "dent"]
 
 
 def judged(*, fixed=0.335, recurring=(), cut=None):
-    scores = np.float32(SCORES)
+    scores = np.array(SCORES, np.float32)
     marked = np.zeros(len(scores), bool)
     marked[list(recurring)] = True
-    files = [ImageFile(None, f"{n}.png") for n in range(len(scores))]
+    files = [ImageFile(Path(f"{n}.png"), f"{n}.png") for n in range(len(scores))]
     maps = np.zeros((len(scores), 4), np.float32)
     parts = [range(len(scores))] if cut is None else [range(cut), range(cut, len(scores))]
     sets = []

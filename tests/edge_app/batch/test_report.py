@@ -1,6 +1,7 @@
 """The report of a run: its order, its reasons, its histogram, its threshold."""
 
 import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ def result(name, score, threshold, verdict="OK", reason=None):
     scores = FrameScores(score, score, threshold, threshold, np.zeros(4, np.float32))
     recurring = reason == "recurring"
     why = Reason(reason) if reason else None
-    return ImageResult(ImageFile(None, name), Verdict(verdict), scores, recurring, why)
+    return ImageResult(ImageFile(Path(name), name), Verdict(verdict), scores, recurring, why)
 
 
 #: In the order in which a report lists them.

@@ -1,5 +1,7 @@
 """The threshold in words: what made it, its neighbours, and why it may be useless."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -15,7 +17,7 @@ def a_set(scores, *, recurring=(), first=0):
     marked = np.zeros(len(values), bool)
     marked[list(recurring)] = True
     places = tuple(range(first, first + len(values)))
-    files = tuple(ImageFile(None, f"{place}.png") for place in places)
+    files = tuple(ImageFile(Path(f"{place}.png"), f"{place}.png") for place in places)
     maps = np.zeros((len(values), 4), np.float32)
     return ScoredSet(places, files, maps, values, values, marked)
 
@@ -48,7 +50,7 @@ def test_a_rate_is_told_as_a_mean(rate, words):
 def test_the_threshold_says_what_made_it(good):
     scores = [*good, 0.8, 0.9, 0.31, 0.32, 0.33]
     judged, summary = summary_of(a_set(scores, recurring=(62, 63, 64)))
-    threshold = auto_threshold(np.float32(scores[:62]))
+    threshold = auto_threshold(np.array(scores[:62], np.float32))
     assert summary.lines == (
         f"threshold {threshold:.3f}, at the false-alarm rate 0.01, from 60 scores; 2 left out as "
         "clearly NG; 3 left out for a recurring defect",
@@ -60,7 +62,7 @@ def test_the_threshold_says_what_made_it(good):
 
 
 def test_neighbours_count_what_each_would_call_ng(good):
-    scores = np.float32([*good, 0.8, 0.9, 0.31])
+    scores = np.array([*good, 0.8, 0.9, 0.31], np.float32)
     _, summary = summary_of(a_set(scores, recurring=(62,)), rule=ThresholdRule(None, 0.03))
     assert [n.rate for n in summary.neighbours] == [0.05, 0.03, 0.02, 0.01, 0.005, 0.002]
     assert [n.rate for n in summary.neighbours if n.in_use] == [0.03]

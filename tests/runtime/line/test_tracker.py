@@ -55,6 +55,12 @@ def inspected(inspector, numbers, look_of):
     ]
 
 
+def tracker_of(inspector):
+    tracker = inspector._tracker
+    assert isinstance(tracker, DefectTracker)
+    return tracker
+
+
 def options(**more):
     usual = {"window": 40, "min_window": 12, "rscin": (), "threads": 1, "matching": "exact"}
     return usual | more
@@ -217,7 +223,7 @@ def test_recognised_frames_are_no_examples_until_a_search_confirms_them(bundle):
 def test_a_search_confirms_what_was_recognised(bundle):
     with RollingInspector(bundle, **options(degrees=(1,))) as inspector:
         inspected(inspector, range(135), lambda n: 0 if marked(n) else None)
-        (defect,) = inspector._tracker.known
+        (defect,) = tracker_of(inspector).known
         waiting = [
             inspector._slots[p].frame_id for p, m in defect.members.items() if not m.confirmed
         ]
@@ -232,13 +238,15 @@ def test_what_is_usual_without_the_examples_is_not_recognised(bundle):
     """A good part matched two examples by a hair, at a score far under the threshold."""
     with RollingInspector(bundle, **options(degrees=(1,))) as inspector:
         inspected(inspector, range(110), lambda n: 0 if marked(n) else None)
-        window, tracker = inspector.window, inspector._tracker
+        window, tracker = inspector.window, tracker_of(inspector)
         frame = frame_tokens(113, look=0)
         features = window.features_of([layer[0] for layer in frame.layers])
         matches = window.match(features, reachable=inspector._slots.filled)
         found = tracker.recognise(matches, place=0, limit=0.5)
+        assert found is not None
         assert set(np.flatnonzero(found.marks)) >= set(MARK)
         without = window.score(matches, without=[0, *found.defect.members])
+        assert without is not None
         highest = float(without[found.marks].max())
         assert tracker.recognise(matches, place=0, limit=highest) is None
         assert tracker.recognise(matches, place=0, limit=highest - 1e-6) is not None
@@ -274,7 +282,7 @@ def test_a_defect_is_judged_by_as_many_frames_as_it_was_found_in(bundle, left):
     """A tool is repaired: its frames leave, and the few that remain are no evidence against it."""
     with RollingInspector(bundle, **options(degrees=(1,))) as inspector:
         inspected(inspector, range(110), lambda n: 0 if marked(n) else None)
-        tracker = inspector._tracker
+        tracker = tracker_of(inspector)
         (defect,) = tracker.known
         if left:
             for place in list(defect.members)[: len(defect.members) - defect.found_in + 1]:
