@@ -7,8 +7,8 @@ near to images outside? Another lot of material, another pose or another light i
 a few images?
 
 A defect has an outline, normal variation fades out over many patches. So a compact group at one
-place has to exceed chance, any other group at one place must exceed it by far. Random defects of
-one kind look alike, at several places: a group without one place must exceed chance by more.
+place has to exceed chance, any other group at one place must exceed it by more. Random defects of
+one kind look alike, at several places: a group without one place must exceed chance by most.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ class CommunityFilter:
         if not evidence.one_place:
             return constants.ANYWHERE
         compact = max(constants.COMPACT_LEAST, constants.COMPACT * self.patches)
-        return 1.0 if evidence.spread <= compact else constants.OVER_CHANCE
+        if evidence.spread <= compact:
+            return constants.OVER_CHANCE_COMPACT
+        return constants.OVER_CHANCE
 
 
 def shared(members: npt.NDArray[np.intp], others: npt.NDArray[np.intp]) -> float:

@@ -260,12 +260,15 @@ def test_an_alarm_that_later_frames_do_not_bear_out_is_withdrawn(bundle):
         return 0 if (20 <= n < 60 and n % 4 == 1) or n >= 60 else None
 
     with RollingInspector(bundle, **options(degrees=(1,))) as inspector:
-        inspections = inspected(inspector, range(200), look_of)
+        inspections = inspected(inspector, range(118), look_of)
+        held = inspector.frame_ids
         marked_now = inspector.window.ignored.any()
+        inspections += inspected(inspector, range(118, 200), look_of)
         recurring_now = [slot.recurring for _, slot in inspector._slots.in_order()]
     withdrawn = [(i.frame_id, a.number) for i in inspections for a in i.withdrawn]
     assert [number for _, number in withdrawn] == [1]
-    assert withdrawn[0][0] > 60
+    assert 60 < withdrawn[0][0] < 100
+    assert min(held) < 80  # frames that had the defect are still in the window
     assert inspector.recurring == ()
     assert not marked_now  # no frame is ignored any more
     assert not any(recurring_now)
@@ -290,8 +293,12 @@ def test_a_defect_is_judged_by_as_many_frames_as_it_was_found_in(bundle, left):
         frames = tuple((place, slot.frame_id) for place, slot in inspector._slots.in_order())
         nothing = CodegraphResult(np.zeros((40, PATCHES), bool), (), borne_out=(None,))
         outcome = SearchOutcome(frames, (defect.number,), nothing)
-        withdrawn = tracker._measured_again(outcome, set())
+        changed: set[int] = set()
+        withdrawn = tracker._measured_again(outcome, changed)
+        ignored = [tracker._ignored(place).any() for place in defect.members]
     assert withdrawn == ([] if left else [defect])
+    assert changed == (set() if left else set(defect.members))  # they match as they came
+    assert all(ignored) if left else not any(ignored)
 
 
 def test_good_parts_raise_no_alarm(bundle):

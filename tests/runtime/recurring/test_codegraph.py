@@ -233,7 +233,7 @@ FILTER = CommunityFilter(60, 400, 0.01)
 @pytest.mark.parametrize(
     "short",
     [
-        {"significance": 19.0},  # three times chance is 19.1
+        {"significance": 22.3},  # 3.5 times chance is 22.33
         {"anomaly": 1.6},
         {"spread": 41.0},
         {"members": range(3)},
@@ -248,9 +248,9 @@ def test_what_is_short_of_anything_is_not_accepted(short):
     assert FILTER.accepted([group(**short)]) == []
 
 
-def test_a_compact_group_has_to_beat_chance_only():
-    assert FILTER.accepted([group(significance=6.5, spread=3.0)]) != []
-    assert FILTER.accepted([group(significance=6.3, spread=3.0)]) == []
+def test_a_compact_group_has_to_beat_chance_by_half():
+    assert FILTER.accepted([group(significance=9.6, spread=3.0)]) != []
+    assert FILTER.accepted([group(significance=9.5, spread=3.0)]) == []
 
 
 def test_look_alikes_at_several_places_have_to_beat_chance_by_more():
