@@ -21,7 +21,6 @@ from zeroline.runtime.matching.forms import FORMS
 from zeroline.runtime.recurring.codegraph import CodegraphResult, codegraph
 from zeroline.runtime.recurring.marking import usual_gap
 from zeroline.runtime.recurring.scales import codegraph_at_both_scales
-from zeroline.runtime.stages.degrees import finest_degree
 from zeroline.runtime.stages.lnamd import lnamd
 
 
@@ -62,13 +61,13 @@ def window_search(
     layers = _layers(slots, places)
     ignored = np.stack([window.ignored[place] & ~window.marked(place) for place in places])
     form = window.shape.form
-    _, blur = finest_degree(window.shape.degrees)
 
     def search_in_degree_one_too() -> tuple[CodegraphResult, Sequence[float]]:
         fused = taken.whole()
         finest = degree_one(layers, form=form, roi=roi, ignored=ignored)
         finest[np.broadcast_to(~np.isfinite(fused[:, :1]), finest.shape)] = np.inf
-        result = codegraph_at_both_scales(finest, fused, blur=blur, **options)
+        # the tracker widens the communities' own marks, on the whole grid
+        result = codegraph_at_both_scales(finest, fused, blur=0, **options)
         gaps = [usual_gap(fused, c.members, c.marks) for c in result.communities]
         return result, gaps
 

@@ -318,14 +318,15 @@ def test_what_known_good_parts_show_is_no_defect(bundle, tmp_path):
     assert not any(i.alarms or i.recurring for i in inspections)
 
 
-def test_outside_the_region_of_interest_nothing_is_looked_for(bundle):
+@pytest.mark.parametrize("degrees", [(1, 3), "fused"])
+def test_outside_the_region_of_interest_nothing_is_looked_for(bundle, degrees):
     roi = np.ones(PATCHES, bool)
     roi[:40] = False
-    with RollingInspector(bundle, **options(degrees=(1, 3), roi=roi)) as inspector:
+    with RollingInspector(bundle, **options(degrees=degrees, roi=roi)) as inspector:
         outside = inspected(inspector, range(120), lambda n: 0 if marked(n) else None)
-    assert not any(i.alarms for i in outside)
+    assert not any(i.alarms or i.search_failed for i in outside)
     roi[8:] = True
-    with RollingInspector(bundle, **options(degrees=(1, 3), roi=roi)) as inspector:
+    with RollingInspector(bundle, **options(degrees=degrees, roi=roi)) as inspector:
         inside = inspected(inspector, range(120), lambda n: 0 if marked(n) else None)
     assert sum(len(i.alarms) for i in inside) == 1
     assert all(i.recurring == marked(i.frame_id) for i in inside[101:])
