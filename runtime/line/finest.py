@@ -124,20 +124,33 @@ class SearchTable:
 
     def whole(self) -> Float32:
         """Return the distances (n, P', n) as if no patch were marked; some work."""
-        table = self.table
+        if not self.marked:
+            return self.table
+        table: Float32 = self.table.copy()
         for frame in self.marked:
-            near = []
-            for layer, held in zip(self.features, frame.held, strict=True):
-                xp = array_namespace(held)
-                near.append(
-                    xp.where(
-                        xp.isfinite(held),
-                        xp.minimum(held, _nearest(layer, layer[frame.image][frame.patches])),
-                        held,
-                    )
-                )
+            near = [
+                _with_patches(held, layer, layer[frame.image][frame.patches])
+                for layer, held in zip(self.features, frame.held, strict=True)
+            ]
             table[:, :, frame.image] = to_host(mean_distances(near)).T
         return table
+
+
+def _with_patches(held: Any, features: Any, patches: Any) -> Any:
+    """Return ½d² (n, P') to a frame as if some of its patches could be matched as well.
+
+    Parameters
+    ----------
+    held : array, shape (n, P'), float32
+        Without them; inf where frames do not match, as those of one part.
+    features : array, shape (n, P', C)
+        Of the frames that are matched with it.
+    patches : array, shape (m, C)
+        Of the frame.
+    """
+    xp = array_namespace(held)
+    nearest = _nearest(features, patches)
+    return xp.where(xp.isfinite(held), xp.minimum(held, nearest), held)
 
 
 def _nearest(features: Any, others: Any) -> Any:
@@ -169,12 +182,8 @@ def as_if_matched(
     """
     full = []
     for layer, (frame, held) in enumerate(zip(features, half_squared, strict=True)):
-        xp = array_namespace(held)
         rows = held.copy()
         for slot, theirs in examples.items():
-            nearest = _nearest(frame[None], theirs[layer])[0]
-            before = rows[slot]
-            matched = xp.isfinite(before)  # not of one part
-            rows[slot] = xp.where(matched, xp.minimum(before, nearest), before)
+            rows[slot] = _with_patches(rows[slot][None], frame[None], theirs[layer])[0]
         full.append(rows)
     return full
