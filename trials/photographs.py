@@ -6,7 +6,6 @@ under ZEROLINE_SHARED. Recall is that of all defective tiles, each held against 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +15,7 @@ import numpy as np
 from click.testing import CliRunner
 
 from trials.resumed import Rows
+from trials.shared import shared_folder
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.images import read_image
 from zeroline.runtime import auto_threshold, load_bundle, match_distances
@@ -28,12 +28,6 @@ from zeroline.runtime.stages.rscin import rscin
 SEEDS = (1000,)
 DRAWS, SIZE, RATE = 200, 64, 0.01
 NETWORKS = ("tiny", "mobilenetv2")
-
-
-def shared_folder() -> Path:
-    """Return the folder of photographs and models."""
-    beside = Path(__file__).parents[2] / "shared"
-    return Path(os.environ.get("ZEROLINE_SHARED", beside))
 
 
 def run(report: Callable[[str], None], *, seeds: Iterable[int] = SEEDS, rows: Rows) -> None:

@@ -7,7 +7,6 @@ no part of the right product may be taken for another one.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import islice
@@ -19,6 +18,7 @@ import numpy as np
 
 from trials.poison import SEEDS, built
 from trials.resumed import Rows
+from trials.shared import shared_folder
 from zeroline.edge_app.images import read_image
 from zeroline.edge_app.sim.line import EMPTY, SimFrame, SimulatedLine
 from zeroline.edge_app.sim.settings import LineSettings
@@ -37,9 +37,7 @@ HARD = {"defects": 0.1, "defect_area": 0.02, "second_lot": 0.2}
 
 def photographs() -> list[Path]:
     """Return the photographs of good tiles, which are not part of the repository."""
-    here = Path(__file__).parents[2] / "shared"
-    folder = Path(os.environ.get("ZEROLINE_SHARED", here)) / "data/tiles/test/good"
-    return sorted(path for path in folder.glob("*.*"))
+    return sorted((shared_folder() / "data/tiles/test/good").glob("*.*"))
 
 
 def embedded(bundle: Any, frames: Iterable[Frame]) -> list[Tokens]:
