@@ -35,7 +35,7 @@ from zeroline.runtime.stages.degrees import aggregated
 DEGREES = (1, 3, 5)
 # the package offers its function under the same name
 codegraph_module = importlib.import_module("zeroline.runtime.recurring.codegraph")
-ALL, NONE = float("inf"), float("-inf")
+ALL = float("inf")
 #: Values of each constant: the search without it, or as near to that as can be, then others.
 VARIANTS: dict[str, tuple[Any, ...]] = {
     "NEAREST": (0.0, 0.1),
@@ -43,7 +43,8 @@ VARIANTS: dict[str, tuple[Any, ...]] = {
     "HEIGHT": (0.25, 0.75),
     "FALSE_ALARM_RATE": (0.5,),
     "LOCAL": (ALL,),
-    "ANOMALOUS": (NONE,),
+    "NG_RATE": (0.5, 0.01),
+    "OF_UNUSUAL": (0.0,),
     "COMPACT": (0.0, ALL),
     "COMPACT_LEAST": (0.0,),
     "OVER_CHANCE": (1.0, 2.0),

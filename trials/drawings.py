@@ -15,6 +15,8 @@ from numpy.random import Generator
 SIDE = 320
 #: Pieces are drawn so many times as large, so that their parts do not lie on whole pixels.
 FINE = 4
+#: Pixels that are free round a part of a board, beyond its pins.
+APART = 6
 Piece = Callable[[Generator], Any]
 Colour = tuple[float, float, float]
 
@@ -90,6 +92,17 @@ def _near(rng: Generator, colour: Colour, spread: float) -> Colour:
     return blue, green, red
 
 
+def _free(design: Generator, size: Any, taken: list[Any]) -> Any:
+    """Draw a place for a part that lies on no other part nor touches one, and take it."""
+    size = np.array(size)
+    while True:
+        place = design.integers(15, 305 - size)
+        first, last = place - APART, place + size + APART
+        if all((last <= low).any() or (first >= high).any() for low, high in taken):
+            taken.append((first, last))
+            return place
+
+
 def _blot(canvas: Any, rng: Generator) -> None:
     """Put a spot of its own on a piece, anywhere."""
     centre = tuple(int(v) for v in rng.integers(40 * FINE, (SIDE - 40) * FINE, 2))
@@ -108,8 +121,10 @@ def _board(design: Generator) -> Piece:
         turn = [end[0], start[1]]
         for a, b in ((start, turn), (turn, end)):
             cv2.line(ground, a, b, track, 3 * FINE, cv2.LINE_AA)
-    chips = [(design.integers(30, 230, 2), design.integers(35, 70, 2)) for _ in range(3)]
-    small = [(design.integers(15, 290, 2), bool(design.integers(2))) for _ in range(22)]
+    taken: list[Any] = []
+    chips = [(_free(design, size, taken), size) for size in design.integers(35, 70, (3, 2))]
+    upright = [bool(turn) for turn in design.integers(2, size=22)]
+    small = [(_free(design, (7, 13) if turn else (13, 7), taken), turn) for turn in upright]
     pads = design.integers(10, 310, (40, 2))
 
     def piece(rng: Generator) -> Any:

@@ -41,7 +41,7 @@ class Community:
     Examples
     --------
     >>> import numpy as np
-    >>> evidence = Evidence(significance=9.0, spread=3.0, anomaly=2.0, gap=0.5, agreement=1.0)
+    >>> evidence = Evidence(significance=9.0, spread=3.0, anomaly=1.5, gap=0.5, agreement=1.0)
     >>> Community(np.array([0, 4, 9]), np.zeros((3, 9), bool), evidence).members.tolist()
     [0, 4, 9]
     """

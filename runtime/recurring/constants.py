@@ -91,8 +91,12 @@ LOCAL = 0.1
 #: Largest part of the gap that is there at a usual patch. Marks and stains reach 0.1; prints and
 #: connectors in one pose 0.4 to 0.7.
 ELSEWHERE = 0.25
-#: Robust deviations above the other images. Without it: 160 wrong images, 10 false reports more.
-ANOMALOUS = 1.64
+#: Stated rate of the threshold that the images outside give. Without each other, most images of a
+#: group are over it.
+NG_RATE = 0.05
+#: A group has so many times as many images as there are others that are clearly NG. Where many
+#: parts have some defect, a few have the same one by chance.
+OF_UNUSUAL = 0.5
 #: Up to this spread a group is compact: a defect has an outline.
 COMPACT = 0.0075
 #: The same in patches: with fewer than 134 patches nothing is compact without it.

@@ -19,6 +19,7 @@ from zeroline.runtime.arrays import Bools, Float32
 from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.places import worst_places
 from zeroline.runtime.recurring.statistics import InOutDistances, SetStatistics
+from zeroline.runtime.stages.threshold import threshold_from
 
 
 @dataclass(frozen=True)
@@ -33,8 +34,8 @@ class Evidence:
         Median number of an image's patches whose gap is at least half of its best patch's: how wide
         the defect is at half its height.
     anomaly : float
-        Median over its images of the score that they would have without each other, in robust
-        deviations above the median of the images outside.
+        Median over its images of the score that they would have without each other, as a share of
+        the threshold that the images outside give. Over 1: most of them would be NG.
     gap : float
         Median over its images of the gap of the best patch: the logarithm of how much nearer the
         members are than the nearest images outside.
@@ -46,10 +47,12 @@ class Evidence:
         Median over all patches of its images of the logarithm of how much nearer the members are
         than images outside, each in the median. It is 0 for a defect: other patches do not know of
         it. Parts in one pose, of one lot or in one light are nearer everywhere.
+    unusual : int
+        Number of images outside that are clearly NG.
 
     Examples
     --------
-    >>> evidence = Evidence(significance=9.0, spread=3.0, anomaly=2.0, gap=0.5, agreement=1.0)
+    >>> evidence = Evidence(significance=9.0, spread=3.0, anomaly=1.5, gap=0.5, agreement=1.0)
     >>> evidence.one_place
     True
     """
@@ -61,6 +64,7 @@ class Evidence:
     agreement: float
     at_border: float = 0.0
     elsewhere: float = 0.0
+    unusual: int = 0
 
     @property
     def one_place(self) -> bool:
@@ -141,9 +145,7 @@ def measured(
         return None
 
     rest = np.setdiff1d(np.arange(len(distances)), members)
-    usual = float(np.median(statistics.image_scores[rest]))
-    below = statistics.image_scores[rest][statistics.image_scores[rest] <= usual]
-    deviation = constants.DEVIATION * float(np.median(usual - below))
+    others = threshold_from(statistics.image_scores[rest].astype(np.float64), constants.NG_RATE)
     raised = np.where(relevant & (gap > 0), without, 0)
     highest = [raised[owners == member].max(initial=0) for member in members]
     everywhere = InOutDistances.of(distances[members], members)
@@ -158,11 +160,12 @@ def measured(
     evidence = Evidence(
         significance=significance,
         spread=_spread(gap_everywhere, own),
-        anomaly=(float(np.median(highest)) - usual) / max(deviation, constants.TINY),
+        anomaly=float(np.median(highest)) / max(others.value, constants.TINY),
         gap=usual_gap,
         agreement=where.agreement,
         at_border=where.at_border,
         elsewhere=_elsewhere(everywhere),
+        unusual=others.left_out,
     )
     return CandidateGroup(members, own, evidence)
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import log10
+from math import ceil, log10
 
 import numpy as np
 import numpy.typing as npt
@@ -68,7 +68,7 @@ class CommunityFilter:
         return (
             evidence.significance > self._times_chance(evidence) * self.chance
             and evidence.spread <= constants.LOCAL * self.patches
-            and evidence.anomaly >= constants.ANOMALOUS
+            and evidence.anomaly > 1
             and evidence.elsewhere <= constants.ELSEWHERE * evidence.gap
             and evidence.at_border <= constants.AT_BORDER
             and len(group.confirmed) >= self._least(evidence)
@@ -76,7 +76,7 @@ class CommunityFilter:
 
     def _least(self, evidence: Evidence) -> int:
         """Return in how many images a group must be."""
-        least = least_members(self.images)
+        least = max(least_members(self.images), ceil(constants.OF_UNUSUAL * evidence.unusual))
         return least if evidence.one_place else max(least, constants.ANYWHERE_LEAST)
 
     def _times_chance(self, evidence: Evidence) -> float:

@@ -5,7 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from zeroline.runtime import ScoringError, Tokens, codegraph, lnamd, score_tokens
+from zeroline.runtime import (
+    ScoringError,
+    Tokens,
+    auto_threshold,
+    codegraph,
+    lnamd,
+    score_tokens,
+)
 from zeroline.runtime.grid import widened
 from zeroline.runtime.matching.distances import match_distances
 from zeroline.runtime.recurring.constants import EMPHASIS, KEPT, REACH, TINY
@@ -14,6 +21,7 @@ from zeroline.runtime.recurring.filter import CommunityFilter
 from zeroline.runtime.recurring.graph import candidates, image_graph, reference_distances
 from zeroline.runtime.recurring.scales import codegraph_at_both_scales
 from zeroline.runtime.recurring.statistics import SetStatistics
+from zeroline.runtime.stages.threshold import clearly_not_good
 
 SIDE, CHANNELS = 10, 24
 PATCHES = SIDE * SIDE
@@ -222,7 +230,7 @@ def test_the_graph_holds_the_strongest_links():
 
 def group(members=range(10), **more):
     """A group that 60 images of 400 patches take for a recurring defect."""
-    evidence = {"significance": 30.0, "spread": 6.0, "anomaly": 4.0, "gap": 1.0, "agreement": 1.0}
+    evidence = {"significance": 30.0, "spread": 6.0, "anomaly": 1.5, "gap": 1.0, "agreement": 1.0}
     chosen = np.array(members)
     return CandidateGroup(chosen, np.ones(len(chosen), np.float32), Evidence(**(evidence | more)))
 
@@ -234,7 +242,8 @@ FILTER = CommunityFilter(60, 400, 0.01)
     "short",
     [
         {"significance": 22.3},  # 3.5 times chance is 22.33
-        {"anomaly": 1.6},
+        {"anomaly": 0.99},
+        {"unusual": 21},  # half of 21 are 10.5
         {"spread": 41.0},
         {"members": range(3)},
         {"at_border": 0.6},
@@ -272,6 +281,27 @@ def test_members_without_the_gap_are_no_carriers():
     measured_group = group()
     measured_group.gaps[3] = 0.2
     np.testing.assert_array_equal(measured_group.confirmed, [0, 1, 2, 4, 5, 6, 7, 8, 9])
+
+
+def test_others_that_are_clearly_ng_ask_for_more_members():
+    assert FILTER.accepted([group(unusual=20)]) != []
+    assert FILTER.accepted([group(unusual=21)]) == []
+    assert FILTER.accepted([group(range(11), unusual=21)]) != []
+
+
+def test_the_anomaly_is_the_score_without_each_other_over_the_others_threshold():
+    rows, _ = product(92, 40)
+    members = np.arange(7)
+    with_defects(rows, members, look(93))
+    for image in (20, 30):  # each with a defect of its own
+        with_defects(rows, [image], look(image), strength=2.0)
+    table = np.maximum(distances_of(rows), TINY)
+    statistics = SetStatistics.of(table, reference_distances(table))
+    evidence = measured(table, members, statistics, chance=0.0).evidence
+    outside = np.sort(table[:7][:, :, 7:], axis=2)[:, :, : int(0.3 * 33)].mean(axis=2)
+    others = auto_threshold(statistics.image_scores[7:], false_alarm_rate=0.05)
+    assert evidence.anomaly == pytest.approx(np.median(outside.max(axis=1)) / others, rel=1e-4)
+    assert evidence.unusual == clearly_not_good(statistics.image_scores[7:]).sum() > 0
 
 
 def test_images_without_a_patch_that_matters_are_no_community():
