@@ -33,7 +33,7 @@ _LONGEST_NAME = 240  # bytes
 _ORIENTATION = 0x0112  # EXIF tag
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 #: The first line of the table that `score` writes; overlays beside it are no input.
-RESULTS_HEADER = "image,score,raw_score,threshold,verdict,recurring"
+RESULTS_HEADER = "image,score,raw_score,threshold,verdict,copy_of,recurring"
 
 #: A picture with a shorter side shows nothing that a patch could see.
 LEAST_SIDE = 16
