@@ -12,6 +12,8 @@ import numpy as np
 
 from zeroline.edge_app.errors import ImageError
 from zeroline.edge_app.images import ImageFile, read_image
+from zeroline.runtime.arrays import Float32
+from zeroline.runtime.copies import thumbnail
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.network.model import Bundle
 from zeroline.runtime.tokens import TokenBuffer, Tokens
@@ -39,12 +41,15 @@ class Embedding:
     problems : list of Problem
     pixels : list of bytes
         For each file a digest of its decoded pixels: equal ones are the same picture.
+    thumbnails : list of array
+        From `zeroline.runtime.copies.thumbnail`, for each file.
     """
 
     files: list[ImageFile]
     tokens: Tokens | None
     problems: list[Problem]
     pixels: list[bytes] = field(default_factory=list)
+    thumbnails: list[Float32] = field(default_factory=list)
 
 
 def embed_files(
@@ -77,6 +82,7 @@ def embed_files(
     buffer = TokenBuffer(len(files))
     kept: list[ImageFile] = []
     pixels: list[bytes] = []
+    thumbnails: list[Float32] = []
     problems: list[Problem] = []
     with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
         pending: deque[Future[Embedding]] = deque()
@@ -88,12 +94,13 @@ def embed_files(
                 done = pending.popleft().result()
                 kept += done.files
                 pixels += done.pixels
+                thumbnails += done.thumbnails
                 problems += done.problems
                 if done.tokens is not None:
                     buffer.append(done.tokens)
                 if progress is not None:
                     progress(len(done.files) + len(done.problems))
-    return Embedding(kept, buffer.tokens() if kept else None, problems, pixels)
+    return Embedding(kept, buffer.tokens() if kept else None, problems, pixels, thumbnails)
 
 
 def _digest(frame: Frame) -> bytes:
@@ -128,4 +135,5 @@ def _embed_batch(files: Sequence[ImageFile], bundle: Bundle, white_level: int | 
         tokens if finite.all() else tokens.select(finite),
         problems,
         [digest for digest, usable in zip(digests, finite, strict=True) if usable],
+        [thumbnail(image) for image, usable in zip(images, finite, strict=True) if usable],
     )

@@ -97,6 +97,7 @@ def score_files(
         of = originals(
             embedding.tokens,
             same=embedding.pixels,
+            thumbnails=np.stack(embedding.thumbnails),
             matching=options.matching,
             threads=options.threads,
         )

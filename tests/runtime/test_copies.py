@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 
 from zeroline.runtime import Tokens
-from zeroline.runtime.copies import NEAR, originals, same_place_distances, typical_best_match
+from zeroline.runtime.copies import (
+    ALIKE,
+    NEAR,
+    originals,
+    same_place_distances,
+    thumbnail,
+    thumbnail_distances,
+    typical_best_match,
+    typical_nearest,
+)
 from zeroline.runtime.line.contents import place_distances
 from zeroline.runtime.matching.distances import match_distances
 
@@ -99,3 +108,47 @@ def test_few_pictures_have_no_near_copies():
     rows = rows_of(3)
     rows[2] = near(rows[0], 0.01)
     assert originals(tokens_of(rows)).tolist() == [0, 1, 2]
+
+
+def pictures(images, seed=0):
+    """Prepared pictures (3, 128, 128), rough as a stone."""
+    return np.random.default_rng(seed).random((images, 3, 128, 128)).astype(np.float32)
+
+
+def test_thumbnails_are_grey_means_without_the_light():
+    (picture,) = pictures(1)
+    small = np.array([
+        [picture[:, 2 * y : 2 * y + 2, 2 * x : 2 * x + 2].mean() for x in range(64)]
+        for y in range(64)
+    ])  # fmt: skip
+    wanted = ((small - small.mean()) / small.std()).ravel()
+    np.testing.assert_allclose(thumbnail(picture), wanted, atol=1e-5)
+    np.testing.assert_allclose(thumbnail(0.5 * picture + 0.1), wanted, atol=1e-5)
+    assert not thumbnail(np.full((3, 70, 70), 0.3, np.float32)).any()
+
+
+def test_thumbnail_distances_written_out():
+    thumbnails = np.stack([thumbnail(picture) for picture in pictures(5)])
+    apart = thumbnail_distances(thumbnails)
+    for i in range(5):
+        for j in range(5):
+            wanted = np.sqrt(((thumbnails[i] - thumbnails[j]) ** 2).mean()) if i != j else np.inf
+            assert apart[i, j] == pytest.approx(wanted, abs=1e-6)
+    apart = np.array([[np.inf, 1, 3, 4], [1, np.inf, 5, 6], [3, 5, np.inf, 7], [4, 6, 7, np.inf]])
+    # 0 and 1 are nearest to each other, and so are 2 and 3 to 0: these pairs are left out
+    assert typical_nearest(apart) == np.median([np.inf, 5, 5, 6])
+
+
+def test_thumbnails_tell_copies_whose_fine_noise_is_new():
+    """Patches of the copy are as far as those of any other picture."""
+    prepared = pictures(10)
+    rows = rows_of(12)
+    for share, copy in ((0.9, True), (1.1, False)):
+        thumbnails = [thumbnail(picture) for picture in prepared]
+        typical = typical_nearest(thumbnail_distances(np.stack(thumbnails)))
+        noise = np.random.default_rng(9).standard_normal(len(thumbnails[0])).astype(np.float32)
+        again = thumbnails[6] + share * ALIKE * typical * noise
+        of = originals(
+            tokens_of(rows[:11]), thumbnails=np.stack([*thumbnails, again.astype(np.float32)])
+        )
+        assert of.tolist() == [*range(10), 6 if copy else 10]
