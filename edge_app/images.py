@@ -31,6 +31,7 @@ SUFFIXES = frozenset({
 MOST_PIXELS = 80_000_000
 _LONGEST_NAME = 240  # bytes
 _ORIENTATION = 0x0112  # EXIF tag
+_NUMBERS = re.compile(r"(\d+)", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 #: The first line of the table that `score` writes; overlays beside it are no input.
 RESULTS_HEADER = "image,score,raw_score,threshold,verdict,copy_of,recurring"
@@ -68,8 +69,9 @@ def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundIm
     """List the images of files and folders (searched through), in the order given.
 
     In a folder, files count whose suffix is in `SUFFIXES`; names that start with a dot do not;
-    links are followed. A file named directly always counts. A file reached twice is listed once.
-    Overlays of an earlier run are not searched.
+    links are followed, after all else. A file named directly always counts. A file reached twice is
+    listed once. Numbers in names count as numbers: 2 comes before 10. Overlays of an earlier run
+    are not searched.
 
     Parameters
     ----------
@@ -95,11 +97,14 @@ def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundIm
     others: Counter[str] = Counter()
     for given in paths:
         if given.is_dir():
+            found: dict[Path, _Place] = {}
             for path in _walk(given, {output.resolve()} if output else set()):
                 if path.suffix.lower() in SUFFIXES:
-                    places_by_file.setdefault(path.resolve(), _Place(path, given))
+                    found.setdefault(path.resolve(), _Place(path, given))
                 else:
                     others[path.suffix.lower()] += 1
+            for real in sorted(found, key=lambda real: natural_order(found[real].path)):
+                places_by_file.setdefault(real, found[real])
         elif given.exists() or given.is_symlink():
             places_by_file.setdefault(given.resolve(), _Place(given, given.parent))
         else:
@@ -137,21 +142,47 @@ class _Place:
     root: Path
 
 
+def natural_order(path: Path) -> tuple[Any, ...]:
+    """Return a key by which paths are sorted as people count: 2 before 10.
+
+    Folder by folder, a folder's files and folders by their names. Runs of digits are compared as
+    numbers; names that differ in leading zeros alone keep the order of their characters.
+    """
+    return tuple(
+        (tuple(("0", int(t)) if t.isdigit() else (t, 0) for t in _NUMBERS.split(part) if t), part)
+        for part in path.parts
+    )
+
+
 def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
-    """Yield the files below a folder, sorted; folders in `seen` are not entered (again)."""
+    """Yield the files below a folder. What links lead to comes last: own names are met first.
+
+    A folder that was seen is not entered again: a link may lead back.
+    """
+    links: list[Path] = []
+    yield from _walk_without_links(folder, seen, links)
+    for path in links:  # grows meanwhile
+        if not path.is_dir():
+            yield path
+        elif path.resolve() not in seen:
+            yield from _walk_without_links(path, seen, links)
+
+
+def _walk_without_links(folder: Path, seen: set[Path], links: list[Path]) -> Iterator[Path]:
+    seen.add(folder.resolve())
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(f'folder "{folder}" cannot be read: {error.strerror}') from error
     for path in entries:
-        if path.name.startswith("."):
+        if path.name.startswith(".") or _is_earlier_overlays(path):
             continue
-        if path.is_dir():
-            real = path.resolve()
-            if real not in seen and not _is_earlier_overlays(path):  # a link may lead back
-                yield from _walk(path, seen | {real})
-        else:
+        if path.is_symlink():
+            links.append(path)
+        elif not path.is_dir():
             yield path
+        elif path.resolve() not in seen:
+            yield from _walk_without_links(path, seen, links)
 
 
 def _is_earlier_overlays(folder: Path) -> bool:
