@@ -26,6 +26,7 @@ ARROWS = {
             "ground", "stages", "matching", "recurring", "results", "judgement", "reference",
             "network.manifest", "network.model",
         },
+        "copies": {"ground", "matching", "stages"},
         "loading": {"batch", "network"},
     },
     "edge_app": {
@@ -35,7 +36,7 @@ ARROWS = {
         "settings": {"ground"},
         "draw": {"ground"},
         "sources": {"ground", "images", "sim"},
-        "outputs": {"ground", "draw"},
+        "outputs": {"ground", "draw", "images"},
         "station": {"ground", "sources", "outputs", "settings"},
         "batch": {"ground", "draw", "settings", "images"},
         "bench": {"ground"},
@@ -52,7 +53,9 @@ GROUND = {
         "arrays", "compiled", "cuda", "errors", "files", "frames", "grid", "loops", "tokens",
         "workers",
     },
-    "edge_app": {"captured", "errors", "events", "opencv", "progress", "writing"},
+    "edge_app": {
+        "captured", "errors", "events", "memory", "opencv", "progress", "runs", "writing",
+    },
 }  # fmt: skip
 #: Who may use which part of the product.
 PARTS = {

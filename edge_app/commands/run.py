@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,10 @@ from zeroline.edge_app.settings.options import (
     matching_option,
 )
 from zeroline.runtime.network.model import DEVICES
+
+if TYPE_CHECKING:
+    from zeroline.edge_app.events import Events
+    from zeroline.runtime.line.inspector import RollingInspector
 
 
 @click.command()
@@ -69,6 +73,9 @@ from zeroline.runtime.network.model import DEVICES
 @click.option("--overlays", type=click.Path(path_type=Path, file_okay=False),
               help="Write overlays and pictures of recurring defects to this folder.")  # fmt: skip
 @draw_option("ng")
+@click.option("--keep", type=click.Choice(["ng", "all", "none"]), default="none", show_default=True,
+              help="Frames to keep as they came, beside their overlays. ng: those that are not "
+                   "OK.")  # fmt: skip
 @click.option("--video", type=click.Path(path_type=Path, dir_okay=False),
               help="Write all overlays to this video (.avi, .mkv, .mp4).")  # fmt: skip
 @click.option("--show", is_flag=True, help="Show the overlays in a window on the screen.")
@@ -86,6 +93,7 @@ def run(
     verdicts: Path | None,
     overlays: Path | None,
     draw: str,
+    keep: str,
     video: Path | None,
     show: bool,
     **values: Any,
@@ -105,10 +113,12 @@ def run(
     Ctrl-C or SIGTERM ends the line after the current frame.
     """
     from zeroline.edge_app.commands.reference import tell
-    from zeroline.edge_app.events import Events, events_of_reference
+    from zeroline.edge_app.events import Events
+    from zeroline.edge_app.memory import check_window
     from zeroline.edge_app.outputs.guarded import Output
-    from zeroline.edge_app.outputs.json_lines import JsonLines
-    from zeroline.edge_app.outputs.pictures import DefectSheets, Overlays
+    from zeroline.edge_app.outputs.json_lines import JsonLines, open_to_append
+    from zeroline.edge_app.outputs.pictures import DefectSheets, Pictures
+    from zeroline.edge_app.runs import Run
     from zeroline.edge_app.sources.address import open_source
     from zeroline.edge_app.sources.live import without_password
     from zeroline.edge_app.station.loop import run_line, stopped_by_signals
@@ -116,25 +126,31 @@ def run(
 
     if draw == "all" and overlays is None:
         raise click.UsageError("--draw all has no meaning without --overlays")
+    if keep != "none" and overlays is None:
+        raise click.UsageError(f"--keep {keep} has no meaning without --overlays")
     options = ScoreOptions(**values)
     events = Events()
     events.listen(lambda event: click.echo(event.text, err=True))
 
     with ExitStack() as stack:
-        outputs: dict[str, Output] = {}
-        pictures = overlays if draw != "none" else None
-        if pictures is not None or video is not None or show:
-            outputs["overlays"] = Overlays(folder=pictures, draw=draw, video=video, window=show)
-        if pictures is not None and options.codegraph:
-            outputs["pictures of recurring defects"] = DefectSheets(pictures, kept=window)
-        if verdicts is None:
-            lines = JsonLines(sys.stdout)
-        else:
-            verdicts.parent.mkdir(parents=True, exist_ok=True)
-            lines = JsonLines(stack.enter_context(verdicts.open("a", encoding="utf-8")))
-        outputs = {"JSON lines": lines, **outputs}
+        this_run = Run(without_password(source))
+        folder = None if draw == keep == "none" else overlays
+        pictures = None
+        if folder is not None or video is not None or show:
+            pictures = Pictures(
+                this_run.id, folder=folder, draw=draw, keep=keep, video=video, window=show
+            )
+        to = sys.stdout if verdicts is None else stack.enter_context(open_to_append(verdicts))
+        lines = JsonLines(to, this_run, pictures=pictures)
         events.listen(lines.event)
+        outputs: dict[str, Output] = {"JSON lines": lines}
+        if pictures is not None:
+            outputs["overlays"] = pictures
+        if folder is not None and draw != "none" and options.codegraph:
+            sheets = DefectSheets(this_run.id, folder, kept=window)
+            outputs["pictures of recurring defects"] = sheets
         bundle = stack.enter_context(options.open_bundle())
+        check_window(bundle, window, degrees=options.degrees)
         stop = stack.enter_context(stopped_by_signals())
         opened = open_source(source, events=events, stop=stop)
         inspector = stack.enter_context(
@@ -155,16 +171,7 @@ def run(
             err=True,
         )
         if reference is not None:
-            loaded = inspector.load_reference(reference)
-            click.echo(f'{loaded} from "{reference}"', err=True)
-            if loaded.unused:
-                click.echo(
-                    f"the newest {loaded.frames} stay in the window: a quarter of its {window} "
-                    "slots is free for the line",
-                    err=True,
-                )
-            for event in events_of_reference(str(reference), loaded):
-                events(event)
+            _load_reference(inspector, reference, window=window, events=events)
         began = time.monotonic()
         tally = run_line(opened, inspector, outputs, events=events, stop=stop, most=frames)
         rate = tally.frames / max(time.monotonic() - began, 1e-9)
@@ -173,3 +180,21 @@ def run(
             saved = inspector.save_reference(save_reference, source=without_password(source))
             tell(saved)
             click.echo(f'{saved} to "{save_reference}"', err=True)
+
+
+def _load_reference(
+    inspector: RollingInspector, reference: Path, *, window: int, events: Events
+) -> None:
+    """Load a reference set, and tell what came of it."""
+    from zeroline.edge_app.events import events_of_reference
+
+    loaded = inspector.load_reference(reference)
+    click.echo(f'{loaded} from "{reference}"', err=True)
+    if loaded.unused:
+        click.echo(
+            f"the newest {loaded.frames} stay in the window: a quarter of its {window} slots is "
+            "free for the line",
+            err=True,
+        )
+    for event in events_of_reference(str(reference), loaded):
+        events(event)
