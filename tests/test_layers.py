@@ -30,14 +30,15 @@ ARROWS = {
     },
     "edge_app": {
         "ground": set(),
-        "images": {"ground"},
+        "images": {"ground", "masks"},
+        "masks": {"ground"},
         "sim": {"ground"},
         "settings": {"ground"},
         "draw": {"ground"},
         "sources": {"ground", "images", "sim"},
         "outputs": {"ground", "draw"},
         "station": {"ground", "sources", "outputs", "settings"},
-        "batch": {"ground", "draw", "settings", "images"},
+        "batch": {"ground", "draw", "settings", "images", "masks"},
         "bench": {"ground"},
         "commands": {
             "ground", "batch", "station", "settings", "sources", "outputs", "images", "sim",
