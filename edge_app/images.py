@@ -8,7 +8,7 @@ import stat
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zeroline.edge_app.errors import ImageError, InputError
+from zeroline.edge_app.masks import masks_among
 from zeroline.edge_app.opencv import opencv
 from zeroline.runtime.errors import FrameError
 from zeroline.runtime.frames import Frame, to_bgr8
@@ -58,10 +59,30 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class FoundImages:
-    """Image files, and how many other files their folders hold, by suffix."""
+    """What was found.
+
+    Attributes
+    ----------
+    files : list of ImageFile
+    others : Counter
+        How many other files the folders hold, by suffix.
+    masks : list of Path
+        Masks that lie among the images; see `masks_among`.
+    """
 
     files: list[ImageFile]
     others: Counter[str]
+    masks: list[Path] = field(default_factory=list)
+
+    @property
+    def note(self) -> str:
+        """What is to be told of masks, in one line; empty where there are none."""
+        if not self.masks:
+            return ""
+        return (
+            f'{len(self.masks)} files were not taken: they are masks, such as "{self.masks[0]}" '
+            "(pictures come in pairs of one name, or a folder is called as those of masks)"
+        )
 
 
 def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundImages:
@@ -69,7 +90,7 @@ def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundIm
 
     In a folder, files count whose suffix is in `SUFFIXES`; names that start with a dot do not;
     links are followed. A file named directly always counts. A file reached twice is listed once.
-    Overlays of an earlier run are not searched.
+    Overlays of an earlier run are not searched. Masks that lie beside their images are none.
 
     Parameters
     ----------
@@ -117,12 +138,18 @@ def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundIm
                     "results: choose another --output"
                 )
     places = list(places_by_file.values())
+    searched = [place for place in places if place.root in paths]
+    masks = masks_among([place.path for place in searched], [place.root for place in searched])
+    places = [place for place in places if place.path not in masks]
+    if not places:
+        raise InputError(f"no image in {', '.join(f'{str(p)!r}' for p in paths)}, only masks")
     return FoundImages(
         [
             ImageFile(place.path, _printable(name))
             for place, name in zip(places, _distinct_names(places), strict=True)
         ],
         others,
+        sorted(masks),
     )
 
 

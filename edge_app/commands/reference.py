@@ -66,6 +66,8 @@ def build(paths: tuple[Path, ...], output: Path, keep: tuple[str, ...], **values
 
     options = ScoreOptions(**values)
     images = find_images(paths)
+    if images.note:
+        click.echo(f"note: {images.note}", err=True)
     source = ", ".join(str(path) for path in paths)
     with options.open_bundle() as bundle, progress_bars() as bars:
         report, problems = build_reference(

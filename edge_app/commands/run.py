@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,9 @@ from zeroline.edge_app.settings.options import (
     matching_option,
 )
 from zeroline.runtime.network.model import DEVICES
+
+if TYPE_CHECKING:
+    from zeroline.edge_app.captured import FrameSource
 
 
 @click.command()
@@ -137,6 +140,7 @@ def run(
         bundle = stack.enter_context(options.open_bundle())
         stop = stack.enter_context(stopped_by_signals())
         opened = open_source(source, events=events, stop=stop)
+        _tell_of_masks(opened)
         inspector = stack.enter_context(
             RollingInspector(
                 bundle,
@@ -173,3 +177,11 @@ def run(
             saved = inspector.save_reference(save_reference, source=without_password(source))
             tell(saved)
             click.echo(f'{saved} to "{save_reference}"', err=True)
+
+
+def _tell_of_masks(source: FrameSource) -> None:
+    """Say which files of a folder are no parts."""
+    from zeroline.edge_app.sources.files import PictureSource
+
+    if isinstance(source, PictureSource) and source.note:
+        click.echo(f"note: {source.note}", err=True)

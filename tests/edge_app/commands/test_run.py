@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.errors import InputError
@@ -235,6 +236,16 @@ def test_sources_that_are_none(tmp_path, bundle_folder):
         open_source("nothing", events=Events())
     done, _ = run("--source", tmp_path, "--draw", "all")
     assert done.exit_code == 2
+
+
+def test_masks_beside_pictures_are_no_parts(bundle_folder, image_folder):
+    mask = Image.fromarray(np.eye(96, dtype=np.uint8) * 255)
+    for path in sorted(image_folder.rglob("*.png")):
+        mask.save(path.with_name(f"{path.stem}_mask.png"))
+    done, lines = run("--source", image_folder, "--model", bundle_folder)
+    assert done.exit_code == 0, done.output
+    assert len(lines) == 10
+    assert "note: 10 files were not taken: they are masks, such as" in done.stderr
 
 
 def test_a_full_disk_stops_no_line_and_is_told_in_one_line(bundle_folder, image_folder):
