@@ -50,8 +50,8 @@ ARROWS = {
 }  # fmt: skip
 GROUND = {
     "runtime": {
-        "arrays", "compiled", "cuda", "errors", "files", "frames", "grid", "loops", "tokens",
-        "workers",
+        "archives", "arrays", "compiled", "cuda", "errors", "files", "frames", "grid", "loops",
+        "tokens", "workers",
     },
     "edge_app": {"captured", "errors", "events", "opencv", "progress", "writing"},
 }  # fmt: skip
