@@ -53,7 +53,7 @@ GROUND = {
         "archives", "arrays", "compiled", "cuda", "errors", "files", "frames", "grid", "loops",
         "tokens", "workers",
     },
-    "edge_app": {"captured", "errors", "events", "opencv", "progress", "writing"},
+    "edge_app": {"captured", "errors", "events", "opencv", "passwords", "progress", "writing"},
 }  # fmt: skip
 #: Who may use which part of the product.
 PARTS = {

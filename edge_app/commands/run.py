@@ -112,8 +112,8 @@ def run(
     from zeroline.edge_app.outputs.guarded import Output
     from zeroline.edge_app.outputs.json_lines import JsonLines
     from zeroline.edge_app.outputs.pictures import DefectSheets, Overlays
+    from zeroline.edge_app.passwords import without_password
     from zeroline.edge_app.sources.address import open_source
-    from zeroline.edge_app.sources.live import without_password
     from zeroline.edge_app.station.loop import run_line, stopped_by_signals
     from zeroline.runtime.line.inspector import RollingInspector
 

@@ -20,6 +20,7 @@ from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.events import Event, EventName, Events
 from zeroline.edge_app.sources import live as sources
 from zeroline.edge_app.sources.address import open_source
+from zeroline.runtime.reference.files import read_reference
 
 
 def run(*arguments):
@@ -218,6 +219,23 @@ def test_a_stream_that_is_lost_comes_back(camera, monkeypatch):
     assert heard[0].text.endswith("no frames, tried again until they come")
     assert heard[-1].name is EventName.CAMERA_BACK
     assert heard[-1].text.endswith("frames again")
+
+
+def test_the_password_of_a_camera_is_neither_shown_nor_kept(camera, bundle_folder, tmp_path):
+    secret = "hQ7zk"  # noqa: S105 - no real one
+    address = camera.address.replace("://", f"://admin:a@{secret}@") + f"?pwd={secret}"
+    done, _ = run(
+        "--source", address, "--model", bundle_folder, "--frames", 12, "--window", 8,
+        "--min-window", 4, "--save-reference", tmp_path / "good.npz", "--overlays", tmp_path / "o",
+        "--draw", "all", "--verdicts", tmp_path / "lines.jsonl",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    kept = read_reference(tmp_path / "good.npz")
+    assert kept.source == f"http://…@127.0.0.1:{camera.port}/stream.mjpg?pwd=…"
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 3
+    written = [path.read_bytes() for path in files] + [done.output.encode(), repr(files).encode()]
+    assert not any(secret.encode() in content for content in written)
 
 
 def test_sources_that_are_none(tmp_path, bundle_folder):
