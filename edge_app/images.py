@@ -8,7 +8,7 @@ import stat
 import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from zeroline.edge_app.errors import ImageError, InputError
+from zeroline.edge_app.masks import masks_among
 from zeroline.edge_app.opencv import opencv
 from zeroline.runtime.errors import FrameError
 from zeroline.runtime.frames import Frame, to_bgr8
@@ -59,10 +60,30 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class FoundImages:
-    """Image files, and how many other files their folders hold, by suffix."""
+    """What was found.
+
+    Attributes
+    ----------
+    files : list of ImageFile
+    others : Counter
+        How many other files the folders hold, by suffix.
+    masks : list of Path
+        Masks that lie among the images; see `masks_among`.
+    """
 
     files: list[ImageFile]
     others: Counter[str]
+    masks: list[Path] = field(default_factory=list)
+
+    @property
+    def note(self) -> str:
+        """What is to be told of masks, in one line; empty where there are none."""
+        if not self.masks:
+            return ""
+        return (
+            f'{len(self.masks)} files were not taken: they are masks, such as "{self.masks[0]}" '
+            "(pictures come in pairs of one name, or a folder is called as those of masks)"
+        )
 
 
 def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundImages:
@@ -71,7 +92,7 @@ def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundIm
     In a folder, files count whose suffix is in `SUFFIXES`; names that start with a dot do not;
     links are followed, after all else. A file named directly always counts. A file reached twice is
     listed once. Numbers in names count as numbers: 2 comes before 10. Overlays of an earlier run
-    are not searched.
+    are not searched. Masks that lie beside their images are none.
 
     Parameters
     ----------
@@ -97,14 +118,8 @@ def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundIm
     others: Counter[str] = Counter()
     for given in paths:
         if given.is_dir():
-            found: dict[Path, _Place] = {}
-            for path in _walk(given, {output.resolve()} if output else set()):
-                if path.suffix.lower() in SUFFIXES:
-                    found.setdefault(path.resolve(), _Place(path, given))
-                else:
-                    others[path.suffix.lower()] += 1
-            for real in sorted(found, key=lambda real: natural_order(found[real].path)):
-                places_by_file.setdefault(real, found[real])
+            for real, path in _images_in(given, output, others):
+                places_by_file.setdefault(real, _Place(path, given))
         elif given.exists() or given.is_symlink():
             places_by_file.setdefault(given.resolve(), _Place(given, given.parent))
         else:
@@ -122,13 +137,30 @@ def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundIm
                     "results: choose another --output"
                 )
     places = list(places_by_file.values())
+    searched = [place for place in places if place.root in paths]
+    masks = masks_among([place.path for place in searched], [place.root for place in searched])
+    places = [place for place in places if place.path not in masks]
+    if not places:
+        raise InputError(f"no image in {', '.join(f'{str(p)!r}' for p in paths)}, only masks")
     return FoundImages(
         [
             ImageFile(place.path, _printable(name))
             for place, name in zip(places, _distinct_names(places), strict=True)
         ],
         others,
+        sorted(masks),
     )
+
+
+def _images_in(folder: Path, output: Path | None, others: Counter[str]) -> list[tuple[Path, Path]]:
+    """Return real paths and paths of the images in a folder, in order; count the other files."""
+    found: dict[Path, Path] = {}
+    for path in _walk(folder, {output.resolve()} if output else set()):
+        if path.suffix.lower() in SUFFIXES:
+            found.setdefault(path.resolve(), path)
+        else:
+            others[path.suffix.lower()] += 1
+    return sorted(found.items(), key=lambda item: natural_order(item[1]))
 
 
 def _printable(name: str) -> str:

@@ -31,14 +31,15 @@ ARROWS = {
     },
     "edge_app": {
         "ground": set(),
-        "images": {"ground"},
+        "images": {"ground", "masks"},
+        "masks": {"ground"},
         "sim": {"ground"},
         "settings": {"ground"},
         "draw": {"ground"},
         "sources": {"ground", "images", "sim"},
         "outputs": {"ground", "draw", "images"},
         "station": {"ground", "sources", "outputs", "settings"},
-        "batch": {"ground", "draw", "settings", "images"},
+        "batch": {"ground", "draw", "settings", "images", "masks"},
         "bench": {"ground"},
         "commands": {
             "ground", "batch", "station", "settings", "sources", "outputs", "images", "sim",
@@ -50,11 +51,12 @@ ARROWS = {
 }  # fmt: skip
 GROUND = {
     "runtime": {
-        "arrays", "compiled", "cuda", "errors", "files", "frames", "grid", "loops", "tokens",
-        "workers",
+        "archives", "arrays", "compiled", "cuda", "errors", "files", "frames", "grid", "loops",
+        "tokens", "workers",
     },
     "edge_app": {
-        "captured", "errors", "events", "memory", "opencv", "progress", "runs", "writing",
+        "captured", "errors", "events", "memory", "opencv", "passwords", "progress", "runs",
+        "writing",
     },
 }  # fmt: skip
 #: Who may use which part of the product.

@@ -6,8 +6,6 @@ A NumPy archive without pickle: a header in JSON, and one row for each image in 
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from zeroline.edge_app.batch.sets import ScoredSet
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.images import ImageFile
 from zeroline.edge_app.writing import whole_file
+from zeroline.runtime.archives import DAMAGE, Archive, open_archive, why_damaged
 
 VERSION = 2
 
@@ -113,19 +112,20 @@ def read_scores(folder: Path) -> KeptScores:
     if not folder.is_dir():
         raise InputError(f'results "{folder}" is not a folder that "zeroline score" wrote')
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            header = json.loads(content["header"].tobytes())
+        with open_archive(path) as archive:
+            header = archive.header()
             version = header["version"]
-            kept = _read(header, content) if version == VERSION else None
+            kept = _read(header, archive) if version == VERSION else None
     except FileNotFoundError as error:
         raise InputError(
             f'"{folder}" holds no {KEPT_SCORES}: "zeroline score" of this version writes it'
         ) from error
     except OSError as error:
-        raise InputError(f'"{path}" cannot be read: {error.strerror or error}') from error
-    except (ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError,
-            zipfile.BadZipFile, zlib.error, NotImplementedError) as error:  # fmt: skip
-        raise InputError(f'"{path}" is damaged, or no file of "zeroline score"') from error
+        raise InputError(f'"{path}" cannot be read: {why_damaged(error)}') from error
+    except DAMAGE as error:
+        raise InputError(
+            f'"{path}" is damaged, or no file of "zeroline score": {why_damaged(error)}'
+        ) from error
     if kept is None:
         raise InputError(
             f'"{path}" is of version {version!r}, this zeroline reads {VERSION}: score again'
@@ -134,9 +134,9 @@ def read_scores(folder: Path) -> KeptScores:
     return kept
 
 
-def _read(header: Mapping[str, Any], content: Mapping[str, Any]) -> KeptScores:
+def _read(header: Mapping[str, Any], archive: Archive) -> KeptScores:
     patch_scores, raw_scores, scores, recurring, numbers, copy_of = (
-        content[name]
+        archive.array(name)
         for name in ("patch_scores", "raw_scores", "scores", "recurring", "set", "copy_of")
     )
     names, paths = header["names"], header["paths"]
@@ -144,10 +144,11 @@ def _read(header: Mapping[str, Any], content: Mapping[str, Any]) -> KeptScores:
     fits = patch_scores.dtype == np.float16 and patch_scores.ndim == 2
     fits &= raw_scores.dtype == np.float32 and scores.dtype == np.float32
     fits &= recurring.dtype == bool and numbers.dtype == np.int32 and copy_of.dtype == np.int32
-    arrays = (patch_scores, raw_scores, scores, recurring, numbers, copy_of)
+    arrays = (recurring, numbers, patch_scores, raw_scores, scores, copy_of)
     fits &= all(len(array) == count for array in (paths, *arrays))
-    fits &= all(array.shape == (count,) for array in arrays[1:])
-    if not fits or not all(np.isfinite(array).all() for array in arrays[:3]):
+    fits &= all(array.shape == (count,) for array in arrays if array is not patch_scores)
+    fits = fits and bool(count) and numbers.min() >= 0 and numbers.max() < count
+    if not fits or not all(np.isfinite(array).all() for array in arrays[2:5]):
         raise ValueError("the arrays do not fit each other")
     files = [ImageFile(Path(path), name) for path, name in zip(paths, names, strict=True)]
     sets = []
@@ -160,7 +161,7 @@ def _read(header: Mapping[str, Any], content: Mapping[str, Any]) -> KeptScores:
         defects = tuple(
             SetDefect(
                 tuple(chosen[m] for m in defect["members"]),
-                content[f"marks_{n}"],
+                archive.array(f"marks_{n}"),
                 chosen,
                 bool(defect["one_place"]),
             )
@@ -205,7 +206,7 @@ def _check_table(path: Path, kept: KeptScores) -> None:
         for scored in kept.sets
         for file, score in zip(scored.files, scored.scores.tolist(), strict=True)
     }
-    if {row["image"]: row["score"] for row in rows} != scores:
+    if {row["image"]: row.get("score") for row in rows} != scores:
         raise InputError(
             f'"{path}" and scores.csv beside it are of different runs: score the images again'
         )

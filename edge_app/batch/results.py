@@ -90,9 +90,12 @@ def read_csv(path: Path) -> list[dict[str, str]] | None:
         return None
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         rows = csv.reader(file)
-        if next(rows, []) != COLUMNS:
+        try:
+            if next(rows, []) != COLUMNS:
+                return None
+            return [dict(zip(COLUMNS, row, strict=False)) for row in rows if row]
+        except csv.Error:  # damaged: no table of ours any more
             return None
-        return [dict(zip(COLUMNS, row, strict=False)) for row in rows if row]
 
 
 def remove_earlier(output: Path, *, scores_too: bool = True) -> None:

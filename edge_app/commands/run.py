@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -23,7 +23,10 @@ from zeroline.edge_app.settings.options import (
 from zeroline.runtime.network.model import DEVICES
 
 if TYPE_CHECKING:
+    from zeroline.edge_app.captured import FrameSource
     from zeroline.edge_app.events import Events
+    from zeroline.edge_app.outputs.guarded import Output
+    from zeroline.edge_app.runs import Run
     from zeroline.runtime.line.inspector import RollingInspector
 
 
@@ -115,12 +118,10 @@ def run(
     from zeroline.edge_app.commands.reference import tell
     from zeroline.edge_app.events import Events
     from zeroline.edge_app.memory import check_window
-    from zeroline.edge_app.outputs.guarded import Output
-    from zeroline.edge_app.outputs.json_lines import JsonLines, open_to_append
-    from zeroline.edge_app.outputs.pictures import DefectSheets, Pictures
+    from zeroline.edge_app.outputs.json_lines import open_to_append
+    from zeroline.edge_app.passwords import without_password
     from zeroline.edge_app.runs import Run
     from zeroline.edge_app.sources.address import open_source
-    from zeroline.edge_app.sources.live import without_password
     from zeroline.edge_app.station.loop import run_line, stopped_by_signals
     from zeroline.runtime.line.inspector import RollingInspector
 
@@ -133,26 +134,22 @@ def run(
     events.listen(lambda event: click.echo(event.text, err=True))
 
     with ExitStack() as stack:
-        this_run = Run(without_password(source))
-        folder = None if draw == keep == "none" else overlays
-        pictures = None
-        if folder is not None or video is not None or show:
-            pictures = Pictures(
-                this_run.id, folder=folder, draw=draw, keep=keep, video=video, window=show
-            )
-        to = sys.stdout if verdicts is None else stack.enter_context(open_to_append(verdicts))
-        lines = JsonLines(to, this_run, pictures=pictures)
-        events.listen(lines.event)
-        outputs: dict[str, Output] = {"JSON lines": lines}
-        if pictures is not None:
-            outputs["overlays"] = pictures
-        if folder is not None and draw != "none" and options.codegraph:
-            sheets = DefectSheets(this_run.id, folder, kept=window)
-            outputs["pictures of recurring defects"] = sheets
+        outputs = _opened_outputs(
+            Run(without_password(source)),
+            stack.enter_context(open_to_append(verdicts)) if verdicts else sys.stdout,
+            events,
+            folder=None if draw == keep == "none" else overlays,
+            draw=draw,
+            keep=keep,
+            video=video,
+            show=show,
+            sheets_of=window if options.codegraph and draw != "none" else None,
+        )
         bundle = stack.enter_context(options.open_bundle())
         check_window(bundle, window, degrees=options.degrees)
         stop = stack.enter_context(stopped_by_signals())
         opened = open_source(source, events=events, stop=stop)
+        _tell_of_masks(opened)
         inspector = stack.enter_context(
             RollingInspector(
                 bundle,
@@ -182,6 +179,39 @@ def run(
             click.echo(f'{saved} to "{save_reference}"', err=True)
 
 
+def _opened_outputs(
+    run: Run,
+    file: IO[str],
+    events: Events,
+    *,
+    folder: Path | None,
+    draw: str,
+    keep: str,
+    video: Path | None,
+    show: bool,
+    sheets_of: int | None,
+) -> dict[str, Output]:
+    """Open the outputs of a run: JSON lines into `file` first, then pictures.
+
+    `sheets_of` is the number of frames in which a recurring defect may be found; None: no sheets.
+    """
+    from zeroline.edge_app.outputs.json_lines import JsonLines
+    from zeroline.edge_app.outputs.pictures import DefectSheets, Pictures
+
+    pictures = None
+    if folder is not None or video is not None or show:
+        pictures = Pictures(run.id, folder=folder, draw=draw, keep=keep, video=video, window=show)
+    lines = JsonLines(file, run, pictures=pictures)
+    events.listen(lines.event)
+    outputs: dict[str, Output] = {"JSON lines": lines}
+    if pictures is not None:
+        outputs["overlays"] = pictures
+    if folder is not None and sheets_of is not None:
+        sheets = DefectSheets(run.id, folder, kept=sheets_of)
+        outputs["pictures of recurring defects"] = sheets
+    return outputs
+
+
 def _load_reference(
     inspector: RollingInspector, reference: Path, *, window: int, events: Events
 ) -> None:
@@ -198,3 +228,11 @@ def _load_reference(
         )
     for event in events_of_reference(str(reference), loaded):
         events(event)
+
+
+def _tell_of_masks(source: FrameSource) -> None:
+    """Say which files of a folder are no parts."""
+    from zeroline.edge_app.sources.files import PictureSource
+
+    if isinstance(source, PictureSource) and source.note:
+        click.echo(f"note: {source.note}", err=True)

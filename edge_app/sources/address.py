@@ -8,6 +8,7 @@ from pathlib import Path
 from zeroline.edge_app.captured import FrameSource
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.events import Events
+from zeroline.edge_app.passwords import without_password
 from zeroline.edge_app.sim.line import SimulatedLine
 from zeroline.edge_app.sim.settings import settings_from
 from zeroline.edge_app.sources.files import PictureSource, VideoSource
@@ -44,8 +45,8 @@ def open_source(
     path = Path(address)
     if not path.exists():
         raise InputError(
-            f'source "{address}" is no file, folder, device number, URL, GStreamer pipeline '
-            "or sim://parts"
+            f'source "{without_password(address)}" is no file, folder, device number, URL, '
+            "GStreamer pipeline or sim://parts"
         )
     if path.suffix.lower() in _VIDEOS:
         return VideoSource(path)

@@ -15,6 +15,7 @@ from typing import Any
 from zeroline.edge_app.captured import Captured
 from zeroline.edge_app.events import Event, EventName, Events
 from zeroline.edge_app.opencv import opencv
+from zeroline.edge_app.passwords import without_password
 from zeroline.runtime.frames import CaptureTime, Frame
 from zeroline.runtime.results import Reason
 
@@ -30,11 +31,6 @@ LIMITS = (15.0, 10.0)
 _DECODERS = 1  # threads of FFmpeg for a live stream: each after the first holds back one frame
 _DOUBT = 0.1  # seconds for which the first frame after a silence is not given yet, see `_keep`
 _SLICE = 0.2  # seconds after which a wait looks whether it shall end
-
-
-def without_password(address: str) -> str:
-    """Return an address as it may be shown and kept."""
-    return re.sub(r"(://[^/:@]*):[^/\s]*@", r"\1:…@", address)
 
 
 class LiveSource:

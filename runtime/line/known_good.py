@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.errors import ReferenceFileError, ScoringError
 from zeroline.runtime.line.contents import Contents
 from zeroline.runtime.line.slots import Slot, Slots
 from zeroline.runtime.reference.files import read_reference, write_reference
@@ -92,6 +92,7 @@ class WindowReferences:
     def load(self, path: Path, *, pinned: bool) -> ReferenceReport:
         """Take the good ones of a set's frames; see `RollingInspector.load_reference`."""
         reference = read_reference(path, network=self._manifest.network)
+        self._check_shapes(path, reference)
         room = self._contents.room(pinned=pinned)
         if not room:
             raise ScoringError(
@@ -108,6 +109,18 @@ class WindowReferences:
         )
         names = [frame.name for frame in frames]
         return report_of(selection, names, frames=len(taken), offered=len(reference.frames))
+
+    def _check_shapes(self, path: Path, reference: ReferenceSet) -> None:
+        """Refuse tokens that this network cannot have made, whatever the file says."""
+        outputs = self._manifest.outputs
+        wanted = [(output.patches, output.channels) for output in outputs.tokens]
+        found = [layer.shape[1:] for layer in reference.tokens.layers]
+        class_channels = reference.tokens.class_tokens.shape[1]
+        if found != wanted or class_channels != outputs.class_token.channels:
+            raise ReferenceFileError(
+                f'reference "{path}" has tokens of {found} and {class_channels}, the network gives '
+                f"{wanted} and {outputs.class_token.channels}"
+            )
 
     def _placed(self, tokens: Tokens) -> Tokens:
         """Return tokens where they are scored."""

@@ -13,9 +13,9 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from zeroline.edge_app.batch.datasets import read_mask
 from zeroline.edge_app.batch.scoring import random_subsets
 from zeroline.edge_app.cli import main
+from zeroline.edge_app.masks import read_mask
 from zeroline.edge_app.memory import available_memory
 
 
