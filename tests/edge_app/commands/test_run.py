@@ -237,6 +237,16 @@ def test_sources_that_are_none(tmp_path, bundle_folder):
     assert done.exit_code == 2
 
 
+def test_what_is_on_disk_is_a_path(image_folder, monkeypatch):
+    """A folder called by a number was once a camera, one with an exclamation mark a pipeline."""
+    monkeypatch.chdir(image_folder)
+    (image_folder / "good").rename("20260115")
+    (image_folder / "bad").rename("Lot 12!")
+    for name, count in (("20260115", 9), ("Lot 12!", 1)):
+        source = open_source(name, events=Events())
+        assert len(list(source)) == count
+
+
 def test_a_full_disk_stops_no_line_and_is_told_in_one_line(bundle_folder, image_folder):
     """The event of the loss once went to the same file, and its failure ended the line."""
     done = subprocess.run(
