@@ -129,12 +129,10 @@ def _pixels(
         if page is None:  # OpenCV turns TIFF files itself
             pixels = strips.upright(pixels, image.getexif().get(_ORIENTATION, 1))
         return pixels, white_level if pixels.dtype == np.uint16 else None
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode == "P":  # a palette may carry transparency
-        upright = upright.convert("RGBA")
-    if upright.mode == "La":
-        upright = upright.convert("LA")
-    rgb = upright.convert("RGB")
+    ImageOps.exif_transpose(image, in_place=True)
+    if image.mode in ("P", "La"):  # a palette may carry transparency
+        image = image.convert({"P": "RGBA", "La": "LA"}[image.mode])
+    rgb = image if image.mode == "RGB" else image.convert("RGB")
     # Pillow swaps the channels while it copies, ten times as fast as NumPy
     values = np.frombuffer(rgb.tobytes("raw", "BGR"), np.uint8).reshape(rgb.height, rgb.width, 3)
     return values.copy(), None
