@@ -237,6 +237,25 @@ def test_sources_that_are_none(tmp_path, bundle_folder):
     assert done.exit_code == 2
 
 
+@pytest.mark.parametrize("shape", [(16, 16000, 3), (16000, 16, 3), (96, 96, 3)])
+def test_very_long_pictures_are_drawn(bundle_folder, tmp_path, shape):
+    """16 of 16,000 pixels ended `--overlays` with an error of OpenCV."""
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 256, shape).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), pixels)
+    done, _ = run(
+        "--source", tmp_path, "--model", bundle_folder, "--min-window", 2,
+        "--overlays", tmp_path / "o", "--draw", "all",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "failed" not in done.stderr
+    pictures = sorted((tmp_path / "o").glob("*.png"))
+    assert len(pictures) == 5  # the first one has nothing to be compared with
+    height, width = cv2.imread(str(pictures[0])).shape[:2]
+    assert 480 <= max(height, width) <= 1314
+    assert min(height, width) >= 96
+
+
 def test_what_is_on_disk_is_a_path(image_folder, monkeypatch):
     """A folder called by a number was once a camera, one with an exclamation mark a pipeline."""
     monkeypatch.chdir(image_folder)
