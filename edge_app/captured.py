@@ -48,9 +48,12 @@ class FrameSource(Protocol):
     ----------
     live : bool
         Whether frames come at their own time, and the latest one counts.
+    incomplete : bool
+        Whether frames are known to be lost that should be there.
     """
 
     live: bool
+    incomplete: bool
 
     def __iter__(self) -> Iterator[Captured]:
         """Yield frames until the source ends or `close` is called."""

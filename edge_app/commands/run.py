@@ -177,6 +177,8 @@ def run(
             saved = inspector.save_reference(save_reference, source=without_password(source))
             tell(saved)
             click.echo(f'{saved} to "{save_reference}"', err=True)
+        if opened.incomplete:
+            raise click.exceptions.Exit(1)
 
 
 def _opened_outputs(

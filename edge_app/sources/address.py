@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
 from zeroline.edge_app.captured import FrameSource
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.events import Events
+from zeroline.edge_app.images import SUFFIXES, unread_kind
 from zeroline.edge_app.passwords import without_password
 from zeroline.edge_app.sim.line import SimulatedLine
 from zeroline.edge_app.sim.settings import settings_from
-from zeroline.edge_app.sources.files import PictureSource, VideoSource
+from zeroline.edge_app.sources.files import PictureSource
 from zeroline.edge_app.sources.live import URL, LiveSource
 from zeroline.edge_app.sources.simulated import SimulatedSource
+from zeroline.edge_app.sources.video import VideoSource, is_video_file
 
-_VIDEOS = (".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+# fmt: off
+_VIDEOS = frozenset({
+    ".264", ".265", ".3gp", ".avi", ".flv", ".h264", ".h265", ".hevc", ".m2ts", ".m4v", ".mjpeg",
+    ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm",
+    ".wmv",
+})
+# fmt: on
 
 
 def open_source(
@@ -27,9 +36,10 @@ def open_source(
     ----------
     address : str
         A device number, an RTSP or HTTP URL, a GStreamer pipeline ("… ! appsink"), a video file,
-        an image or a folder of images, or ``sim://parts?…``.
+        an image or a folder of images, or ``sim://parts?…``. A video file behind an HTTP URL is
+        played once, as one on disk.
     events : Events
-        Is told of a camera that is lost and found.
+        Is told of a camera that is lost and found, and of a video that is not complete.
     stop : Event, optional
         Ends a live source's wait for a frame.
 
@@ -40,14 +50,34 @@ def open_source(
     """
     if address.startswith("sim://"):
         return SimulatedSource(SimulatedLine(settings_from(address)))
+    if os.path.exists(address):  # noqa: PTH110 - Path raises for a long pipeline
+        return _from_disk(Path(address), events)
+    if address.startswith(("http://", "https://")) and is_video_file(address):
+        shown = without_password(address)
+        return VideoSource(address, events=events, shown=shown)
     if address.isdigit() or URL.match(address) or "!" in address:
         return LiveSource(address, events=events, stop=stop or threading.Event())
-    path = Path(address)
-    if not path.exists():
-        raise InputError(
-            f'source "{without_password(address)}" is no file, folder, device number, URL, '
-            "GStreamer pipeline or sim://parts"
-        )
+    raise InputError(
+        f'source "{without_password(address)}" is no file, folder, device number, URL, '
+        "GStreamer pipeline or sim://parts"
+    )
+
+
+def _from_disk(path: Path, events: Events) -> FrameSource:
+    """Open what exists on disk, whatever its name looks like."""
+    if path.is_dir() or path.suffix.lower() in SUFFIXES:
+        return PictureSource(path)
     if path.suffix.lower() in _VIDEOS:
-        return VideoSource(path)
-    return PictureSource(path)
+        return VideoSource(str(path.absolute()), events=events, shown=str(path))
+    return _by_content(path, events)
+
+
+def _by_content(path: Path, events: Events) -> FrameSource:
+    """Open a file whose name does not tell what it is."""
+    why = unread_kind(path)
+    if not why:
+        return PictureSource(path)
+    try:
+        return VideoSource(str(path.absolute()), events=events, shown=str(path))
+    except InputError as error:
+        raise InputError(f'source "{path}" is no video, and no image: {why}') from error

@@ -18,6 +18,7 @@ class SimulatedSource:
     """
 
     live = False
+    incomplete = False
 
     def __init__(self, line: SimulatedLine) -> None:
         self._line = line

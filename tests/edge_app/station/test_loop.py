@@ -41,6 +41,7 @@ class Frames:
     """A source of frames that are there already."""
 
     live = False
+    incomplete = False
 
     def __init__(self, frames):
         self._frames, self.closed = frames, False
