@@ -188,7 +188,7 @@ class LiveSource:
 
     def _open(self) -> Any:
         cv2 = self._cv2
-        if self._address.isdigit():
+        if self._address.isascii() and self._address.isdigit():
             capture = cv2.VideoCapture(int(self._address))
         elif not self._is_url:
             capture = cv2.VideoCapture(self._address, cv2.CAP_GSTREAMER)

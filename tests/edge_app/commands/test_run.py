@@ -348,3 +348,24 @@ def test_which_overlays_are_drawn(bundle_folder, image_folder, tmp_path, draw, m
     }[draw]
     drawn = list((tmp_path / "o").glob("*.png"))
     assert len(drawn) == len(wanted) <= most
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("7", "camera /dev/video7 does not exist: "),
+        ("/dev/video7", "camera /dev/video7 does not exist: "),
+        ("²", "is no file, folder, device number"),
+        ("v4l2src device=/dev/video0 ! videoconvert ! appsink", "this OpenCV ("),
+        ("gst ! " * 2000, "this OpenCV ("),
+    ],
+)
+def test_a_camera_that_cannot_be_is_told_at_the_start(address, told, tmp_path, monkeypatch):
+    """The line waited for it without end. Where this OpenCV has GStreamer, a pipeline may be."""
+    if "OpenCV" in told and "GStreamer:                   YES" in cv2.getBuildInformation():
+        pytest.skip("this OpenCV has GStreamer")
+    monkeypatch.chdir(tmp_path)
+    done, lines = run("--source", address)
+    assert (done.exit_code, lines) == (1, [])
+    assert told in done.output
+    assert done.output.count("Error") == 1
