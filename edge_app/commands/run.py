@@ -169,6 +169,8 @@ def run(
         )
         if reference is not None:
             _load_reference(inspector, reference, window=window, events=events)
+        if verdicts or not sys.stdout.isatty():
+            outputs |= _progress(stack, opened, frames)
         began = time.monotonic()
         tally = run_line(opened, inspector, outputs, events=events, stop=stop, most=frames)
         rate = tally.frames / max(time.monotonic() - began, 1e-9)
@@ -212,6 +214,18 @@ def _opened_outputs(
         sheets = DefectSheets(run.id, folder, kept=sheets_of)
         outputs["pictures of recurring defects"] = sheets
     return outputs
+
+
+def _progress(stack: ExitStack, source: FrameSource, most: int | None) -> dict[str, Output]:
+    """Show how far the line has come, where it is known how many frames there are."""
+    from zeroline.edge_app.outputs.progress import Progress
+    from zeroline.edge_app.progress import progress_bars
+
+    counts = [count for count in (source.announced, most) if count is not None]
+    if source.announced is None:
+        return {}
+    bars = stack.enter_context(progress_bars())
+    return {"progress": Progress(bars("inspecting", min(counts)))}
 
 
 def _load_reference(

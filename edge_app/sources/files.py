@@ -26,6 +26,7 @@ class PictureSource:
     def __init__(self, path: Path) -> None:
         found = find_images([path])
         self._files, self.note = found.files, found.note
+        self.announced: int | None = len(found.files)
         self._closed = False
 
     def __iter__(self) -> Iterator[Captured]:

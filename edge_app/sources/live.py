@@ -77,6 +77,7 @@ class LiveSource:
 
     live = True
     incomplete = False
+    announced: int | None = None
 
     def __init__(self, address: str, *, events: Events, stop: threading.Event) -> None:
         self._address, self._events = address, events

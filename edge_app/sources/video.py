@@ -61,6 +61,7 @@ class VideoSource:
         self._closed = False
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self._announced = int(count) if 0 < count < 2**31 else 0
+        self.announced = self._announced or None
         self._clock = _Clock(self._capture.get(cv2.CAP_PROP_FPS))
         self._turn = 0
         self._packets = take_packets(cv2, self._capture)

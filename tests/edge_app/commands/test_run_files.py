@@ -133,3 +133,15 @@ def test_a_window_that_does_not_fit_names_one_that_does(monkeypatch):
     assert 200 < fits < 1000
     done = CliRunner().invoke(main, [*arguments, "--window", str(fits)])
     assert done.exit_code == 0, done.output
+
+
+def test_a_file_shows_how_far_the_line_has_come(monkeypatch, tmp_path, bundle_folder, image_folder):
+    """`run` on a file was silent for minutes."""
+    monkeypatch.setattr("zeroline.edge_app.progress.SHORT", 0.0)
+    arguments = ["--model", str(bundle_folder), "--verdicts", str(tmp_path / "lines.jsonl")]
+    done = CliRunner().invoke(main, ["run", "--source", str(image_folder), *arguments])
+    lines = [text for text in done.stderr.splitlines() if text.startswith("inspecting: ")]
+    assert lines == [f"inspecting: {10 * n} % ({n} of 10)" for n in range(1, 11)]
+    arguments = ["run", "--source", "sim://parts", "--frames", "4", *arguments]
+    done = CliRunner().invoke(main, arguments)  # nobody knows how many parts there are
+    assert "inspecting" not in done.stderr
