@@ -157,3 +157,12 @@ def test_a_pattern_that_cannot_be_is_refused(tmp_path, parts, pattern, told):
     result = CliRunner().invoke(main, [*arguments, "--output", str(tmp_path / "results")])
     assert result.exit_code in (1, 2)
     assert told in result.output
+
+
+@pytest.mark.parametrize("variation", [0.05, 1.0])
+def test_different_parts_of_one_mould_are_no_copies(tmp_path, variation):
+    line = SimulatedLine(LineSettings(seed=5, parts=40, defects=0.0, variation=variation))
+    write(tmp_path / "set", {f"{n:03}.png": line.part(n).image for n in range(40)})
+    rows, told = score(tmp_path / "set")
+    assert {row["copy_of"] for row in rows.values()} == {""}
+    assert "the picture of another" not in told
