@@ -294,7 +294,7 @@ def remember() -> None:
     graph = ("KEPT", "REACH", "EMPHASIS")
     groups = ("PERCENTILES", "TRIALS", "LEAST", "LARGEST_SHARE")
     votes = ("FAR_MEMBER", "EMPHASIS", "MEDIAN", "VOTE_INTERVAL", "LEAST", "AVERAGED")
-    evidence = ("NEAREST", "MEDIAN", "HEIGHT", "AVERAGED", "OWN_GAP", "BESIDE")
+    evidence = ("NEAREST", "MEDIAN", "HEIGHT", "AVERAGED", "OWN_GAP", "BESIDE", "NG_RATE")
     for module, name, steers in (
         (codegraph_module, "image_graph", graph),
         (codegraph_module, "reference_distances", graph),

@@ -26,6 +26,11 @@ LOWER, LOWER_BY_SKEW = 0.798, 0.175
 SAMPLE_TERM = 1.5
 #: Scores are clearly NG over the threshold of this rate at skew 1, however the others lie.
 CLEARLY = 0.005
+#: The first cut rests on the shortest interval with a third of the scores: while less than half are
+#: good, half of all scores span good and bad ones. It lies this many half lengths over its middle.
+DENSEST, FIRST_CUT = 1 / 3, 7
+#: Scores in that interval at the least.
+LEAST_DENSE = 8
 #: So many times the cut at `CLEARLY` is made anew, since a lower cut may follow.
 CUTS = 3
 #: A calibrated threshold is the conformal place once it has this many scores for each expected
@@ -99,8 +104,11 @@ def threshold_from(scores: Float64, rate: float, /) -> Threshold:
 
 
 def clearly_not_good(scores: Float64, /) -> Bools:
-    """Return which scores (n,) lie over the cut of their own lower half."""
-    out = np.zeros(len(scores), bool)
+    """Return which scores (n,) lie over the cut of the good ones' own lower half.
+
+    Which are good is first guessed from where scores lie densest, so that up to a half may be bad.
+    """
+    out = _far_from_the_densest(scores)
     for _ in range(CUTS):
         kept = scores[~out]
         median, lower = _lower_half(kept)
@@ -108,6 +116,19 @@ def clearly_not_good(scores: Float64, /) -> Bools:
         if (out == before).all():
             break
     return out
+
+
+def _far_from_the_densest(scores: Float64) -> Bools:
+    """Return which scores (n,) lie far over the shortest interval with a third of them."""
+    count = max(int(len(scores) * DENSEST), LEAST_DENSE)
+    if len(scores) <= count:
+        return np.zeros(len(scores), bool)
+    ordered = np.sort(scores)
+    lengths = ordered[count - 1 :] - ordered[: len(ordered) - count + 1]
+    first = int(lengths.argmin())
+    half = lengths[first] / 2
+    far: Bools = (half > 0) & (scores > ordered[first] + half + FIRST_CUT * half)
+    return far
 
 
 def deviations(rate: float, count: int, *, skew: float) -> float:
