@@ -32,6 +32,7 @@ class EventName(str, Enum):
     CAMERA_BACK = "camera.back"
     CAMERA_FROZEN = "camera.frozen"
     CAMERA_HEALTH = "camera.health"
+    SOURCE_COUNT = "source.count"
     RECIPE_SWITCHED = "recipe.switched"
     THRESHOLD_CHANGED = "threshold.changed"
     FEEDBACK = "feedback"

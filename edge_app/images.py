@@ -5,22 +5,20 @@ from __future__ import annotations
 import hashlib
 import re
 import stat
-import struct
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
+from zeroline.edge_app.decoding.kinds import unknown_kind
+from zeroline.edge_app.decoding.pictures import decode
+from zeroline.edge_app.decoding.tiff import is_tiff
 from zeroline.edge_app.errors import ImageError, InputError
 from zeroline.edge_app.masks import masks_among
-from zeroline.edge_app.opencv import opencv
-from zeroline.runtime.errors import FrameError
-from zeroline.runtime.frames import Frame, to_bgr8
+from zeroline.runtime.frames import Frame
 
 # fmt: off
 SUFFIXES = frozenset({
@@ -28,25 +26,11 @@ SUFFIXES = frozenset({
     ".tiff", ".webp",
 })
 # fmt: on
-#: Larger pictures are refused before a pixel is read.
-MOST_PIXELS = 80_000_000
 _LONGEST_NAME = 240  # bytes
-_ORIENTATION = 0x0112  # EXIF tag
+_NUMBERS = re.compile(r"(\d+)", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 #: The first line of the table that `score` writes; overlays beside it are no input.
-RESULTS_HEADER = "image,score,raw_score,threshold,verdict,recurring"
-
-#: A picture with a shorter side shows nothing that a patch could see.
-LEAST_SIDE = 16
-
-# Pillow's names of raw pixels with 16 bits a channel ("BGR;16" is 5-6-5 bits)
-_DEEP_COLOUR = re.compile(r"\b(RGB|LA)\w*;16")
-
-# what Pillow raises on damaged files, by its documentation and by trying
-_DAMAGE = (
-    OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError,
-    struct.error,
-)  # fmt: skip
+RESULTS_HEADER = "image,score,raw_score,threshold,verdict,copy_of,recurring"
 
 
 @dataclass(frozen=True)
@@ -89,8 +73,9 @@ def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundIm
     """List the images of files and folders (searched through), in the order given.
 
     In a folder, files count whose suffix is in `SUFFIXES`; names that start with a dot do not;
-    links are followed. A file named directly always counts. A file reached twice is listed once.
-    Overlays of an earlier run are not searched. Masks that lie beside their images are none.
+    links are followed, after all else. A file named directly always counts. A file reached twice is
+    listed once. Numbers in names count as numbers: 2 comes before 10. Overlays of an earlier run
+    are not searched. Masks that lie beside their images are none.
 
     Parameters
     ----------
@@ -116,11 +101,8 @@ def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundIm
     others: Counter[str] = Counter()
     for given in paths:
         if given.is_dir():
-            for path in _walk(given, {output.resolve()} if output else set()):
-                if path.suffix.lower() in SUFFIXES:
-                    places_by_file.setdefault(path.resolve(), _Place(path, given))
-                else:
-                    others[path.suffix.lower()] += 1
+            for real, path in _images_in(given, output, others):
+                places_by_file.setdefault(real, _Place(path, given))
         elif given.exists() or given.is_symlink():
             places_by_file.setdefault(given.resolve(), _Place(given, given.parent))
         else:
@@ -153,6 +135,17 @@ def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundIm
     )
 
 
+def _images_in(folder: Path, output: Path | None, others: Counter[str]) -> list[tuple[Path, Path]]:
+    """Return real paths and paths of the images in a folder, in order; count the other files."""
+    found: dict[Path, Path] = {}
+    for path in _walk(folder, {output.resolve()} if output else set()):
+        if path.suffix.lower() in SUFFIXES:
+            found.setdefault(path.resolve(), path)
+        else:
+            others[path.suffix.lower()] += 1
+    return sorted(found.items(), key=lambda item: natural_order(item[1]))
+
+
 def _printable(name: str) -> str:
     name = name.encode("utf-8", "backslashreplace").decode()
     return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", name)
@@ -164,21 +157,47 @@ class _Place:
     root: Path
 
 
+def natural_order(path: Path) -> tuple[Any, ...]:
+    """Return a key by which paths are sorted as people count: 2 before 10.
+
+    Folder by folder, a folder's files and folders by their names. Runs of digits are compared as
+    numbers; names that differ in leading zeros alone keep the order of their characters.
+    """
+    return tuple(
+        (tuple(("0", int(t)) if t.isdigit() else (t, 0) for t in _NUMBERS.split(part) if t), part)
+        for part in path.parts
+    )
+
+
 def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
-    """Yield the files below a folder, sorted; folders in `seen` are not entered (again)."""
+    """Yield the files below a folder. What links lead to comes last: own names are met first.
+
+    A folder that was seen is not entered again: a link may lead back.
+    """
+    links: list[Path] = []
+    yield from _walk_without_links(folder, seen, links)
+    for path in links:  # grows meanwhile
+        if not path.is_dir():
+            yield path
+        elif path.resolve() not in seen:
+            yield from _walk_without_links(path, seen, links)
+
+
+def _walk_without_links(folder: Path, seen: set[Path], links: list[Path]) -> Iterator[Path]:
+    seen.add(folder.resolve())
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(f'folder "{folder}" cannot be read: {error.strerror}') from error
     for path in entries:
-        if path.name.startswith("."):
+        if path.name.startswith(".") or _is_earlier_overlays(path):
             continue
-        if path.is_dir():
-            real = path.resolve()
-            if real not in seen and not _is_earlier_overlays(path):  # a link may lead back
-                yield from _walk(path, seen | {real})
-        else:
+        if path.is_symlink():
+            links.append(path)
+        elif not path.is_dir():
             yield path
+        elif path.resolve() not in seen:
+            yield from _walk_without_links(path, seen, links)
 
 
 def _is_earlier_overlays(folder: Path) -> bool:
@@ -225,19 +244,25 @@ def flat_names(names: Iterable[str], *, suffix: str) -> list[str]:
     return flat
 
 
-def read_image(path: Path, *, white_level: int | None = None) -> Frame:
-    """Read a file as uint8 BGR.
+def unread_kind(path: Path) -> str:
+    """Return why no decoder here takes a file, by its first bytes; empty where one does."""
+    with path.open("rb") as file:
+        head = file.read(16)
+        file.seek(0)
+        try:
+            Image.open(file).close()
+        except (UnidentifiedImageError, Image.DecompressionBombError):
+            return "" if is_tiff(head) else unknown_kind(head, path.name)
+    return ""
 
-    Grey is repeated in three channels, alpha is dropped, palettes and other colour models
-    become RGB, the EXIF orientation is applied, of several pages the first is taken. Values of
-    16 bits are scaled from 0..`white_level` (65535 when not given) to 0..255; PGM and PPM files
-    state their own white.
+
+def read_image(path: Path, *, white_level: int | None = None) -> Frame:
+    """Read a file as uint8 BGR; see `zeroline.edge_app.decoding.pictures.decode`.
 
     Raises
     ------
     ImageError
-        With the reason, if the file is empty, damaged, no image, of a kind without a rule,
-        smaller than `LEAST_SIDE` or larger than `MOST_PIXELS`.
+        With the reason, if the file is empty or no file, or `decode` refuses it.
     """
     try:
         status = path.stat()
@@ -245,74 +270,7 @@ def read_image(path: Path, *, white_level: int | None = None) -> Frame:
             raise ImageError("not a regular file")
         if status.st_size == 0:
             raise ImageError("the file is empty (0 bytes)")
-        with Image.open(path) as image:
-            _check_size(image)
-            pixels, white = _pixels(path, image, white_level)
-            return np.ascontiguousarray(to_bgr8(pixels, white_level=white))
-    except UnidentifiedImageError as error:
-        raise ImageError("not an image, or of an unknown format") from error
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise ImageError(f"more than {MOST_PIXELS // 10**6} million pixels") from error
-    except FrameError as error:
-        raise ImageError(str(error)) from error
-    except _DAMAGE as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ImageError(f"cannot be read: {reason}") from error
-
-
-def _check_size(image: Image.Image) -> None:
-    width, height = image.size
-    if min(width, height) < LEAST_SIDE:
-        raise ImageError(
-            f"{width}×{height} pixels, at least {LEAST_SIDE}×{LEAST_SIDE} are expected"
-        )
-    if width * height > MOST_PIXELS:
-        raise ImageError(
-            f"{width}×{height} pixels, at most {MOST_PIXELS // 10**6} million are read"
-        )
-
-
-def _pixels(
-    path: Path, image: Image.Image, white_level: int | None
-) -> tuple[npt.NDArray[Any], int | None]:
-    """Return array and white level as `to_bgr8` takes them; Pillow's modes decide the rule."""
-    raw_modes = [
-        str(tile[3]) for tile in getattr(image, "tile", ())
-    ]  # gone once the pixels are loaded
-    image.load()
-    if image.mode.startswith("I;16"):
-        white_level = None if image.format == "PPM" else white_level
-        return np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16), white_level
-    if image.mode == "I" and image.format in ("PNG", "PPM"):  # 16 bits in 32
-        # PGM states its own white, and Pillow has scaled it to 65535 already
-        white_level = None if image.format == "PPM" else white_level
-        return np.asarray(ImageOps.exif_transpose(image)).astype(np.uint16), white_level
-    if image.mode in ("I", "F"):
-        raise ImageError(f'pixels of mode "{image.mode}" (32 bits), 8 or 16 bits are expected')
-    if any(_DEEP_COLOUR.search(mode) for mode in raw_modes):
-        pixels = _upright(_deep_colour(path), image.getexif().get(_ORIENTATION, 1))
-        return pixels, white_level if pixels.dtype == np.uint16 else None
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode == "P":  # a palette may carry transparency
-        upright = upright.convert("RGBA")
-    return np.asarray(upright.convert("RGB"))[:, :, ::-1], None
-
-
-def _upright(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
-    """Turn and mirror an array as the EXIF orientation (1 to 8) says."""
-    if orientation in (2, 4, 5, 7):  # mirrored
-        pixels = pixels[:, ::-1]
-    quarter_turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)
-    return np.ascontiguousarray(np.rot90(pixels, quarter_turns))
-
-
-def _deep_colour(path: Path) -> npt.NDArray[Any]:
-    """Read colour of 16 bits a channel, which Pillow cuts to 8, with OpenCV."""
-    cv2 = opencv("to read 16-bit colour images")
-    flags = cv2.IMREAD_UNCHANGED
-    pixels: npt.NDArray[Any] | None = cv2.imdecode(
-        np.frombuffer(path.read_bytes(), np.uint8), flags
-    )
-    if pixels is None:
-        raise ImageError("cannot be read: OpenCV does not decode this 16-bit colour file")
-    return pixels
+        with path.open("rb") as file:
+            return decode(file, name=path.name, white_level=white_level)
+    except OSError as error:
+        raise ImageError(f"cannot be read: {error.strerror}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from zeroline.runtime.errors import MissingExtraError
@@ -15,6 +16,8 @@ def opencv(purpose: str) -> Any:
     purpose : str
         What it is needed for, to end the sentence "… is needed".
     """
+    # FFmpeg writes to stderr on its own; -8 is its level for nothing at all
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     try:
         import cv2
     except ModuleNotFoundError as error:

@@ -26,17 +26,19 @@ ARROWS = {
             "ground", "stages", "matching", "recurring", "results", "judgement", "reference",
             "network.manifest", "network.model",
         },
+        "copies": {"ground", "matching", "stages"},
         "loading": {"batch", "network"},
     },
     "edge_app": {
         "ground": set(),
-        "images": {"ground", "masks"},
+        "decoding": {"ground"},
+        "images": {"ground", "decoding", "masks"},
         "masks": {"ground"},
         "sim": {"ground"},
         "settings": {"ground"},
         "draw": {"ground"},
-        "sources": {"ground", "images", "sim"},
-        "outputs": {"ground", "draw"},
+        "sources": {"ground", "decoding", "images", "sim"},
+        "outputs": {"ground", "draw", "images"},
         "station": {"ground", "sources", "outputs", "settings"},
         "batch": {"ground", "draw", "settings", "images", "masks"},
         "bench": {"ground"},
@@ -53,7 +55,10 @@ GROUND = {
         "archives", "arrays", "compiled", "cuda", "errors", "files", "frames", "grid", "loops",
         "tokens", "workers",
     },
-    "edge_app": {"captured", "errors", "events", "opencv", "passwords", "progress", "writing"},
+    "edge_app": {
+        "captured", "errors", "events", "memory", "opencv", "passwords", "progress", "runs",
+        "writing",
+    },
 }  # fmt: skip
 #: Who may use which part of the product.
 PARTS = {

@@ -22,7 +22,7 @@ from zeroline.edge_app.images import ImageFile
 from zeroline.edge_app.writing import whole_file
 from zeroline.runtime.archives import DAMAGE, Archive, open_archive, why_damaged
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,7 @@ def write_scores(folder: Path, kept: KeptScores) -> None:
         "scores": in_order([s.scores for s in kept.sets]),
         "recurring": in_order([s.recurring for s in kept.sets]),
         "set": in_order([np.full(len(s.files), n, np.int32) for n, s in enumerate(kept.sets)]),
+        "copy_of": in_order([_copy_of(s) for s in kept.sets]),
         **{f"marks_{n}": np.asarray(d.marks, bool) for n, (_, d) in enumerate(defects)},
     }
     with whole_file(folder / KEPT_SCORES, "wb") as file:
@@ -134,15 +135,16 @@ def read_scores(folder: Path) -> KeptScores:
 
 
 def _read(header: Mapping[str, Any], archive: Archive) -> KeptScores:
-    patch_scores, raw_scores, scores, recurring, numbers = (
-        archive.array(name) for name in ("patch_scores", "raw_scores", "scores", "recurring", "set")
+    patch_scores, raw_scores, scores, recurring, numbers, copy_of = (
+        archive.array(name)
+        for name in ("patch_scores", "raw_scores", "scores", "recurring", "set", "copy_of")
     )
     names, paths = header["names"], header["paths"]
     count = len(names)
     fits = patch_scores.dtype == np.float16 and patch_scores.ndim == 2
     fits &= raw_scores.dtype == np.float32 and scores.dtype == np.float32
-    fits &= recurring.dtype == bool and numbers.dtype == np.int32
-    arrays = (recurring, numbers, patch_scores, raw_scores, scores)
+    fits &= recurring.dtype == bool and numbers.dtype == np.int32 and copy_of.dtype == np.int32
+    arrays = (recurring, numbers, patch_scores, raw_scores, scores, copy_of)
     fits &= all(len(array) == count for array in (paths, *arrays))
     fits &= all(array.shape == (count,) for array in arrays if array is not patch_scores)
     fits = fits and bool(count) and numbers.min() >= 0 and numbers.max() < count
@@ -153,6 +155,9 @@ def _read(header: Mapping[str, Any], archive: Archive) -> KeptScores:
     for number in range(int(numbers.max()) + 1):
         places = np.flatnonzero(numbers == number)
         chosen = tuple(files[place] for place in places)
+        originals = copy_of[places].astype(np.intp)
+        if not ((originals >= 0) & (originals < len(places))).all():
+            raise ValueError("a copy of no image of its set")
         defects = tuple(
             SetDefect(
                 tuple(chosen[m] for m in defect["members"]),
@@ -172,6 +177,7 @@ def _read(header: Mapping[str, Any], archive: Archive) -> KeptScores:
                 scores[places],
                 recurring[places],
                 defects,
+                originals,
             )
         )
     return KeptScores(
@@ -183,6 +189,11 @@ def _read(header: Mapping[str, Any], archive: Archive) -> KeptScores:
         header["false_alarm_rate"],
         header["white_level"],
     )
+
+
+def _copy_of(scored: ScoredSet) -> Any:
+    numbers = np.arange(len(scored.files)) if scored.copy_of is None else scored.copy_of
+    return numbers.astype(np.int32)
 
 
 def _check_table(path: Path, kept: KeptScores) -> None:

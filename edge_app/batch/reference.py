@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from zeroline.edge_app.batch.embedding import Problem, embed_files
-from zeroline.edge_app.batch.memory import check_memory
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.images import ImageFile
+from zeroline.edge_app.memory import check_memory
 from zeroline.edge_app.progress import Bars
 from zeroline.edge_app.settings.options import ScoreOptions
 from zeroline.runtime.network.model import Bundle

@@ -118,6 +118,7 @@ def _evaluate_one(
     )
     from zeroline.edge_app.batch.scoring import score_files
     from zeroline.edge_app.batch.sets import judge_sets
+    from zeroline.edge_app.commands.told import tell_copies
     from zeroline.edge_app.writing import prepare_folder
     from zeroline.runtime.results import Verdict
     from zeroline.runtime.stages.maps import anomaly_map
@@ -134,6 +135,7 @@ def _evaluate_one(
         dataset.remarks.extend(_odd_masks(dataset, masks_by_name))
     scored = score_files([s.file for s in dataset.samples], bundle, options, labelled_bars)
     judged = judge_sets(scored.sets, options.rule)
+    tell_copies(judged, of=f"{dataset.name}: ")
     results = judged.results
     used = [samples[r.file.name] for r in results]
     defective = np.array([s.defective for s in used])
@@ -154,6 +156,7 @@ def _evaluate_one(
         "false_alarms": int((ng & ~defective).sum()),
         "defective": int(defective.sum()),
         "found": int((ng & defective).sum()),
+        "copies": sum(map(len, judged.copies.values())),
         "thresholds": sorted(set(judged.thresholds)),
     }
     table = recall_table(judged, [s.kind for s in used], [not s.defective for s in used])

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.edge_app.draw.sizes import drawn_size
 from zeroline.edge_app.opencv import opencv
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.results import Verdict
@@ -87,12 +88,13 @@ def draw_overlay(
     Returns
     -------
     array, uint8, BGR
-        The picture, scaled to a long side of 480 to 1280 pixels, with a caption below it.
+        The picture, scaled to a long side of 480 to 1280 pixels, with a caption below it. A
+        very long frame is widened, so that no side is thinner than 96 pixels.
     """
     cv2 = opencv("to draw overlays")
     height, width = frame.shape[:2]
     factor = min(max(LEAST_SIDE / max(height, width), 1.0), MOST_SIDE / max(height, width))
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    size = drawn_size(height, width, factor)
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     picture = cv2.resize(frame, size, interpolation=method)
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from zeroline.edge_app.draw.sizes import drawn_size
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.grid import grid_side
 
@@ -39,10 +40,12 @@ def outlined(cv2: Any, frame: Frame, marks: npt.NDArray[np.bool_]) -> Frame:
 
 
 def small_copy(cv2: Any, frame: Frame) -> Frame:
-    """Return a frame scaled to a long side of 320 pixels."""
-    factor = _SIDE / max(frame.shape[:2])
+    """Return a frame scaled to a long side of 320 pixels; a very long one is widened."""
+    height, width = frame.shape[:2]
+    factor = _SIDE / max(height, width)
     way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    small: Frame = cv2.resize(frame, None, fx=factor, fy=factor, interpolation=way)
+    size = drawn_size(height, width, factor)
+    small: Frame = cv2.resize(frame, size, interpolation=way)
     return small
 
 

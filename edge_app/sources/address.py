@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import os
+import re
+import sys
 import threading
 from pathlib import Path
 
 from zeroline.edge_app.captured import FrameSource
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.events import Events
+from zeroline.edge_app.images import SUFFIXES, unread_kind
+from zeroline.edge_app.opencv import opencv
 from zeroline.edge_app.passwords import without_password
 from zeroline.edge_app.sim.line import SimulatedLine
 from zeroline.edge_app.sim.settings import settings_from
-from zeroline.edge_app.sources.files import PictureSource, VideoSource
+from zeroline.edge_app.sources.files import PictureSource
 from zeroline.edge_app.sources.live import URL, LiveSource
 from zeroline.edge_app.sources.simulated import SimulatedSource
+from zeroline.edge_app.sources.video import VideoSource, is_video_file
 
-_VIDEOS = (".avi", ".m4v", ".mjpeg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+_VIDEO_DEVICE = re.compile(r"/dev/video\d+", re.ASCII)
+# fmt: off
+_VIDEOS = frozenset({
+    ".264", ".265", ".3gp", ".avi", ".flv", ".h264", ".h265", ".hevc", ".m2ts", ".m4v", ".mjpeg",
+    ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".ogv", ".ts", ".vob", ".webm",
+    ".wmv",
+})
+# fmt: on
 
 
 def open_source(
@@ -27,9 +40,10 @@ def open_source(
     ----------
     address : str
         A device number, an RTSP or HTTP URL, a GStreamer pipeline ("… ! appsink"), a video file,
-        an image or a folder of images, or ``sim://parts?…``.
+        an image or a folder of images, or ``sim://parts?…``. A video file behind an HTTP URL is
+        played once, as one on disk.
     events : Events
-        Is told of a camera that is lost and found.
+        Is told of a camera that is lost and found, and of a video that is not complete.
     stop : Event, optional
         Ends a live source's wait for a frame.
 
@@ -40,14 +54,66 @@ def open_source(
     """
     if address.startswith("sim://"):
         return SimulatedSource(SimulatedLine(settings_from(address)))
-    if address.isdigit() or URL.match(address) or "!" in address:
-        return LiveSource(address, events=events, stop=stop or threading.Event())
-    path = Path(address)
-    if not path.exists():
+    # Path.exists raises for a long pipeline
+    if os.path.exists(address) and not _VIDEO_DEVICE.fullmatch(address):  # noqa: PTH110
+        return _from_disk(Path(address), events)
+    if address.startswith(("http://", "https://")) and is_video_file(address):
+        shown = without_password(address)
+        return VideoSource(address, events=events, shown=shown)
+    is_number = address.isascii() and address.isdigit()
+    if is_number or _VIDEO_DEVICE.fullmatch(address):
+        _check_device(address if not is_number else f"/dev/video{int(address)}")
+    elif URL.match(address):
+        pass
+    elif "!" in address:
+        _check_gstreamer(address)
+    else:
         raise InputError(
             f'source "{without_password(address)}" is no file, folder, device number, URL, '
             "GStreamer pipeline or sim://parts"
         )
+    return LiveSource(address, events=events, stop=stop or threading.Event())
+
+
+def _check_device(node: str) -> None:
+    """Refuse a camera that is not there, where cameras are files."""
+    if not sys.platform.startswith("linux") or Path(node).exists():
+        return
+    others = sorted(map(str, Path("/dev").glob("video[0-9]*")))
+    here = f"here are {', '.join(others)}" if others else "there is no camera here"
+    raise InputError(
+        f"camera {node} does not exist: {here}. Is it plugged in, and given to the container "
+        "(--device)?"
+    )
+
+
+def _check_gstreamer(pipeline: str) -> None:
+    """Refuse a pipeline where this OpenCV cannot run it."""
+    cv2 = opencv("to run a pipeline")
+    if re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()):
+        return
+    raise InputError(
+        f'source "{without_password(pipeline)}" is a GStreamer pipeline, and this OpenCV '
+        f"({cv2.__version__}) has no GStreamer: the wheels from PyPI have none. Take the OpenCV of "
+        "the system (Debian: python3-opencv; Jetson: that of JetPack), or an rtsp:// address"
+    )
+
+
+def _from_disk(path: Path, events: Events) -> FrameSource:
+    """Open what exists on disk, whatever its name looks like."""
+    if path.is_dir() or path.suffix.lower() in SUFFIXES:
+        return PictureSource(path)
     if path.suffix.lower() in _VIDEOS:
-        return VideoSource(path)
-    return PictureSource(path)
+        return VideoSource(str(path.absolute()), events=events, shown=str(path))
+    return _by_content(path, events)
+
+
+def _by_content(path: Path, events: Events) -> FrameSource:
+    """Open a file whose name does not tell what it is."""
+    why = unread_kind(path)
+    if not why:
+        return PictureSource(path)
+    try:
+        return VideoSource(str(path.absolute()), events=events, shown=str(path))
+    except InputError as error:
+        raise InputError(f'source "{path}" is no video, and no image: {why}') from error

@@ -10,13 +10,19 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from zeroline.edge_app.captured import Captured
+from zeroline.edge_app.errors import ImageError
 from zeroline.edge_app.events import Event, EventName, Events
 from zeroline.edge_app.opencv import opencv
 from zeroline.edge_app.passwords import without_password
-from zeroline.runtime.frames import CaptureTime, Frame
+from zeroline.edge_app.sources.packets import frame_of, take_packets
+from zeroline.runtime.frames import CaptureTime
 from zeroline.runtime.results import Reason
 
 URL = re.compile(r"(rtsps?|https?|udp|tcp)://")
@@ -30,7 +36,28 @@ LIMITS = (15.0, 10.0)
 
 _DECODERS = 1  # threads of FFmpeg for a live stream: each after the first holds back one frame
 _DOUBT = 0.1  # seconds for which the first frame after a silence is not given yet, see `_keep`
+_FAILURES = 10  # reads of a stream that may fail one after the other: frames that are damaged
+_BETWEEN = 0.1  # seconds between two requests to a camera that sends one picture for each
 _SLICE = 0.2  # seconds after which a wait looks whether it shall end
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """What a camera gave last; a picture that was sent as one is decoded when it is asked for."""
+
+    content: npt.NDArray[np.uint8]
+    time: CaptureTime
+    packets: bool
+
+    def captured(self, name: str, dropped: int) -> Captured:
+        try:
+            frame = frame_of(self.content, packets=self.packets)
+        except ImageError as error:
+            return Captured(
+                None, name, time=self.time, fault=str(error), reason=Reason.DAMAGED_FRAME,
+                dropped=dropped,
+            )  # fmt: skip
+        return Captured(frame, name, time=self.time, dropped=dropped)
 
 
 class LiveSource:
@@ -49,6 +76,8 @@ class LiveSource:
     """
 
     live = True
+    incomplete = False
+    announced: int | None = None
 
     def __init__(self, address: str, *, events: Events, stop: threading.Event) -> None:
         self._address, self._events = address, events
@@ -57,7 +86,7 @@ class LiveSource:
         self._cv2 = opencv("to read cameras")
         self._ended = stop
         self._changed = threading.Condition()
-        self._latest: tuple[Frame, CaptureTime] | None = None
+        self._latest: _Taken | None = None
         self._arrived = self._taken = 0
         self._certain = 0.0  # from when on the latest frame may be given
         self._trouble: BaseException | None = None
@@ -83,8 +112,7 @@ class LiveSource:
                 text = f"no frame for {SILENCE:g} s"
                 yield Captured(None, "", fault=text, reason=Reason.NO_FRAME)
             else:
-                frame, taken = latest
-                yield Captured(frame, str(number - 1), time=taken, dropped=dropped)
+                yield latest.captured(str(number - 1), dropped)
 
     def close(self) -> None:
         """End the thread; waits for it for a moment."""
@@ -103,21 +131,32 @@ class LiveSource:
         try:
             while not self._ended.is_set():
                 capture = self._open()
+                packets = capture.isOpened() and take_packets(self._cv2, capture)
                 began = self._arrived
+                failed = 0
                 while capture.isOpened() and not self._ended.is_set():
                     asked = time.monotonic()
                     there, frame = capture.read()
                     waited = time.monotonic() - asked if self._is_url else 0.0
-                    if not there or waited >= LIMITS[1]:
+                    if waited >= LIMITS[1]:
                         break
+                    failed = 0 if there else failed + 1
+                    if failed > (_FAILURES if self._is_url else 0):
+                        break
+                    if not there:
+                        continue
                     if lost:
                         self._emit(EventName.CAMERA_BACK, "frames again")
                         lost, pause = False, BACK_OFF[0]
-                    self._keep(frame, CaptureTime.now(), doubtful=waited >= SILENCE)
+                    taken = _Taken(frame, CaptureTime.now(), packets)
+                    self._keep(taken, doubtful=waited >= SILENCE)
                 self._drop_doubtful()
                 capture.release()
                 if self._ended.is_set():
                     return
+                if packets and self._is_url and self._arrived == began + 1:
+                    self._ended.wait(_BETWEEN)  # a camera that sends one picture a request
+                    continue
                 if not lost or self._arrived > began:
                     self._emit(EventName.CAMERA_LOST, "no frames, tried again until they come")
                     lost = True
@@ -128,14 +167,14 @@ class LiveSource:
             with self._changed:
                 self._changed.notify_all()
 
-    def _keep(self, frame: Frame, taken: CaptureTime, *, doubtful: bool) -> None:
+    def _keep(self, taken: _Taken, *, doubtful: bool) -> None:
         """Keep a frame as the latest one.
 
         The first one after a silence may be what FFmpeg held back when it began: then the next
         one, or the stream's end, follows at once, and takes its place.
         """
         with self._changed:
-            self._latest = frame, taken
+            self._latest = taken
             self._certain = time.monotonic() + _DOUBT if doubtful else 0.0
             self._arrived += 1
             self._changed.notify_all()
@@ -150,7 +189,7 @@ class LiveSource:
 
     def _open(self) -> Any:
         cv2 = self._cv2
-        if self._address.isdigit():
+        if self._address.isascii() and self._address.isdigit():
             capture = cv2.VideoCapture(int(self._address))
         elif not self._is_url:
             capture = cv2.VideoCapture(self._address, cv2.CAP_GSTREAMER)

@@ -12,6 +12,7 @@ from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.events import Event, Events
 from zeroline.edge_app.outputs.json_lines import JsonLines
 from zeroline.edge_app.passwords import without_password, without_passwords
+from zeroline.edge_app.runs import Run
 from zeroline.edge_app.sources import live
 from zeroline.edge_app.sources.address import open_source
 
@@ -132,7 +133,7 @@ def test_a_source_that_is_lost_or_none_shows_no_password(address, tmp_path, monk
     monkeypatch.setattr(live, "LIMITS", (1.0, 1.0))
     file, heard = io.StringIO(), threading.Event()
     told: list[Event] = []
-    lines, events = JsonLines(file), Events()
+    lines, events = JsonLines(file, Run(without_password(address))), Events()
     for listener in (lines.event, told.append, lambda _: heard.set()):
         events.listen(listener)
     try:

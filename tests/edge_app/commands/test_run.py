@@ -266,6 +266,37 @@ def test_masks_beside_pictures_are_no_parts(bundle_folder, image_folder):
     assert "note: 10 files were not taken: they are masks, such as" in done.stderr
 
 
+@pytest.mark.parametrize("shape", [(16, 16000, 3), (16000, 16, 3), (96, 96, 3)])
+def test_very_long_pictures_are_drawn(bundle_folder, tmp_path, shape):
+    """16 of 16,000 pixels ended `--overlays` with an error of OpenCV."""
+    for number in range(6):
+        pixels = np.random.default_rng(number).integers(0, 256, shape).astype(np.uint8)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), pixels)
+    done, _ = run(
+        "--source", tmp_path, "--model", bundle_folder, "--min-window", 2,
+        "--overlays", tmp_path / "o", "--draw", "all",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    assert "failed" not in done.stderr
+    pictures = sorted((tmp_path / "o").glob("*.png"))
+    assert len(pictures) == 5  # the first one has nothing to be compared with
+    drawn = cv2.imread(str(pictures[0]))
+    assert drawn is not None
+    height, width = drawn.shape[:2]
+    assert 480 <= max(height, width) <= 1314
+    assert min(height, width) >= 96
+
+
+def test_what_is_on_disk_is_a_path(image_folder, monkeypatch):
+    """A folder called by a number was once a camera, one with an exclamation mark a pipeline."""
+    monkeypatch.chdir(image_folder)
+    (image_folder / "good").rename("20260115")
+    (image_folder / "bad").rename("Lot 12!")
+    for name, count in (("20260115", 9), ("Lot 12!", 1)):
+        source = open_source(name, events=Events())
+        assert len(list(source)) == count
+
+
 def test_a_full_disk_stops_no_line_and_is_told_in_one_line(bundle_folder, image_folder):
     """The event of the loss once went to the same file, and its failure ended the line."""
     done = subprocess.run(
@@ -317,3 +348,24 @@ def test_which_overlays_are_drawn(bundle_folder, image_folder, tmp_path, draw, m
     }[draw]
     drawn = list((tmp_path / "o").glob("*.png"))
     assert len(drawn) == len(wanted) <= most
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("7", "camera /dev/video7 does not exist: "),
+        ("/dev/video7", "camera /dev/video7 does not exist: "),
+        ("²", "is no file, folder, device number"),
+        ("v4l2src device=/dev/video0 ! videoconvert ! appsink", "this OpenCV ("),
+        ("gst ! " * 2000, "this OpenCV ("),
+    ],
+)
+def test_a_camera_that_cannot_be_is_told_at_the_start(address, told, tmp_path, monkeypatch):
+    """The line waited for it without end. Where this OpenCV has GStreamer, a pipeline may be."""
+    if "OpenCV" in told and "GStreamer:                   YES" in cv2.getBuildInformation():
+        pytest.skip("this OpenCV has GStreamer")
+    monkeypatch.chdir(tmp_path)
+    done, lines = run("--source", address)
+    assert (done.exit_code, lines) == (1, [])
+    assert told in done.output
+    assert done.output.count("Error") == 1
