@@ -21,7 +21,9 @@ ARROWS = {
         "results": {"ground", "stages", "recurring"},
         "judgement": {"ground", "stages", "results"},
         "batch": {"ground", "stages", "matching", "recurring", "results", "network.model"},
-        "reference": {"ground", "stages", "results", "judgement", "batch"},
+        "reference": {
+            "ground", "stages", "results", "judgement", "batch", "network.manifest",
+        },
         "line": {
             "ground", "stages", "matching", "recurring", "results", "judgement", "reference",
             "network.manifest", "network.model",

@@ -6,7 +6,6 @@ may have made.
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,14 +14,10 @@ import numpy as np
 from zeroline.runtime.errors import ReferenceFileError, ScoringError
 from zeroline.runtime.line.contents import Contents
 from zeroline.runtime.line.slots import Slot, Slots
-from zeroline.runtime.reference.files import read_reference, write_reference
+from zeroline.runtime.reference.files import read_reference
 from zeroline.runtime.reference.selection import Scoring, recheck, select_good
-from zeroline.runtime.reference.sets import (
-    ReferenceFrame,
-    ReferenceReport,
-    ReferenceSet,
-    report_of,
-)
+from zeroline.runtime.reference.sets import ReferenceReport, ReferenceSet, report_of
+from zeroline.runtime.reference.written import Origin, write_selected
 from zeroline.runtime.results import Reason, Verdict
 from zeroline.runtime.tokens import Tokens
 
@@ -59,7 +54,6 @@ class WindowReferences:
         if tokens is None:
             raise ScoringError("the window is empty, there is nothing to save")
         slots = [slot for _, slot in self._slots.in_order()]
-        labels = [slot.label for slot in slots]
         selection = select_good(
             self._placed(tokens),
             self._scoring,
@@ -68,26 +62,15 @@ class WindowReferences:
             confirmed=np.array([slot.confirmed for slot in slots], bool),
             groups=_groups(slots),
         )
-        frames = tuple(
-            ReferenceFrame(slot.label, slot.time, float(score), selection.threshold, slot.confirmed)
-            for slot, score, kept in zip(slots, selection.scores, selection.kept, strict=True)
-            if kept
-        )
-        write_reference(
+        return write_selected(
             path,
-            ReferenceSet(
-                tokens.select(selection.kept),
-                frames,
-                bundle=self._manifest.name,
-                network=self._manifest.network,
-                degrees=self._scoring.degrees,
-                false_alarm_rate=false_alarm_rate,
-                left_out=len(slots) - len(frames),
-                source=source,
-                program=version("zeroline"),
-            ),
+            tokens,
+            selection,
+            Origin(self._manifest, self._scoring.degrees, false_alarm_rate, source),
+            names=[slot.label for slot in slots],
+            times=[slot.time for slot in slots],
+            confirmed=[slot.confirmed for slot in slots],
         )
-        return report_of(selection, labels, frames=len(frames), offered=len(slots))
 
     def load(self, path: Path, *, pinned: bool) -> ReferenceReport:
         """Take the good ones of a set's frames; see `RollingInspector.load_reference`."""
