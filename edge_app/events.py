@@ -33,6 +33,7 @@ class EventName(str, Enum):
     CAMERA_FROZEN = "camera.frozen"
     CAMERA_HEALTH = "camera.health"
     SOURCE_COUNT = "source.count"
+    SOURCE_MASKS = "source.masks"
     RECIPE_SWITCHED = "recipe.switched"
     THRESHOLD_CHANGED = "threshold.changed"
     FEEDBACK = "feedback"

@@ -22,26 +22,31 @@ _HARMLESS = frozenset({
 _PROTOCOLS = "rtsps?|rtspt|rtspu|rtmps?|rtmpt|rtp|srtp?|https?|ftps?|sftp|udp|tcp|tls|mms|onvif|ws"
 # what comes before a user's name, mistyped too: "rtsp://", "rtps:/", "rtsp//", "rtsp:", "//"
 _SCHEME = re.compile(
-    rf"[A-Za-z][\w+.-]*(?:[:;]+[\\/]+|[\\/]{{2,}})|[\\/]{{2,}}|\b(?:{_PROTOCOLS})\b[^\w\s@…]+",
+    rf"[A-Za-z][\w+.-]{{0,30}}(?:[:;]+[\\/]+|[\\/]{{2,}})|[\\/]{{2,}}|\b(?:{_PROTOCOLS})\b[^\w\s@…]+",
     re.IGNORECASE,
 )
 _PROPERTY = re.compile(r"(?:^|(?<=\s))[\w.-]+\s*=\s*[\"']?")
-_QUERY = re.compile(r"\?([^\s\"'?#]*)")
+# up to the fragment; in a pipeline also to a quote, the next property or element
+_QUERY = re.compile(r"\?([^#]*)", re.DOTALL)
+_QUERY_OF_PIPELINE = re.compile(r"\?(.*?)(?=#|[\"']|\s+!|\s+[\w.-]+\s*=|$)", re.DOTALL)
+_END_OF_VALUE = re.compile(r"[\"']|\s+!|\s+[\w.-]+\s*=")
 _FRAGMENT = re.compile(r"#[^\s\"']*")
 # a key that names a secret, and its value: quoted, or up to the next property or element
 _SECRET = re.compile(
-    r"""(?<![\w?&-])
-        ([\w-]*(?:pass|pwd|pw|psw|secret|token|key|auth|cookie|header|cred|sig|user|usr|login
-                 |account|session)[\w-]*
+    r"""(?<![\w-])
+        ([\w-]*(?:pass|pwd|pw|psw|psk|secret|private|token|ticket|jwt|otp|key|auth|bearer|cookie
+                 |header|cred|sig|hash|user|usr|login|account|session)[\w-]*
         |p|pin|code|sid)
         (\s*=\s*(?:\(\w+\)\s*)?)
-        (?:"(?:\\.|[^"\\])*(?:"|$) | '(?:\\.|[^'\\])*(?:'|$)
+        (?:… | "(?:\\.|[^"\\])*(?:"|$) | '(?:\\.|[^'\\])*(?:'|$)
         |.*?(?=\s+!|\s+[\w.-]+\s*=|["']?$))""",
     re.IGNORECASE | re.VERBOSE | re.DOTALL,
 )
 _SIMULATED = re.compile(r"([?&][^=&]*(?:pass|pwd|pw|secret|token|key)[^=&]*=)[^&]*", re.IGNORECASE)
 # a long part of a path with letters and digits: the key of a stream
 _STREAM_KEY = re.compile(r"(?<=/)(?=[^/\s]*\d)(?=[^/\s]*[A-Za-z])[\w~+=-]{20,}(?=[/?#;\s\"']|$)")
+
+_USER_IN_PATH = re.compile(r"(?<!/)/[^/\s:?#\"'=]+:[^/\s?#\"']+")
 
 
 def without_password(address: str) -> str:
@@ -64,11 +69,13 @@ def without_password(address: str) -> str:
     text = _without_user(address)
     if text.startswith("sim://"):  # what is drawn is no secret
         return _SIMULATED.sub(rf"\1{_HIDDEN}", text)
+    query = _QUERY_OF_PIPELINE if "!" in text else _QUERY
+    text = query.sub(lambda match: "?" + _query(match[1]), text)
     text = _SECRET.sub(rf"\1\2{_HIDDEN}", text)
-    text = _QUERY.sub(lambda match: "?" + _query(match[1]), text)
     text = _FRAGMENT.sub(f"#{_HIDDEN}", text)
     if _SCHEME.search(text):
         text = _STREAM_KEY.sub(_HIDDEN, text)
+        text = _USER_IN_PATH.sub(rf"/{_HIDDEN}", text)
     return text
 
 
@@ -108,7 +115,10 @@ def _exists(address: str) -> bool:
 
 
 def _without_user(address: str) -> str:
-    """Hide all between the scheme and the last @, since a password may hold an @ or a / too."""
+    """Hide all between the scheme and the last @, since a password may hold an @ or a / too.
+
+    Where it is not sure that a host follows the @, that is hidden as well.
+    """
     last = address.rfind("@")
     if last < 0:
         return address
@@ -117,7 +127,11 @@ def _without_user(address: str) -> str:
     if scheme is None and "!" in address:  # a pipeline: the value of a property
         ends = [match.end() for match in _PROPERTY.finditer(address, 0, last)]
         start = ends[0] if ends else 0
-    return address[:start] + _HIDDEN + address[last:]
+    rest = address[last:]
+    if re.search(r"[?#=;]", address[start:last]):  # or the @ is of a password in path or query
+        end = _END_OF_VALUE.search(rest) if "!" in address else None
+        rest = rest[end.start() :] if end else ""
+    return address[:start] + _HIDDEN + rest
 
 
 def _query(query: str) -> str:

@@ -63,10 +63,10 @@ class Archive:
         member = self._members[name]
         with self._zip.open(member) as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what is odd in a header is damage or is not
-            version = npy.read_magic(file)
-            if version not in _READERS:
-                raise ValueError(f'"{name}" is of version {version}')
-            shape, _, dtype = _READERS[version](file)
+            try:
+                shape, _, dtype = _READERS[npy.read_magic(file)](file)
+            except DAMAGE as error:
+                raise ValueError(f'what "{name}" says of itself cannot be read') from error
             size = dtype.itemsize * prod(shape)
             if dtype.kind not in _KINDS or min(shape, default=0) < 0:
                 raise ValueError(f'"{name}" holds {dtype} {shape}')
@@ -80,7 +80,10 @@ class Archive:
         """Return the array "header", which is a JSON object as bytes."""
         if "header" in self._members and self._members["header"].file_size > _LONGEST_HEADER:
             raise ValueError(f'"header" is longer than {_LONGEST_HEADER >> 20} MiB')
-        content = json.loads(self.array("header").tobytes())
+        try:
+            content = json.loads(self.array("header").tobytes())
+        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+            raise ValueError('"header" is no JSON') from error
         if not isinstance(content, dict):
             raise ValueError('"header" is no JSON object')
         return content

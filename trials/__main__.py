@@ -8,7 +8,9 @@ from pathlib import Path
 
 from trials.resumed import Rows
 
-NAMES = ("false-alarms", "photographs", "drawn-sets", "poison", "products")
+NAMES = (
+    "false-alarms", "photographs", "drawn-sets", "poison", "products", "damaged-bundles",
+)  # fmt: skip
 
 
 def main() -> None:

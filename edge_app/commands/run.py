@@ -149,7 +149,6 @@ def run(
         check_window(bundle, window, degrees=options.degrees)
         stop = stack.enter_context(stopped_by_signals())
         opened = open_source(source, events=events, stop=stop)
-        _tell_of_masks(opened)
         inspector = stack.enter_context(
             RollingInspector(
                 bundle,
@@ -244,11 +243,3 @@ def _load_reference(
         )
     for event in events_of_reference(str(reference), loaded):
         events(event)
-
-
-def _tell_of_masks(source: FrameSource) -> None:
-    """Say which files of a folder are no parts."""
-    from zeroline.edge_app.sources.files import PictureSource
-
-    if isinstance(source, PictureSource) and source.note:
-        click.echo(f"note: {source.note}", err=True)

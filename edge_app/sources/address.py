@@ -102,7 +102,7 @@ def _check_gstreamer(pipeline: str) -> None:
 def _from_disk(path: Path, events: Events) -> FrameSource:
     """Open what exists on disk, whatever its name looks like."""
     if path.is_dir() or path.suffix.lower() in SUFFIXES:
-        return PictureSource(path)
+        return PictureSource(path, events=events)
     if path.suffix.lower() in _VIDEOS:
         return VideoSource(str(path.absolute()), events=events, shown=str(path))
     return _by_content(path, events)
@@ -112,7 +112,7 @@ def _by_content(path: Path, events: Events) -> FrameSource:
     """Open a file whose name does not tell what it is."""
     why = unread_kind(path)
     if not why:
-        return PictureSource(path)
+        return PictureSource(path, events=events)
     try:
         return VideoSource(str(path.absolute()), events=events, shown=str(path))
     except InputError as error:

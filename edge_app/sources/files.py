@@ -7,6 +7,7 @@ from pathlib import Path
 
 from zeroline.edge_app.captured import Captured
 from zeroline.edge_app.errors import ImageError
+from zeroline.edge_app.events import Event, EventName, Events
 from zeroline.edge_app.images import find_images, read_image
 from zeroline.runtime.results import Reason
 
@@ -14,18 +15,22 @@ from zeroline.runtime.results import Reason
 class PictureSource:
     """A picture, or a folder of pictures, in the order of their names.
 
-    Attributes
+    Parameters
     ----------
-    note : str
-        See `FoundImages`.
+    path : Path
+    events : Events, optional
+        Is told of masks that lie among them, which are no parts.
     """
 
     live = False
     incomplete = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, events: Events | None = None) -> None:
         found = find_images([path])
-        self._files, self.note = found.files, found.note
+        self._files = found.files
+        if events is not None and found.masks:
+            data = {"source": str(path), "masks": len(found.masks), "first": str(found.masks[0])}
+            events(Event(EventName.SOURCE_MASKS, f"note: {found.note}", data))
         self.announced: int | None = len(found.files)
         self._closed = False
 

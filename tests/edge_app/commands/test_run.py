@@ -262,7 +262,9 @@ def test_masks_beside_pictures_are_no_parts(bundle_folder, image_folder):
         mask.save(path.with_name(f"{path.stem}_mask.png"))
     done, lines = run("--source", image_folder, "--model", bundle_folder)
     assert done.exit_code == 0, done.output
-    assert len(lines) == 10
+    told, *frames = lines
+    assert (told["event"], told["masks"]) == ("source.masks", 10)
+    assert len(frames) == 10
     assert "note: 10 files were not taken: they are masks, such as" in done.stderr
 
 

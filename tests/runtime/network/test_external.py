@@ -107,7 +107,7 @@ def test_a_file_without_a_hash_is_refused_at_load(source, tmp_path):
     folder = tmp_path / "bundle"
     wrap_onnx(source, folder, rules=RULES)
     content = json.loads((folder / "manifest.json").read_text())
-    del content["files"]["sub/own weights.bin"]
+    del content["files"]["sub/own weights.bin"], content["checksum"]
     (folder / "manifest.json").write_text(json.dumps(content))
     weights = folder / "sub" / "own weights.bin"
     weights.write_bytes(bytes(len(weights.read_bytes())))
@@ -182,6 +182,35 @@ def test_a_manifest_has_a_length(own_bundle):
         load_bundle(own_bundle)
 
 
+def sign_anew(folder, name):
+    """Let a manifest fit a changed file."""
+    content = json.loads((folder / "manifest.json").read_text())
+    content["files"][name] = sha256_of(folder / name)
+    del content["checksum"]
+    (folder / "manifest.json").write_text(json.dumps(content))
+
+
+def test_onnxruntime_says_nothing_itself(own_bundle, tmp_path, capfd):
+    """It printed that it tries again, wrote to stderr, and had a message that is no UTF-8."""
+    model = own_bundle / "model.onnx"
+    content = model.read_bytes()
+    assert b"Tanh" in content
+    model.write_bytes(content.replace(b"Tanh", b"T\xff\xfeh"))
+    sign_anew(own_bundle, "model.onnx")
+    with pytest.raises(BundleError, match=r'model\.onnx" cannot be loaded: ') as caught:
+        load_bundle(own_bundle, device="cpu")
+    assert "\n" not in str(caught.value)
+    whole = in_a_node(tmp_path, "w.bin")
+    (tmp_path / "net.onnx").write_bytes(whole.SerializeToString())
+    wrap_onnx(tmp_path / "net.onnx", tmp_path / "made", rules=RULES)
+    weights = tmp_path / "made" / "w.bin"
+    weights.write_bytes(weights.read_bytes()[:100])
+    sign_anew(tmp_path / "made", "w.bin")
+    with pytest.raises(BundleError, match=r'model\.onnx" cannot be loaded: '):
+        load_bundle(tmp_path / "made", device="cpu")
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize(("name", "value"), [
     ("w0", np.nan), ("w1", np.nan), ("wc", np.nan), ("wc", np.inf),
 ])  # fmt: skip
@@ -199,8 +228,6 @@ def test_weights_that_give_no_numbers_are_refused(tmp_path, own_bundle, name, va
     assert not (tmp_path / "made").exists()
     path = own_bundle / "model.onnx"
     onnx.save(model, path)
-    content = json.loads((own_bundle / "manifest.json").read_text())
-    content["files"]["model.onnx"] = sha256_of(path)
-    (own_bundle / "manifest.json").write_text(json.dumps(content))
+    sign_anew(own_bundle, "model.onnx")
     with pytest.raises(BundleError, match=reason):
         load_bundle(own_bundle)
