@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trials.resumed import Rows
 
-NAMES = ("false-alarms", "photographs", "drawn-sets", "poison", "products")
+NAMES = ("false-alarms", "photographs", "drawn-sets", "poison", "products", "damaged-files")
 
 
 def main() -> None:

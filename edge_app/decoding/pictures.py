@@ -88,6 +88,27 @@ def decode(file: BinaryIO, *, name: str = "", white_level: int | None = None) ->
         raise ImageError(f"cannot be read: {reason}") from error
 
 
+def refused_kind(file: BinaryIO, name: str) -> str:
+    """Return why no decoder here takes a file, by its begin; empty where one takes it.
+
+    Parameters
+    ----------
+    file : binary file
+        Opened for reading, at its begin.
+    name : str
+        Of the file.
+    """
+    head = file.read(16)
+    file.seek(0)
+    try:
+        Image.open(file).close()
+    except UnidentifiedImageError:
+        return "" if tiff.is_tiff(head) else unknown_kind(head, name)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, *_DAMAGE):
+        return ""  # an image that is too large or damaged, as `decode` will say
+    return ""
+
+
 def decode_bytes(content: bytes) -> Frame:
     """Decode a picture that a camera or a video has sent; see `decode`."""
     if not content:

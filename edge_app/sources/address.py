@@ -7,6 +7,7 @@ import threading
 from pathlib import Path
 
 from zeroline.edge_app.captured import FrameSource
+from zeroline.edge_app.decoding.kinds import UNKNOWN
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.events import Events
 from zeroline.edge_app.images import SUFFIXES, unread_kind
@@ -74,9 +75,11 @@ def _from_disk(path: Path, events: Events) -> FrameSource:
 def _by_content(path: Path, events: Events) -> FrameSource:
     """Open a file whose name does not tell what it is."""
     why = unread_kind(path)
-    if not why:
-        return PictureSource(path)
-    try:
-        return VideoSource(str(path.absolute()), events=events, shown=str(path))
-    except InputError as error:
-        raise InputError(f'source "{path}" is no video, and no image: {why}') from error
+    if why == UNKNOWN:
+        try:
+            return VideoSource(str(path.absolute()), events=events, shown=str(path))
+        except InputError as error:
+            why = f"{why}; {error}"
+    if why:
+        raise InputError(f'source "{path}" is neither an image nor a video: {why}')
+    return PictureSource(path)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from zeroline.edge_app.captured import Captured
+from zeroline.edge_app.decoding.pictures import check_size
 from zeroline.edge_app.errors import ImageError, InputError
 from zeroline.edge_app.events import Event, EventName, Events
 from zeroline.edge_app.opencv import opencv
@@ -21,7 +22,8 @@ LIMITS = (15_000, 10_000)
 # reads that may fail one after the other before a video is at its end: as many as frames are
 # missing of what it announces, and at least, and at most, so many
 _TRIES = (100, 10_000)
-_NO_VIDEOS = frozenset({"ansi", "bintext", "xbin", "idf"})  # texts, which FFmpeg plays
+# texts and single pictures, which FFmpeg plays as videos; it fills pictures that are cut
+_NO_VIDEOS = frozenset({"ansi", "gif", "mjp2", "sgi", "tiff", "webp"})
 _TURNS = {90: 3, 180: 2, 270: 1}  # clockwise degrees, as quarter turns of NumPy
 
 
@@ -54,13 +56,14 @@ class VideoSource:
         self._capture = open_capture(cv2, address)
         if self._capture is None:
             raise InputError(f'source "{shown}" cannot be opened as a video')
-        codec = codec_of(cv2, self._capture)
-        if codec in _NO_VIDEOS:
-            raise InputError(f'source "{shown}" is a text, no video')
-        self.incomplete = False
-        self._closed = False
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self._announced = int(count) if 0 < count < 2**31 else 0
+        codec = codec_of(cv2, self._capture)
+        if codec in _NO_VIDEOS or not (codec or self._announced):
+            raise InputError(f'source "{shown}" is a text or a single picture, no video')
+        self._demand_size()
+        self.incomplete = False
+        self._closed = False
         self._clock = _Clock(self._capture.get(cv2.CAP_PROP_FPS))
         self._turn = 0
         self._packets = take_packets(cv2, self._capture)
@@ -114,6 +117,15 @@ class VideoSource:
                 return taken
             self._failed += 1
         return None
+
+    def _demand_size(self) -> None:
+        cv2, capture = self._cv2, self._capture
+        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        try:
+            check_size(width, height)
+        except ImageError as error:
+            raise InputError(f'source "{self._shown}" has frames of {error}') from error
 
     def _frame(self, taken: Any) -> Frame:
         frame = frame_of(taken, packets=self._packets)

@@ -1,9 +1,8 @@
 """Kinds of TIFF: each is drawn to a file, with the pixels that must come out, or why none do.
 
-`tifffile` draws what it can; `packed` writes depths that it packs only with a heavy package.
+`tifffile` draws what it can; `write_packed` writes depths that it packs only with a heavy package.
 """
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from PIL import Image
+from trials.packed_tiff import write_packed as packed
 
 HEIGHT, WIDTH = 20, 30
 _RNG = np.random.default_rng(0)
@@ -46,37 +46,6 @@ class Kind:
     pixels: Any
     refused: str = ""
     within: int = 0
-
-
-def packed(
-    path: Path, values: Any, bits: int, *, compression: int = 1, photometric: int = 1,
-    rows: int = HEIGHT, fill_order: int = 1, big_endian: bool = False, samples: int = 1,
-    more: dict[int, int] | None = None,
-) -> None:  # fmt: skip
-    """Write a page whose values have any number of bits, each row from a byte on."""
-    height, columns = values.reshape(len(values), -1).shape
-    shifts = np.arange(bits - 1, -1, -1)
-    spread = (values.reshape(height, columns)[:, :, None].astype(np.int64) >> shifts) & 1
-    lines = np.packbits(spread.reshape(height, columns * bits).astype(np.uint8), axis=1)
-    strips = [lines[top : top + rows].tobytes() for top in range(0, height, rows)]
-    order = ">" if big_endian else "<"
-    places = np.cumsum([8, *map(len, strips)]).tolist()
-    tags: dict[int, tuple[int, ...]] = {
-        256: (columns // samples,), 257: (height,), 258: (bits,) * samples, 259: (compression,),
-        262: (photometric,), 266: (fill_order,), 273: tuple(places[:-1]), 277: (samples,),
-        278: (rows,), 279: tuple(map(len, strips)),
-    } | {tag: (value,) for tag, value in (more or {}).items()}  # fmt: skip
-    entries, beyond = b"", b""
-    start = places[-1] + places[-1] % 2
-    after = start + 2 + 12 * len(tags) + 4
-    for tag, numbers in sorted(tags.items()):
-        body = struct.pack(f"{order}{len(numbers)}I", *numbers)
-        if len(numbers) > 1:
-            body, beyond = struct.pack(f"{order}I", after + len(beyond)), beyond + body
-        entries += struct.pack(f"{order}HHI", tag, 4, len(numbers)) + body
-    head = (b"MM" if big_endian else b"II") + struct.pack(f"{order}HI", 42, start)
-    pages = struct.pack(f"{order}H", len(tags)) + entries + bytes(4) + beyond
-    path.write_bytes(head + b"".join(strips) + bytes(places[-1] % 2) + pages)
 
 
 def tags(**values: int) -> list[tuple[int, str, int, int, bool]]:

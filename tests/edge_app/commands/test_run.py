@@ -251,7 +251,9 @@ def test_very_long_pictures_are_drawn(bundle_folder, tmp_path, shape):
     assert "failed" not in done.stderr
     pictures = sorted((tmp_path / "o").glob("*.png"))
     assert len(pictures) == 5  # the first one has nothing to be compared with
-    height, width = cv2.imread(str(pictures[0])).shape[:2]
+    drawn = cv2.imread(str(pictures[0]))
+    assert drawn is not None
+    height, width = drawn.shape[:2]
     assert 480 <= max(height, width) <= 1314
     assert min(height, width) >= 96
 

@@ -141,11 +141,28 @@ def test_a_video_without_a_decoder_is_an_error(tmp_path):
 
 
 def test_what_is_neither_a_video_nor_an_image_is_called_so(tmp_path):
+    """FFmpeg plays texts, and one tile of a HEIC file; it fills a picture that is cut."""
     (tmp_path / "notes.txt").write_text("a text, which FFmpeg plays as a film\n" * 40)
     (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(400))
-    for name, word in (("notes.txt", "not an image, or of an unknown format"), ("a.heic", "HEIC")):
-        with pytest.raises(InputError, match=f"is no video, and no image: {word}"):
+    (tmp_path / "a.dat").write_bytes(bytes(4000))
+    for name, word in (
+        ("notes.txt", "a text or a single"),
+        ("a.heic", "HEIC"),
+        ("a.dat", "cannot be opened"),
+    ):
+        with pytest.raises(InputError, match=f"is neither an image nor a video: .*{word}"):
             played(tmp_path / name)
+    for kind in ("BMP", "WEBP", "JPEG2000", "PPM", "PNG"):
+        Image.fromarray(picture(0)).save(tmp_path / "whole", kind)
+        half = (tmp_path / "whole").read_bytes()[:-99]
+        (tmp_path / "a.mp4").write_bytes(half)
+        (tmp_path / "a.part").write_bytes(half)
+        for name in ("a.mp4", "a.part"):
+            try:
+                found, _, _ = played(tmp_path / name)
+            except InputError:
+                continue
+            assert [captured.frame for captured in found] == [None], kind
     Image.fromarray(picture(0)).save(tmp_path / "a.part", "PNG")
     found, _, _ = played(tmp_path / "a.part")
     np.testing.assert_array_equal(found[0].frame[:, :, ::-1], picture(0))
