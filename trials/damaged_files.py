@@ -8,6 +8,7 @@ Pillow refuses when it decodes a picture whole is never a frame, in files and in
 from __future__ import annotations
 
 import io
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
@@ -91,8 +92,9 @@ def whole_files(kind: str, folder: Path) -> tuple[bytes, ...]:
             _saved(colour, "BMP"), _saved(grey, "BMP"), _saved(grey.convert("1"), "BMP"),
             _saved(colour.convert("RGBA"), "BMP"), _saved(colour.quantize(16), "BMP"),
         )  # fmt: skip
-    codes = {"avi": ("MJPG", "mp4v"), "mp4": ("mp4v", "MJPG")}[kind]
-    return tuple(_film(folder / f"{code}.{kind}", code) for code in codes)
+    if kind == "avi":
+        return tuple(_film(folder / f"{code}.avi", code) for code in ("MJPG", "MJPG", "mp4v"))
+    return (_film(folder / "mp4v.mp4", "mp4v"), *_by_pyav(folder))
 
 
 def _by_opencv(suffix: str, pixels: npt.NDArray[np.uint16]) -> bytes:
@@ -109,6 +111,26 @@ def _film(path: Path, code: str) -> bytes:
         writer.write(_plate(number))
     writer.release()
     return path.read_bytes()
+
+
+def _by_pyav(folder: Path) -> tuple[bytes, ...]:
+    """Return films as H.264 and MJPEG in MP4, which OpenCV does not write; none without PyAV."""
+    try:
+        import av
+    except ImportError:
+        return ()
+    found = []
+    for codec, form in (("libx264", "yuv420p"), ("mjpeg", "yuvj420p")):
+        path = folder / f"{codec}.mp4"
+        with av.open(str(path), "w", options={"movflags": "faststart"}) as film:
+            stream = film.add_stream(codec, rate=10)
+            stream.height, stream.width = _plate(0).shape[:2]
+            stream.pix_fmt = form
+            for number in range(_FRAMES):
+                film.mux(stream.encode(av.VideoFrame.from_ndarray(_plate(number), format="rgb24")))
+            film.mux(stream.encode(None))
+        found.append(path.read_bytes())
+    return tuple(found)
 
 
 def damaged(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
@@ -160,6 +182,7 @@ def case(kind: str, folder: Path, seed: int, number: int) -> bytes:
 
 def judged(kind: str, folder: Path, seed: int, number: int) -> str:
     """Return what comes of a damaged file: "read", "refused", or what breaks a rule."""
+    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # as the commands do
     path = folder / f"case.{kind}"
     path.write_bytes(case(kind, folder, seed, number))
     try:

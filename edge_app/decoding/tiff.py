@@ -158,6 +158,8 @@ class Page:
         ImageError
             With depth, samples and compression.
         """
+        if _PHOTOMETRIC not in self.tags:
+            raise ImageError("TIFF without tag 262 (photometric interpretation): it is damaged")
         if self.photometric in _CAMERA_RAW or _DNG in self.tags:
             raise ImageError(CAMERA_RAW)
         if not self._is_read():
