@@ -32,7 +32,8 @@ _DEEP_COLOUR = re.compile(r"\b(RGB|LA)\w*;16")
 # what Pillow raises on damaged files, by its documentation and by trying
 _DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError,
-    AttributeError, AssertionError, MemoryError, ZeroDivisionError, struct.error, zlib.error,
+    AttributeError, AssertionError, MemoryError, RuntimeError, ZeroDivisionError, struct.error,
+    zlib.error,
 )  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -110,7 +111,10 @@ class VideoSource:
         """Read the next frame that there is; how many reads failed before it is in `_failed`."""
         least, most = _TRIES
         self._failed = 0
+        given_up = time.monotonic() + LIMITS[1] / 1000
         while self._failed < max(least, min(self._announced - number, most)):
+            if self._failed and time.monotonic() > given_up:  # a connection that is lost
+                return None
             there, taken = self._capture.read()
             if there:
                 self._clock.see(self._capture.get(self._cv2.CAP_PROP_POS_MSEC))

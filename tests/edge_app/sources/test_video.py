@@ -7,6 +7,7 @@ import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -166,6 +167,40 @@ def test_what_is_neither_a_video_nor_an_image_is_called_so(tmp_path):
     Image.fromarray(picture(0)).save(tmp_path / "a.part", "PNG")
     found, _, _ = played(tmp_path / "a.part")
     np.testing.assert_array_equal(found[0].frame[:, :, ::-1], picture(0))
+
+
+@pytest.mark.parametrize("codec", ["libx264", "mjpeg"])
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_a_video_that_says_it_is_turned_is_turned(tmp_path, codec, turn):
+    """A phone stores it as it lies in the sensor; a matrix in the file says how it is seen."""
+    write(tmp_path / "a.mp4", codec, frames=3)
+    plain = [captured.frame for captured in played(tmp_path / "a.mp4")[0]]
+    film = bytearray((tmp_path / "a.mp4").read_bytes())
+    one, minus = (1 << 16).to_bytes(4, "big"), (-1 << 16).to_bytes(4, "big", signed=True)
+    none, last = bytes(4), (1 << 30).to_bytes(4, "big")
+    first_four = {90: (none, one, minus, none), 180: (minus, none, none, minus),
+                  270: (none, minus, one, none)}[turn]  # fmt: skip
+    a, b, c, d = first_four
+    place = film.index(one + none * 3 + one + none * 3 + last, film.index(b"tkhd"))
+    film[place : place + 36] = a + b + none + c + d + none * 3 + last
+    (tmp_path / "a.mp4").write_bytes(film)
+    for frame, upright in zip(played(tmp_path / "a.mp4")[0], plain, strict=True):
+        np.testing.assert_array_equal(frame.frame, np.rot90(upright, -turn // 90))
+
+
+def test_videos_without_compression_are_read_and_a_cut_one_is_told(tmp_path):
+    path = tmp_path / "a.avi"
+    writer = cv2.VideoWriter(str(path), 0, 10, (96, 96))
+    for number in range(6):
+        writer.write(np.ascontiguousarray(picture(number)[:, :, ::-1]))
+    writer.release()
+    found, heard, _ = played(path)
+    assert (len(found), heard) == (6, [])
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    found, heard, source = played(path)
+    assert sum(captured.frame is not None for captured in found) in (2, 3)
+    assert source.incomplete
+    assert heard
 
 
 def test_pictures_without_huffman_tables_are_read(tmp_path):
