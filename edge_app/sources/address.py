@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import threading
+from http.client import HTTPException
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 from zeroline.edge_app.captured import FrameSource
 from zeroline.edge_app.decoding.kinds import UNKNOWN
@@ -16,7 +19,7 @@ from zeroline.edge_app.sim.settings import settings_from
 from zeroline.edge_app.sources.files import PictureSource
 from zeroline.edge_app.sources.live import URL, LiveSource, without_password
 from zeroline.edge_app.sources.simulated import SimulatedSource
-from zeroline.edge_app.sources.video import VideoSource, is_video_file
+from zeroline.edge_app.sources.video import VideoSource, announces_frames
 
 # fmt: off
 _VIDEOS = frozenset({
@@ -25,6 +28,8 @@ _VIDEOS = frozenset({
     ".wmv",
 })
 # fmt: on
+_STREAMS = frozenset({".mjpeg", ".mjpg"})  # behind a URL, cameras are called so
+_PATIENCE = 5.0  # seconds to ask whether a file behind a URL has a length
 
 
 def open_source(
@@ -52,7 +57,7 @@ def open_source(
         return SimulatedSource(SimulatedLine(settings_from(address)))
     if os.path.exists(address):  # noqa: PTH110 - Path raises for a long pipeline
         return _from_disk(Path(address), events)
-    if address.startswith(("http://", "https://")) and is_video_file(address):
+    if address.startswith(("http://", "https://")) and _is_video_file(address):
         shown = without_password(address)
         return VideoSource(address, events=events, shown=shown)
     if address.isdigit() or URL.match(address) or "!" in address:
@@ -83,3 +88,17 @@ def _by_content(path: Path, events: Events) -> FrameSource:
     if why:
         raise InputError(f'source "{path}" is neither an image nor a video: {why}')
     return PictureSource(path)
+
+
+def _is_video_file(url: str) -> bool:
+    """Tell whether a URL leads to a video that has an end; a camera's stream has none."""
+    if announces_frames(url):
+        return True
+    suffix = Path(urlsplit(url).path).suffix.lower()
+    if suffix not in _VIDEOS - _STREAMS:
+        return False
+    try:
+        with urlopen(url, timeout=_PATIENCE) as answer:  # noqa: S310 - the scheme is HTTP
+            return answer.headers.get("Content-Length") is not None
+    except (OSError, HTTPException, ValueError):
+        return False

@@ -232,8 +232,8 @@ def open_capture(cv2: Any, address: str) -> Any:
     return None
 
 
-def is_video_file(url: str) -> bool:
-    """Tell whether a URL leads to a video that has a length; a camera's stream has none."""
+def announces_frames(url: str) -> bool:
+    """Tell whether a video behind a URL says how many frames it has; a camera does not."""
     cv2 = opencv("to read videos")
     capture = open_capture(cv2, url)
     if capture is None:

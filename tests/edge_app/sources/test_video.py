@@ -297,11 +297,12 @@ def address(server, path):
     return f"http://127.0.0.1:{server.server_address[1]}/{path}"
 
 
-def test_a_video_file_behind_a_url_is_played_once(server, tmp_path):
+@pytest.mark.parametrize(("name", "kind"), [("a.mp4", "mp4"), ("a.ts", "mpegts"), ("film", "mp4")])
+def test_a_video_file_behind_a_url_is_played_once(server, tmp_path, name, kind):
     """It was once a camera that is lost at its end, and played again."""
-    write(tmp_path / "a.mp4", "libx264")
-    server.film = (tmp_path / "a.mp4").read_bytes()
-    found, heard, source = played(address(server, "a.mp4?size=1"))
+    write(tmp_path / "film", "libx264", kind=kind)
+    server.film = (tmp_path / "film").read_bytes()
+    found, heard, source = played(address(server, f"{name}?size=1"))
     assert (len(found), heard, source.live) == (24, [], False)
 
 
