@@ -1,6 +1,7 @@
 """Videos that are damaged, cut, of any kind: every frame is a frame or a fault, none is lost."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -221,25 +222,27 @@ def test_pictures_without_huffman_tables_are_read(tmp_path):
 
 
 def test_ffmpeg_writes_no_lines_of_its_own(tmp_path):
-    packets = [jpeg(number) for number in range(12)]
-    packets[3], packets[5] = bytes(99), packets[5][:300] + bytes(400) + packets[5][700:]
-    write_packets(tmp_path / "a.avi", packets)
-    write(tmp_path / "a.mp4", "libx264")
-    film = bytearray((tmp_path / "a.mp4").read_bytes())
-    film[400:700] = bytes(300)
-    (tmp_path / "a.mp4").write_bytes(film)
+    write(tmp_path / "a.avi", "mpeg4")
+    film = bytearray((tmp_path / "a.avi").read_bytes())
+    middle = len(film) // 2
+    film[middle : middle + 400] = np.random.default_rng(0).bytes(400)
+    (tmp_path / "a.avi").write_bytes(film)
+    (tmp_path / "b.mp4").write_bytes(b"no film")
     code = (
         "import sys; from zeroline.edge_app.events import Events\n"
+        "from zeroline.edge_app.errors import InputError\n"
         "from zeroline.edge_app.sources.address import open_source\n"
-        "for path in sys.argv[1:]: print(len(list(open_source(path, events=Events()))))"
+        "for path in sys.argv[1:]:\n"
+        "    try: print(len(list(open_source(path, events=Events()))))\n"
+        "    except InputError: print(0)"
     )
+    environment = {k: v for k, v in os.environ.items() if k != "OPENCV_FFMPEG_LOGLEVEL"}
     done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path / "a.avi", tmp_path / "a.mp4"],
-        capture_output=True, text=True, check=False,
+        [sys.executable, "-c", code, tmp_path / "a.avi", tmp_path / "b.mp4"],
+        capture_output=True, text=True, check=True, env=environment,
     )  # fmt: skip
-    assert done.stdout.startswith("12\n")
-    assert "@ 0x" not in done.stderr
-    assert done.stderr == "" or "InputError" in done.stderr
+    assert int(done.stdout.split()[0]) > 10
+    assert done.stderr == ""
 
 
 class Handler(BaseHTTPRequestHandler):
