@@ -134,8 +134,9 @@ class Page:
     @property
     def is_plain(self) -> bool:
         """Whether values of 9 to 16 bits lie in strips as they are, so that NumPy reads them."""
-        deep = self.bits == 16 or (9 <= self.bits < 16 and self.one(_FILL_ORDER, 1) == 1)
-        return deep and self.compression == 1 and _TILE_WIDTH not in self.tags
+        highest_first = self.one(_FILL_ORDER, 1) == 1
+        as_they_are = highest_first and self.compression == 1 and _TILE_WIDTH not in self.tags
+        return as_they_are and 9 <= self.bits <= 16
 
     @property
     def refused(self) -> str:
@@ -145,9 +146,10 @@ class Page:
         photometric = _PHOTOMETRICS.get(self.photometric, f"photometric {self.photometric}")
         how = _COMPRESSIONS.get(self.compression, f"number {self.compression}")
         planes = ", one plane after the other" if self.separate and self.samples > 1 else ""
+        order = "" if self.one(_FILL_ORDER, 1) == 1 else ", lowest bit first"
         return (
             f"TIFF of {depth} bits ({_FORMATS.get(form, f'format {form}')}), {self.samples} "
-            f"sample(s) ({photometric}), compression {how}{planes}: this kind is not read"
+            f"sample(s) ({photometric}), compression {how}{planes}{order}: this kind is not read"
         )
 
     def check(self) -> None:

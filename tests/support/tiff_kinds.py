@@ -197,6 +197,11 @@ def _colours() -> list[Kind]:
     ]  # fmt: skip
 
 
+def _reversed(values: Any) -> Any:
+    """Return bytes with their lowest bit first."""
+    return np.packbits(np.unpackbits(values[..., None], axis=-1)[..., ::-1], axis=-1)[..., 0]
+
+
 def _depths() -> list[Kind]:
     found = [
         Kind(f"{bits} bits{', big-endian' if big else ''}, {rows} rows a strip",
@@ -215,6 +220,12 @@ def _depths() -> list[Kind]:
         Kind("12 bits, lowest bit first",
              lambda path: packed(path, depth(GREY, 12), 12, fill_order=2), None,
              "TIFF of 12 bits (unsigned), 1 sample(s) (grey), compression none"),
+        Kind("8 bits, lowest bit first", in_bits(8, _reversed(GREY), fill_order=2), GREY),
+        Kind("16 bits, lowest bit first",
+             in_bits(16, _reversed(GREY).astype(np.uint16) * 257, fill_order=2), GREY),
+        Kind("16 bits, colour, lowest bit first",
+             in_bits(16, COLOUR16, fill_order=2, photometric=2, samples=3), None,
+             "TIFF of 16 bits (unsigned), 3 sample(s) (RGB), compression none, lowest bit first"),
         Kind("12 bits, LZW", lambda path: packed(path, depth(GREY, 12), 12, compression=5), None,
              "TIFF of 12 bits (unsigned), 1 sample(s) (grey), compression LZW"),
         Kind("Bayer raw", lambda path: packed(path, depth(GREY, 12), 12, photometric=32803), None,
