@@ -47,6 +47,7 @@ VARIANTS: dict[str, tuple[Any, ...]] = {
     "OF_UNUSUAL": (0.0,),
     "COMPACT": (0.0, ALL),
     "COMPACT_LEAST": (0.0,),
+    "OVER_CHANCE_COMPACT": (1.0, 3.0),
     "OVER_CHANCE": (1.0, 2.0),
     "ONE_PLACE": (0.0,),
     "ANYWHERE": (1.0, 3.0),

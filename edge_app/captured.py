@@ -50,10 +50,13 @@ class FrameSource(Protocol):
         Whether frames come at their own time, and the latest one counts.
     incomplete : bool
         Whether frames are known to be lost that should be there.
+    announced : int or None
+        Frames that are to come; None where nobody knows. A video's own count is a hint only.
     """
 
     live: bool
     incomplete: bool
+    announced: int | None
 
     def __iter__(self) -> Iterator[Captured]:
         """Yield frames until the source ends or `close` is called."""

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import signal
 import sys
+import traceback
 import warnings
 from collections.abc import Mapping, Sequence
 from functools import partial
@@ -19,6 +20,7 @@ from typing import Any
 
 import click
 
+from zeroline.edge_app.passwords import without_passwords
 from zeroline.runtime.errors import ZerolineError
 
 _COMMANDS = {
@@ -86,14 +88,19 @@ class CommandGroup(click.Group):
         run = partial(super().main, args, prog_name, complete_var, standalone_mode=False, **extra)
         if not standalone_mode:
             return run()
+        given = sys.argv[1:] if args is None else list(args)
         try:
             code: Any = run()
         except click.exceptions.NoArgsIsHelpError as error:
             error.show()
             code = error.exit_code
         except click.ClickException as error:
-            click.echo(f"Error: {' '.join(error.format_message().split())}", err=True)
+            message = without_passwords(error.format_message(), given)
+            click.echo(f"Error: {' '.join(message.split())}", err=True)
             code = error.exit_code
+        except (ZerolineError, OSError, MemoryError):  # with --debug
+            click.echo(without_passwords(traceback.format_exc(), given), err=True, nl=False)
+            code = 1
         except click.Abort:
             click.echo("Error: interrupted", err=True)
             code = 130

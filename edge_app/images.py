@@ -7,11 +7,13 @@ import re
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from zeroline.edge_app.decoding.pictures import decode, refused_kind
 from zeroline.edge_app.errors import ImageError, InputError
+from zeroline.edge_app.masks import masks_among
 from zeroline.runtime.frames import Frame
 
 # fmt: off
@@ -21,9 +23,10 @@ SUFFIXES = frozenset({
 })
 # fmt: on
 _LONGEST_NAME = 240  # bytes
+_NUMBERS = re.compile(r"(\d+)", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 #: The first line of the table that `score` writes; overlays beside it are no input.
-RESULTS_HEADER = "image,score,raw_score,threshold,verdict,recurring"
+RESULTS_HEADER = "image,score,raw_score,threshold,verdict,copy_of,recurring"
 
 
 @dataclass(frozen=True)
@@ -36,18 +39,39 @@ class ImageFile:
 
 @dataclass(frozen=True)
 class FoundImages:
-    """Image files, and how many other files their folders hold, by suffix."""
+    """What was found.
+
+    Attributes
+    ----------
+    files : list of ImageFile
+    others : Counter
+        How many other files the folders hold, by suffix.
+    masks : list of Path
+        Masks that lie among the images; see `masks_among`.
+    """
 
     files: list[ImageFile]
     others: Counter[str]
+    masks: list[Path] = field(default_factory=list)
+
+    @property
+    def note(self) -> str:
+        """What is to be told of masks, in one line; empty where there are none."""
+        if not self.masks:
+            return ""
+        return (
+            f'{len(self.masks)} files were not taken: they are masks, such as "{self.masks[0]}" '
+            "(pictures come in pairs of one name, or a folder is called as those of masks)"
+        )
 
 
 def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundImages:
     """List the images of files and folders (searched through), in the order given.
 
     In a folder, files count whose suffix is in `SUFFIXES`; names that start with a dot do not;
-    links are followed. A file named directly always counts. A file reached twice is listed once.
-    Overlays of an earlier run are not searched.
+    links are followed, after all else. A file named directly always counts. A file reached twice is
+    listed once. Numbers in names count as numbers: 2 comes before 10. Overlays of an earlier run
+    are not searched. Masks that lie beside their images are none.
 
     Parameters
     ----------
@@ -73,11 +97,8 @@ def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundIm
     others: Counter[str] = Counter()
     for given in paths:
         if given.is_dir():
-            for path in _walk(given, {output.resolve()} if output else set()):
-                if path.suffix.lower() in SUFFIXES:
-                    places_by_file.setdefault(path.resolve(), _Place(path, given))
-                else:
-                    others[path.suffix.lower()] += 1
+            for real, path in _images_in(given, output, others):
+                places_by_file.setdefault(real, _Place(path, given))
         elif given.exists() or given.is_symlink():
             places_by_file.setdefault(given.resolve(), _Place(given, given.parent))
         else:
@@ -95,13 +116,30 @@ def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundIm
                     "results: choose another --output"
                 )
     places = list(places_by_file.values())
+    searched = [place for place in places if place.root in paths]
+    masks = masks_among([place.path for place in searched], [place.root for place in searched])
+    places = [place for place in places if place.path not in masks]
+    if not places:
+        raise InputError(f"no image in {', '.join(f'{str(p)!r}' for p in paths)}, only masks")
     return FoundImages(
         [
             ImageFile(place.path, _printable(name))
             for place, name in zip(places, _distinct_names(places), strict=True)
         ],
         others,
+        sorted(masks),
     )
+
+
+def _images_in(folder: Path, output: Path | None, others: Counter[str]) -> list[tuple[Path, Path]]:
+    """Return real paths and paths of the images in a folder, in order; count the other files."""
+    found: dict[Path, Path] = {}
+    for path in _walk(folder, {output.resolve()} if output else set()):
+        if path.suffix.lower() in SUFFIXES:
+            found.setdefault(path.resolve(), path)
+        else:
+            others[path.suffix.lower()] += 1
+    return sorted(found.items(), key=lambda item: natural_order(item[1]))
 
 
 def _printable(name: str) -> str:
@@ -115,21 +153,47 @@ class _Place:
     root: Path
 
 
+def natural_order(path: Path) -> tuple[Any, ...]:
+    """Return a key by which paths are sorted as people count: 2 before 10.
+
+    Folder by folder, a folder's files and folders by their names. Runs of digits are compared as
+    numbers; names that differ in leading zeros alone keep the order of their characters.
+    """
+    return tuple(
+        (tuple(("0", int(t)) if t.isdigit() else (t, 0) for t in _NUMBERS.split(part) if t), part)
+        for part in path.parts
+    )
+
+
 def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:
-    """Yield the files below a folder, sorted; folders in `seen` are not entered (again)."""
+    """Yield the files below a folder. What links lead to comes last: own names are met first.
+
+    A folder that was seen is not entered again: a link may lead back.
+    """
+    links: list[Path] = []
+    yield from _walk_without_links(folder, seen, links)
+    for path in links:  # grows meanwhile
+        if not path.is_dir():
+            yield path
+        elif path.resolve() not in seen:
+            yield from _walk_without_links(path, seen, links)
+
+
+def _walk_without_links(folder: Path, seen: set[Path], links: list[Path]) -> Iterator[Path]:
+    seen.add(folder.resolve())
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
         raise InputError(f'folder "{folder}" cannot be read: {error.strerror}') from error
     for path in entries:
-        if path.name.startswith("."):
+        if path.name.startswith(".") or _is_earlier_overlays(path):
             continue
-        if path.is_dir():
-            real = path.resolve()
-            if real not in seen and not _is_earlier_overlays(path):  # a link may lead back
-                yield from _walk(path, seen | {real})
-        else:
+        if path.is_symlink():
+            links.append(path)
+        elif not path.is_dir():
             yield path
+        elif path.resolve() not in seen:
+            yield from _walk_without_links(path, seen, links)
 
 
 def _is_earlier_overlays(folder: Path) -> bool:

@@ -11,6 +11,8 @@ import numpy as np
 from pydantic import ValidationError
 
 from zeroline.runtime.errors import BundleError, MissingExtraError
+from zeroline.runtime.network.engines import FOLDER
+from zeroline.runtime.network.external import external_files
 from zeroline.runtime.network.manifest import (
     MANIFEST_NAME,
     ClassTokenOutput,
@@ -24,6 +26,7 @@ from zeroline.runtime.network.manifest import (
 )
 from zeroline.runtime.network.model import (
     Session,
+    check_finite,
     check_network,
     check_unit_rows,
     fixed_batch,
@@ -34,6 +37,8 @@ from zeroline.runtime.network.open import sha256_of
 
 CLASS_TOKEN = "class_token"  # noqa: S105 - the name of an output
 TOKENS_PREFIX = "tokens_"
+_MODEL = "model.onnx"
+_OWN_FILES = frozenset({_MODEL, MANIFEST_NAME, FOLDER})
 
 
 @dataclass(frozen=True)
@@ -99,14 +104,14 @@ def wrap_onnx(
         with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as temporary:
             staging = Path(temporary) / "bundle"
             staging.mkdir()
-            shutil.copyfile(onnx_file, staging / "model.onnx")
+            shutil.copyfile(onnx_file, staging / _MODEL)
             for part in parts:
                 (staging / part).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(onnx_file.parent / part, staging / part)
             manifest = _describe(
                 staging,
                 label=str(onnx_file),
-                files=["model.onnx", *parts],
+                files=[_MODEL, *parts],
                 rules=rules,
                 name=name or output.resolve().name,
                 defaults=defaults or Defaults(),
@@ -150,22 +155,23 @@ def _external_files(onnx_file: Path) -> list[str]:
     except ModuleNotFoundError as error:
         raise MissingExtraError("onnx", extra="export", purpose="to read ONNX files") from error
     try:
-        model = onnx.load(onnx_file, load_external_data=False)
+        onnx.load(onnx_file, load_external_data=False)
         onnx.checker.check_model(str(onnx_file))
     except (DecodeError, onnx.checker.ValidationError) as error:
         reason = str(error).strip().splitlines()[0]
         raise BundleError(f'"{onnx_file}" is not a valid ONNX file: {reason}') from error
-    names: set[str] = set()
-    for tensor in model.graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            names.update(entry.value for entry in tensor.external_data if entry.key == "location")
+    names = external_files(onnx_file)
     for name in names:
-        path = PurePosixPath(name)
-        if path.is_absolute() or ".." in path.parts:
-            raise BundleError(f'"{onnx_file}": external data "{name}" lies outside its folder')
+        if name.lower() in _OWN_FILES or PurePosixPath(name).parts[0].lower() in _OWN_FILES:
+            raise BundleError(
+                f'"{onnx_file}": external data "{name}" has the name of a bundle\'s own file: save '
+                "it under another one"
+            )
         if not (onnx_file.parent / name).is_file():
-            raise BundleError(f'"{onnx_file}": external data "{name}" is missing')
-    return sorted(names)
+            raise BundleError(
+                f'"{onnx_file}": external data "{name}" is missing, or not a regular file'
+            )
+    return names
 
 
 def _describe(
@@ -186,7 +192,7 @@ def _describe(
     """Build the manifest from what the network really does."""
     import onnxruntime
 
-    session = OnnxRuntimeSession(folder / "model.onnx", device="cpu")
+    session = OnnxRuntimeSession(folder / _MODEL, device="cpu")
     input_name = next(iter(session.inputs))
     mean, std = rules.mean, rules.std
     if rules.colour == "BGR":
@@ -249,6 +255,7 @@ def _outputs(session: Session, input_name: str, size: int, *, label: str) -> Out
                 f'{label}: output "{output}" has shape {outputs[output].shape}, '
                 f"{dimensions} dimensions are expected"
             )
+        check_finite(outputs[output], output, label=label)
     check_unit_rows(outputs[CLASS_TOKEN], label=label)
     return Outputs(
         tokens=tuple(

@@ -24,6 +24,7 @@ from zeroline.edge_app.cli import main
 from zeroline.edge_app.events import Event, EventName
 from zeroline.edge_app.images import RESULTS_HEADER, ImageFile
 from zeroline.edge_app.outputs.json_lines import JsonLines
+from zeroline.edge_app.runs import Run
 from zeroline.runtime import Inspection, RecurringDefect, Revision, Verdict
 from zeroline.runtime.results import Reason
 
@@ -141,7 +142,7 @@ def test_json_lines_are_documented():
         revisions=(revision,), alarms=(RecurringDefect(1, True, 0, None, (0,), 0.5, marks),),
     )  # fmt: skip
     file = io.StringIO()
-    output = JsonLines(file)
+    output = JsonLines(file, Run("sim://parts"))
     output.take(Captured(None, "a.png"), inspection)
     output.event(Event(EventName.CAMERA_LOST, "lost", {}))
     lines = [list(json.loads(line)) for line in file.getvalue().splitlines()]
@@ -155,8 +156,8 @@ def test_json_lines_are_documented():
         for path in (ROOT / "edge_app").rglob("*.py")
         for name in re.findall(r"EventName\.([A-Z_]+)", path.read_text("utf-8"))
     }
-    assert first_cells("Event")[:2] == kinds["event"]
-    assert set(first_cells("Event")[2:]) == used - {EventName.RECURRING_BEGIN.value}
+    assert first_cells("Event")[:4] == kinds["event"]
+    assert set(first_cells("Event")[4:]) == used - {EventName.RECURRING_BEGIN.value}
 
 
 def test_files_of_evaluate_are_documented(tmp_path: Path) -> None:

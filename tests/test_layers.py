@@ -21,24 +21,28 @@ ARROWS = {
         "results": {"ground", "stages", "recurring"},
         "judgement": {"ground", "stages", "results"},
         "batch": {"ground", "stages", "matching", "recurring", "results", "network.model"},
-        "reference": {"ground", "stages", "results", "judgement", "batch"},
+        "reference": {
+            "ground", "stages", "results", "judgement", "batch", "network.manifest",
+        },
         "line": {
             "ground", "stages", "matching", "recurring", "results", "judgement", "reference",
             "network.manifest", "network.model",
         },
+        "copies": {"ground", "matching", "stages"},
         "loading": {"batch", "network"},
     },
     "edge_app": {
         "ground": set(),
         "decoding": {"ground"},
-        "images": {"ground", "decoding"},
+        "images": {"ground", "decoding", "masks"},
+        "masks": {"ground"},
         "sim": {"ground"},
         "settings": {"ground"},
         "draw": {"ground"},
         "sources": {"ground", "decoding", "images", "sim"},
-        "outputs": {"ground", "draw"},
+        "outputs": {"ground", "draw", "images"},
         "station": {"ground", "sources", "outputs", "settings"},
-        "batch": {"ground", "draw", "settings", "images"},
+        "batch": {"ground", "draw", "settings", "images", "masks"},
         "bench": {"ground"},
         "commands": {
             "ground", "batch", "station", "settings", "sources", "outputs", "images", "sim",
@@ -50,10 +54,13 @@ ARROWS = {
 }  # fmt: skip
 GROUND = {
     "runtime": {
-        "arrays", "compiled", "cuda", "errors", "files", "frames", "grid", "loops", "tokens",
-        "workers",
+        "archives", "arrays", "compiled", "cuda", "errors", "files", "frames", "grid", "loops",
+        "tokens", "workers",
     },
-    "edge_app": {"captured", "errors", "events", "opencv", "progress", "writing"},
+    "edge_app": {
+        "captured", "errors", "events", "memory", "opencv", "passwords", "progress", "runs",
+        "writing",
+    },
 }  # fmt: skip
 #: Who may use which part of the product.
 PARTS = {

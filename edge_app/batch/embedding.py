@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from hashlib import blake2b
 
 import numpy as np
 
 from zeroline.edge_app.errors import ImageError
 from zeroline.edge_app.images import ImageFile, read_image
+from zeroline.runtime.arrays import Float32
+from zeroline.runtime.copies import thumbnail
+from zeroline.runtime.frames import Frame
 from zeroline.runtime.network.model import Bundle
 from zeroline.runtime.tokens import TokenBuffer, Tokens
 from zeroline.runtime.workers import thread_count
@@ -26,11 +30,26 @@ class Problem:
 
 @dataclass(frozen=True)
 class Embedding:
-    """Tokens of the files that could be used, and the files that could not."""
+    """Tokens of the files that could be used, and the files that could not.
+
+    Attributes
+    ----------
+    files : list of ImageFile
+        Those that could be used.
+    tokens : Tokens or None
+        None where no file could be used.
+    problems : list of Problem
+    pixels : list of bytes
+        For each file a digest of its decoded pixels: equal ones are the same picture.
+    thumbnails : list of array
+        From `zeroline.runtime.copies.thumbnail`, for each file.
+    """
 
     files: list[ImageFile]
-    tokens: Tokens | None  # None where no file could be used
+    tokens: Tokens | None
     problems: list[Problem]
+    pixels: list[bytes] = field(default_factory=list)
+    thumbnails: list[Float32] = field(default_factory=list)
 
 
 def embed_files(
@@ -62,6 +81,8 @@ def embed_files(
     workers = thread_count(threads)
     buffer = TokenBuffer(len(files))
     kept: list[ImageFile] = []
+    pixels: list[bytes] = []
+    thumbnails: list[Float32] = []
     problems: list[Problem] = []
     with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
         pending: deque[Future[Embedding]] = deque()
@@ -72,20 +93,31 @@ def embed_files(
             while len(pending) > workers or (pending and start + size >= len(files)):
                 done = pending.popleft().result()
                 kept += done.files
+                pixels += done.pixels
+                thumbnails += done.thumbnails
                 problems += done.problems
                 if done.tokens is not None:
                     buffer.append(done.tokens)
                 if progress is not None:
                     progress(len(done.files) + len(done.problems))
-    return Embedding(kept, buffer.tokens() if kept else None, problems)
+    return Embedding(kept, buffer.tokens() if kept else None, problems, pixels, thumbnails)
+
+
+def _digest(frame: Frame) -> bytes:
+    """Return what is equal for pictures with the same pixels."""
+    digest = blake2b(str(frame.shape).encode())
+    digest.update(np.ascontiguousarray(frame).data)
+    return digest.digest()
 
 
 def _embed_batch(files: Sequence[ImageFile], bundle: Bundle, white_level: int | None) -> Embedding:
     """Take one batch from the files to the tokens."""
-    images, readable, kept, problems = [], [], [], []
+    images, digests, readable, problems = [], [], [], []
     for file in files:
         try:
-            images.append(bundle.prepare(read_image(file.path, white_level=white_level)))
+            frame = read_image(file.path, white_level=white_level)
+            images.append(bundle.prepare(frame))
+            digests.append(_digest(frame))
             readable.append(file)
         except ImageError as error:  # noqa: PERF203 - one bad file must not cost the others
             problems.append(Problem(file.name, str(error)))
@@ -93,9 +125,15 @@ def _embed_batch(files: Sequence[ImageFile], bundle: Bundle, white_level: int | 
         return Embedding([], None, problems)
     tokens = bundle.embed(np.stack(images))
     finite = tokens.finite()
-    for file, usable in zip(readable, finite, strict=True):
-        if usable:
-            kept.append(file)
-        else:
-            problems.append(Problem(file.name, "the model gives NaN or inf for it"))
-    return Embedding(kept, tokens if finite.all() else tokens.select(finite), problems)
+    problems += [
+        Problem(file.name, "the model gives NaN or inf for it")
+        for file, usable in zip(readable, finite, strict=True)
+        if not usable
+    ]
+    return Embedding(
+        [file for file, usable in zip(readable, finite, strict=True) if usable],
+        tokens if finite.all() else tokens.select(finite),
+        problems,
+        [digest for digest, usable in zip(digests, finite, strict=True) if usable],
+        [thumbnail(image) for image, usable in zip(images, finite, strict=True) if usable],
+    )

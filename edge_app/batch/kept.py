@@ -6,8 +6,6 @@ A NumPy archive without pickle: a header in JSON, and one row for each image in 
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,8 +20,9 @@ from zeroline.edge_app.batch.sets import ScoredSet
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.images import ImageFile
 from zeroline.edge_app.writing import whole_file
+from zeroline.runtime.archives import DAMAGE, Archive, open_archive, why_damaged
 
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -92,6 +91,7 @@ def write_scores(folder: Path, kept: KeptScores) -> None:
         "scores": in_order([s.scores for s in kept.sets]),
         "recurring": in_order([s.recurring for s in kept.sets]),
         "set": in_order([np.full(len(s.files), n, np.int32) for n, s in enumerate(kept.sets)]),
+        "copy_of": in_order([_copy_of(s) for s in kept.sets]),
         **{f"marks_{n}": np.asarray(d.marks, bool) for n, (_, d) in enumerate(defects)},
     }
     with whole_file(folder / KEPT_SCORES, "wb") as file:
@@ -112,19 +112,20 @@ def read_scores(folder: Path) -> KeptScores:
     if not folder.is_dir():
         raise InputError(f'results "{folder}" is not a folder that "zeroline score" wrote')
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            header = json.loads(content["header"].tobytes())
+        with open_archive(path) as archive:
+            header = archive.header()
             version = header["version"]
-            kept = _read(header, content) if version == VERSION else None
+            kept = _read(header, archive) if version == VERSION else None
     except FileNotFoundError as error:
         raise InputError(
             f'"{folder}" holds no {KEPT_SCORES}: "zeroline score" of this version writes it'
         ) from error
     except OSError as error:
-        raise InputError(f'"{path}" cannot be read: {error.strerror or error}') from error
-    except (ValueError, TypeError, KeyError, IndexError, EOFError, AttributeError,
-            zipfile.BadZipFile, zlib.error, NotImplementedError) as error:  # fmt: skip
-        raise InputError(f'"{path}" is damaged, or no file of "zeroline score"') from error
+        raise InputError(f'"{path}" cannot be read: {why_damaged(error)}') from error
+    except DAMAGE as error:
+        raise InputError(
+            f'"{path}" is damaged, or no file of "zeroline score": {why_damaged(error)}'
+        ) from error
     if kept is None:
         raise InputError(
             f'"{path}" is of version {version!r}, this zeroline reads {VERSION}: score again'
@@ -133,29 +134,34 @@ def read_scores(folder: Path) -> KeptScores:
     return kept
 
 
-def _read(header: Mapping[str, Any], content: Mapping[str, Any]) -> KeptScores:
-    patch_scores, raw_scores, scores, recurring, numbers = (
-        content[name] for name in ("patch_scores", "raw_scores", "scores", "recurring", "set")
+def _read(header: Mapping[str, Any], archive: Archive) -> KeptScores:
+    patch_scores, raw_scores, scores, recurring, numbers, copy_of = (
+        archive.array(name)
+        for name in ("patch_scores", "raw_scores", "scores", "recurring", "set", "copy_of")
     )
     names, paths = header["names"], header["paths"]
     count = len(names)
     fits = patch_scores.dtype == np.float16 and patch_scores.ndim == 2
     fits &= raw_scores.dtype == np.float32 and scores.dtype == np.float32
-    fits &= recurring.dtype == bool and numbers.dtype == np.int32
-    arrays = (patch_scores, raw_scores, scores, recurring, numbers)
+    fits &= recurring.dtype == bool and numbers.dtype == np.int32 and copy_of.dtype == np.int32
+    arrays = (recurring, numbers, patch_scores, raw_scores, scores, copy_of)
     fits &= all(len(array) == count for array in (paths, *arrays))
-    fits &= all(array.shape == (count,) for array in arrays[1:])
-    if not fits or not all(np.isfinite(array).all() for array in arrays[:3]):
+    fits &= all(array.shape == (count,) for array in arrays if array is not patch_scores)
+    fits = fits and bool(count) and numbers.min() >= 0 and numbers.max() < count
+    if not fits or not all(np.isfinite(array).all() for array in arrays[2:5]):
         raise ValueError("the arrays do not fit each other")
     files = [ImageFile(Path(path), name) for path, name in zip(paths, names, strict=True)]
     sets = []
     for number in range(int(numbers.max()) + 1):
         places = np.flatnonzero(numbers == number)
         chosen = tuple(files[place] for place in places)
+        originals = copy_of[places].astype(np.intp)
+        if not ((originals >= 0) & (originals < len(places))).all():
+            raise ValueError("a copy of no image of its set")
         defects = tuple(
             SetDefect(
                 tuple(chosen[m] for m in defect["members"]),
-                content[f"marks_{n}"],
+                archive.array(f"marks_{n}"),
                 chosen,
                 bool(defect["one_place"]),
             )
@@ -171,6 +177,7 @@ def _read(header: Mapping[str, Any], content: Mapping[str, Any]) -> KeptScores:
                 scores[places],
                 recurring[places],
                 defects,
+                originals,
             )
         )
     return KeptScores(
@@ -184,6 +191,11 @@ def _read(header: Mapping[str, Any], content: Mapping[str, Any]) -> KeptScores:
     )
 
 
+def _copy_of(scored: ScoredSet) -> Any:
+    numbers = np.arange(len(scored.files)) if scored.copy_of is None else scored.copy_of
+    return numbers.astype(np.int32)
+
+
 def _check_table(path: Path, kept: KeptScores) -> None:
     """Refuse scores that are not those of the table beside them."""
     rows = read_csv(path.with_name("scores.csv"))
@@ -194,7 +206,7 @@ def _check_table(path: Path, kept: KeptScores) -> None:
         for scored in kept.sets
         for file, score in zip(scored.files, scored.scores.tolist(), strict=True)
     }
-    if {row["image"]: row["score"] for row in rows} != scores:
+    if {row["image"]: row.get("score") for row in rows} != scores:
         raise InputError(
             f'"{path}" and scores.csv beside it are of different runs: score the images again'
         )

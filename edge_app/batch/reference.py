@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
 from zeroline.edge_app.batch.embedding import Problem, embed_files
-from zeroline.edge_app.batch.memory import check_memory
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.images import ImageFile
+from zeroline.edge_app.memory import check_memory
 from zeroline.edge_app.progress import Bars
 from zeroline.edge_app.settings.options import ScoreOptions
+from zeroline.runtime.copies import originals
 from zeroline.runtime.network.model import Bundle
-from zeroline.runtime.reference.files import write_reference
 from zeroline.runtime.reference.selection import Scoring, select_good
-from zeroline.runtime.reference.sets import (
-    ReferenceFrame,
-    ReferenceReport,
-    ReferenceSet,
-    report_of,
-)
+from zeroline.runtime.reference.sets import ReferenceReport
+from zeroline.runtime.reference.written import Origin, write_selected
 
 
 def build_reference(
@@ -83,31 +78,21 @@ def build_reference(
         scoring,
         false_alarm_rate=options.false_alarm_rate,
         confirmed=np.array(confirmed, bool),
+        # copies of a bad picture would vouch for each other
+        groups=originals(
+            tokens,
+            same=embedding.pixels,
+            thumbnails=np.stack(embedding.thumbnails),
+            threads=options.threads,
+        ).tolist(),
     )
-    frames = tuple(
-        ReferenceFrame(
-            file.name, file.path.stat().st_mtime, float(score), selection.threshold, sure
-        )
-        for file, score, kept, sure in zip(
-            used, selection.scores, selection.kept, confirmed, strict=True
-        )
-        if kept
-    )
-    write_reference(
+    report = write_selected(
         path,
-        ReferenceSet(
-            tokens.select(selection.kept),
-            frames,
-            bundle=bundle.name,
-            network=bundle.manifest.network,
-            degrees=scoring.degrees,
-            false_alarm_rate=options.false_alarm_rate,
-            left_out=len(used) - len(frames),
-            source=source,
-            program=version("zeroline"),
-        ),
-    )
-    report = report_of(
-        selection, [file.name for file in used], frames=len(frames), offered=len(used)
+        tokens,
+        selection,
+        Origin(bundle.manifest, scoring.degrees, options.false_alarm_rate, source),
+        names=[file.name for file in used],
+        times=[file.path.stat().st_mtime for file in used],
+        confirmed=confirmed,
     )
     return report, embedding.problems

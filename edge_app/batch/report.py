@@ -14,7 +14,7 @@ import numpy as np
 
 from zeroline.edge_app.batch.embedding import Problem
 from zeroline.edge_app.batch.recurring import SetDefect
-from zeroline.edge_app.batch.results import ImageResult
+from zeroline.edge_app.batch.results import ImageResult, copies_in
 from zeroline.edge_app.batch.thresholds import ThresholdSummary
 from zeroline.edge_app.writing import whole_file
 from zeroline.runtime.errors import MissingExtraError
@@ -185,6 +185,7 @@ def write_report(
         uncertain_count=sum(r.verdict is Verdict.UNCERTAIN for r in results),
         ng_count=sum(r.verdict is Verdict.NG for r in results),
         problems=problems,
+        copies=copies_in(results),
         settings=settings,
         draw=draw,
         summary=summary,

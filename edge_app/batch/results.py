@@ -35,6 +35,8 @@ class ImageResult:
         Whether it has a recurring defect.
     reason : Reason or None
         Why it is not OK.
+    copy_of : str or None
+        The name of the file whose picture it shows as well.
     """
 
     file: ImageFile
@@ -42,12 +44,22 @@ class ImageResult:
     scores: FrameScores
     recurring: bool = False
     reason: Reason | None = None
+    copy_of: str | None = None
 
     @property
     def over(self) -> float | None:
         """How far the score lies over the image's own threshold; None where it has none."""
         threshold = self.scores.threshold
         return None if threshold is None else self.scores.score - threshold
+
+
+def copies_in(results: Sequence[ImageResult]) -> dict[str, list[str]]:
+    """Return names of originals that have copies, and names of these."""
+    found: dict[str, list[str]] = {}
+    for result in results:
+        if result.copy_of:
+            found.setdefault(result.copy_of, []).append(result.file.name)
+    return found
 
 
 def write_csv(results: Sequence[ImageResult], path: Path) -> None:
@@ -58,7 +70,8 @@ def write_csv(results: Sequence[ImageResult], path: Path) -> None:
         for r in results:
             values = (r.scores.score, r.scores.raw_score, r.scores.threshold)
             numbers = ("" if value is None else f"{value:.6f}" for value in values)
-            writer.writerow([r.file.name, *numbers, r.verdict.value, str(r.recurring).lower()])
+            recurring = str(r.recurring).lower()
+            writer.writerow([r.file.name, *numbers, r.verdict.value, r.copy_of or "", recurring])
 
 
 def write_maps(results: Sequence[ImageResult], folder: Path) -> None:
@@ -77,9 +90,12 @@ def read_csv(path: Path) -> list[dict[str, str]] | None:
         return None
     with path.open(newline="", encoding="utf-8", errors="replace") as file:
         rows = csv.reader(file)
-        if next(rows, []) != COLUMNS:
+        try:
+            if next(rows, []) != COLUMNS:
+                return None
+            return [dict(zip(COLUMNS, row, strict=False)) for row in rows if row]
+        except csv.Error:  # damaged: no table of ours any more
             return None
-        return [dict(zip(COLUMNS, row, strict=False)) for row in rows if row]
 
 
 def remove_earlier(output: Path, *, scores_too: bool = True) -> None:

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zeroline.edge_app.batch.copies import score_with_copies
 from zeroline.edge_app.batch.embedding import Problem, embed_files
-from zeroline.edge_app.batch.memory import check_memory
 from zeroline.edge_app.batch.sets import ScoredSet
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.images import ImageFile
+from zeroline.edge_app.memory import check_memory
 from zeroline.edge_app.progress import Bars
 from zeroline.edge_app.settings.options import ScoreOptions
-from zeroline.runtime.batch import score_tokens
+from zeroline.runtime.copies import originals
 from zeroline.runtime.network.model import Bundle
 from zeroline.runtime.stages.degrees import match_count
 
@@ -93,9 +94,30 @@ def score_files(
         usable = [place for place in chosen if files[place] in kept]
         if embedding.tokens is None or len(usable) < 2:
             return usable
-        outcome = score_tokens(embedding.tokens, progress=scored, **scoring)
+        of = originals(
+            embedding.tokens,
+            same=embedding.pixels,
+            thumbnails=np.stack(embedding.thumbnails),
+            matching=options.matching,
+            threads=options.threads,
+        )
+        pictures = len(np.unique(of))
+        if pictures < 2:
+            raise InputError(
+                f"{len(usable)} images show one picture, as {embedding.files[0].name} does: mutual "
+                "scoring compares different pictures, and needs at least 2"
+            )
+        outcome = score_with_copies(
+            embedding.tokens,
+            of,
+            same=embedding.pixels,
+            groups=options.parts_of([file.name for file in embedding.files]),
+            progress=scored,
+            **scoring,
+        )
+        scored(steps * (len(of) - pictures))
         forms.add(outcome.matching)
-        sets.append(ScoredSet.of(outcome, embedding.files, usable))
+        sets.append(ScoredSet.of(outcome, embedding.files, usable, copy_of=of))
         return []
 
     waiting: list[int] = []  # usable, but alone in their subset so far

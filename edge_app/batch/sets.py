@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zeroline.edge_app.batch.recurring import SetDefect
-from zeroline.edge_app.batch.results import ImageResult
+from zeroline.edge_app.batch.results import ImageResult, copies_in
 from zeroline.edge_app.images import ImageFile
 from zeroline.runtime.arrays import Bools, Float32, to_host
 from zeroline.runtime.judgement import Judgement, judge
@@ -34,6 +34,9 @@ class ScoredSet:
         Which have a recurring defect.
     defects : tuple of SetDefect
         The recurring defects, the clearest first.
+    copy_of : array, shape (n,), int, optional
+        The number of the file whose picture each shows: its own, where it is no copy. Without it
+        none is.
     """
 
     places: tuple[int, ...]
@@ -43,10 +46,22 @@ class ScoredSet:
     scores: Float32
     recurring: Bools
     defects: tuple[SetDefect, ...] = ()
+    copy_of: npt.NDArray[np.intp] | None = None
+
+    @property
+    def original(self) -> npt.NDArray[np.bool_]:
+        """Which files (n,) are no copies."""
+        numbers = np.arange(len(self.files))
+        return np.ones(len(numbers), bool) if self.copy_of is None else self.copy_of == numbers
 
     @classmethod
     def of(
-        cls, outcome: ScoreResult, files: Sequence[ImageFile], places: Sequence[int]
+        cls,
+        outcome: ScoreResult,
+        files: Sequence[ImageFile],
+        places: Sequence[int],
+        *,
+        copy_of: npt.NDArray[np.intp] | None = None,
     ) -> ScoredSet:
         """Take what scoring gave to the host."""
         together = tuple(files)
@@ -66,11 +81,13 @@ class ScoredSet:
                 )
                 for community in outcome.communities
             ),
+            copy_of=copy_of,
         )
 
     def judgement(self, rule: ThresholdRule) -> Judgement:
-        """Make the set's thresholds (`zeroline.runtime.judgement.judge`)."""
-        return judge(self.scores, self.raw_scores, rule, recurring=self.recurring)
+        """Make the set's thresholds (`zeroline.runtime.judgement.judge`); a picture counts once."""
+        once = self.original
+        return judge(self.scores[once], self.raw_scores[once], rule, recurring=self.recurring[once])
 
     def called_ng(self, threshold: float) -> npt.NDArray[np.bool_]:
         """Return which images (n,) are NG over a threshold, or since they have a known defect."""
@@ -91,7 +108,9 @@ class ScoredSet:
                 judgement.pixel_threshold,
                 self.patch_scores[number],
             )
-            results.append(ImageResult(file, verdict, frame, marked, reason))
+            of = number if self.copy_of is None else int(self.copy_of[number])
+            original = self.files[of].name if of != number else None
+            results.append(ImageResult(file, verdict, frame, marked, reason, original))
         return results
 
 
@@ -118,6 +137,11 @@ class JudgedSets:
     def defects(self) -> list[SetDefect]:
         """The recurring defects of all sets."""
         return [defect for scored in self.sets for defect in scored.defects]
+
+    @property
+    def copies(self) -> dict[str, list[str]]:
+        """Names of originals that have copies, and names of these."""
+        return copies_in(self.results)
 
     @property
     def thresholds(self) -> list[float]:

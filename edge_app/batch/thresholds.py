@@ -125,13 +125,16 @@ def _told(judged: JudgedSets) -> Iterator[str]:
         return
     used = sum(by.scores_used for by in judged.judgements)
     left_out = sum(by.left_out for by in judged.judgements)
-    marked = sum(len(scored.files) for scored in sets) - used - left_out
+    copies = sum(int((~scored.original).sum()) for scored in sets)
+    marked = sum(len(scored.files) for scored in sets) - copies - used - left_out
     text = f"{name} {_from_to(min(found), max(found))}, at the false-alarm rate "
     text += f"{rule.false_alarm_rate:g}, from {used} scores"
     if left_out:
         text += f"; {left_out} left out as clearly NG"
     if marked:
         text += f"; {marked} left out for a recurring defect"
+    if copies:
+        text += f"; {copies} left out as a copy"
     yield text
     yield f"the rate is a mean: {good_parts_called_ng(rule.false_alarm_rate)} are NG"
     if rule.false_alarm_rate < EXTRAPOLATED:

@@ -125,7 +125,7 @@ def bench(
 
 
 def _check_memory(case: Any, window: int, degrees: tuple[int, ...] | str) -> None:
-    from zeroline.edge_app.batch.memory import available_memory
+    from zeroline.edge_app.memory import available_memory
     from zeroline.runtime.line.window import WindowShape
 
     needed, there = (

@@ -17,6 +17,11 @@ from zeroline.edge_app.settings.options import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    from numpy.typing import NDArray
+
     from zeroline.edge_app.batch.datasets import Dataset
     from zeroline.edge_app.batch.embedding import Problem
     from zeroline.edge_app.progress import Bars
@@ -31,6 +36,9 @@ _COLUMNS = {
     "pixel_ap": "pixel\nAP",
     "aupro": "AUPRO",
 }
+
+#: A mask that covers more of an image is told: it may be inverted.
+MOST_DEFECTIVE = 0.9
 
 Figures = dict[str, Any]
 
@@ -73,8 +81,9 @@ def evaluate(datasets: tuple[Path, ...], output: Path, draw: str, **values: Any)
                     file.write("\n")
     _print_table(metrics, verdicts)
     for dataset in opened:
-        if not dataset.has_masks:
-            click.echo(f"warning: {dataset.name}: masks are missing, no pixel metrics", err=True)
+        unknown = _unknown(dataset, metrics[dataset.name], verdicts[dataset.name])
+        for remark in (*dataset.remarks, *unknown):
+            click.echo(f"warning: {dataset.name}: {remark}", err=True)
     for problem in problems:
         click.echo(f"left out: {problem.name}: {problem.reason}", err=True)
     if problems:
@@ -99,7 +108,6 @@ def _evaluate_one(
     """
     import numpy as np
 
-    from zeroline.edge_app.batch.datasets import read_mask
     from zeroline.edge_app.batch.embedding import Problem
     from zeroline.edge_app.batch.metrics import set_metrics
     from zeroline.edge_app.batch.overlays import write_overlays
@@ -110,6 +118,7 @@ def _evaluate_one(
     )
     from zeroline.edge_app.batch.scoring import score_files
     from zeroline.edge_app.batch.sets import judge_sets
+    from zeroline.edge_app.commands.told import tell_copies
     from zeroline.edge_app.writing import prepare_folder
     from zeroline.runtime.results import Verdict
     from zeroline.runtime.stages.maps import anomaly_map
@@ -122,9 +131,11 @@ def _evaluate_one(
     # before the long part: a mask that cannot be read ends the run
     masks_by_name = {}
     if dataset.has_masks:
-        masks_by_name = {n: read_mask(s.mask, size=bundle.size) for n, s in samples.items()}
+        masks_by_name = {n: s.mask(size=bundle.size) for n, s in samples.items()}
+        dataset.remarks.extend(_odd_masks(dataset, masks_by_name))
     scored = score_files([s.file for s in dataset.samples], bundle, options, labelled_bars)
     judged = judge_sets(scored.sets, options.rule)
+    tell_copies(judged, of=f"{dataset.name}: ")
     results = judged.results
     used = [samples[r.file.name] for r in results]
     defective = np.array([s.defective for s in used])
@@ -145,6 +156,7 @@ def _evaluate_one(
         "false_alarms": int((ng & ~defective).sum()),
         "defective": int(defective.sum()),
         "found": int((ng & defective).sum()),
+        "copies": sum(map(len, judged.copies.values())),
         "thresholds": sorted(set(judged.thresholds)),
     }
     table = recall_table(judged, [s.kind for s in used], [not s.defective for s in used])
@@ -169,6 +181,36 @@ def _evaluate_one(
         for some in (scored.problems, missing)
     )
     return figures, at_threshold, left_out, undrawn
+
+
+def _odd_masks(dataset: Dataset, masks: Mapping[str, NDArray[np.bool_]]) -> list[str]:
+    """Name the masks of defective images that mark nothing, or nearly all."""
+    shares = {s.file.name: masks[s.file.name].mean() for s in dataset.samples if s.defective}
+    empty = [name for name, share in shares.items() if share == 0]
+    full = [name for name, share in shares.items() if share > MOST_DEFECTIVE]
+    remarks = []
+    if empty:
+        remarks.append(f"{len(empty)} mask(s) of defective images are empty, such as of {empty[0]}")
+    if full:
+        remarks.append(
+            f"{len(full)} mask(s) cover over {MOST_DEFECTIVE:.0%} of the image, such as of "
+            f"{full[0]}: white is the defect, black the background"
+        )
+    return remarks
+
+
+def _unknown(dataset: Dataset, figures: Figures, counts: Figures) -> list[str]:
+    """Say why figures have no value, where the data set's own remarks do not."""
+    if not counts["good"] or not counts["defective"]:
+        return [
+            f'"-": {counts["good"]} good and {counts["defective"]} defective images were scored, '
+            "metrics compare both kinds"
+        ]
+    if figures["pixel_auroc"] is not None and figures["aupro"] is None:
+        return ['"-" for AUPRO: too few normal pixels, or hardly any threshold under 30 % of them']
+    if figures["pixel_auroc"] is None and dataset.has_masks:
+        return ['"-" for pixels: the masks are all empty, or all full']
+    return []
 
 
 def _print_table(metrics: dict[str, Figures], verdicts: dict[str, Figures]) -> None:

@@ -66,6 +66,8 @@ def build(paths: tuple[Path, ...], output: Path, keep: tuple[str, ...], **values
 
     options = ScoreOptions(**values)
     images = find_images(paths)
+    if images.note:
+        click.echo(f"note: {images.note}", err=True)
     source = ", ".join(str(path) for path in paths)
     with options.open_bundle() as bundle, progress_bars() as bars:
         report, problems = build_reference(
@@ -105,11 +107,16 @@ def show(file: Path) -> None:
     low, middle, high = np.quantile(scores, (0, 0.5, 1))
     click.echo(
         f"{len(held.frames)} frames, {held.left_out} were left out\n"
-        f'made by zeroline {held.program} with "{held.bundle}" '
+        f'made by zeroline {_shown(held.program)} with "{_shown(held.bundle)}" '
         f"(degrees {described_degrees(held.degrees)}, false-alarm rate {held.false_alarm_rate:g})\n"
-        f"from {held.source or 'an unnamed source'}\n"
+        f"from {_shown(held.source) or 'an unnamed source'}\n"
         f"scores {low:.3f} to {high:.3f}, median {middle:.3f}"
     )
     for frame in held.frames:
         taken = datetime.fromtimestamp(frame.time).astimezone().isoformat(timespec="seconds")
-        click.echo(f"{taken}  {frame.score:.3f}  {frame.threshold:.3f}  {frame.name}")
+        click.echo(f"{taken}  {frame.score:.3f}  {frame.threshold:.3f}  {_shown(frame.name)}")
+
+
+def _shown(text: str) -> str:
+    """Return text of a file as a terminal may have it: what does not print is escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -6,7 +6,7 @@ import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -21,6 +21,13 @@ from zeroline.edge_app.settings.options import (
     matching_option,
 )
 from zeroline.runtime.network.model import DEVICES
+
+if TYPE_CHECKING:
+    from zeroline.edge_app.captured import FrameSource
+    from zeroline.edge_app.events import Events
+    from zeroline.edge_app.outputs.guarded import Output
+    from zeroline.edge_app.runs import Run
+    from zeroline.runtime.line.inspector import RollingInspector
 
 
 @click.command()
@@ -69,6 +76,9 @@ from zeroline.runtime.network.model import DEVICES
 @click.option("--overlays", type=click.Path(path_type=Path, file_okay=False),
               help="Write overlays and pictures of recurring defects to this folder.")  # fmt: skip
 @draw_option("ng")
+@click.option("--keep", type=click.Choice(["ng", "all", "none"]), default="none", show_default=True,
+              help="Frames to keep as they came, beside their overlays. ng: those that are not "
+                   "OK.")  # fmt: skip
 @click.option("--video", type=click.Path(path_type=Path, dir_okay=False),
               help="Write all overlays to this video (.avi, .mkv, .mp4).")  # fmt: skip
 @click.option("--show", is_flag=True, help="Show the overlays in a window on the screen.")
@@ -86,6 +96,7 @@ def run(
     verdicts: Path | None,
     overlays: Path | None,
     draw: str,
+    keep: str,
     video: Path | None,
     show: bool,
     **values: Any,
@@ -105,38 +116,40 @@ def run(
     Ctrl-C or SIGTERM ends the line after the current frame.
     """
     from zeroline.edge_app.commands.reference import tell
-    from zeroline.edge_app.events import Events, events_of_reference
-    from zeroline.edge_app.outputs.guarded import Output
-    from zeroline.edge_app.outputs.json_lines import JsonLines
-    from zeroline.edge_app.outputs.pictures import DefectSheets, Overlays
+    from zeroline.edge_app.events import Events
+    from zeroline.edge_app.memory import check_window
+    from zeroline.edge_app.outputs.json_lines import open_to_append
+    from zeroline.edge_app.passwords import without_password
+    from zeroline.edge_app.runs import Run
     from zeroline.edge_app.sources.address import open_source
-    from zeroline.edge_app.sources.live import without_password
     from zeroline.edge_app.station.loop import run_line, stopped_by_signals
     from zeroline.runtime.line.inspector import RollingInspector
 
     if draw == "all" and overlays is None:
         raise click.UsageError("--draw all has no meaning without --overlays")
+    if keep != "none" and overlays is None:
+        raise click.UsageError(f"--keep {keep} has no meaning without --overlays")
     options = ScoreOptions(**values)
     events = Events()
     events.listen(lambda event: click.echo(event.text, err=True))
 
     with ExitStack() as stack:
-        outputs: dict[str, Output] = {}
-        pictures = overlays if draw != "none" else None
-        if pictures is not None or video is not None or show:
-            outputs["overlays"] = Overlays(folder=pictures, draw=draw, video=video, window=show)
-        if pictures is not None and options.codegraph:
-            outputs["pictures of recurring defects"] = DefectSheets(pictures, kept=window)
-        if verdicts is None:
-            lines = JsonLines(sys.stdout)
-        else:
-            verdicts.parent.mkdir(parents=True, exist_ok=True)
-            lines = JsonLines(stack.enter_context(verdicts.open("a", encoding="utf-8")))
-        outputs = {"JSON lines": lines, **outputs}
-        events.listen(lines.event)
+        outputs = _opened_outputs(
+            Run(without_password(source)),
+            stack.enter_context(open_to_append(verdicts)) if verdicts else sys.stdout,
+            events,
+            folder=None if draw == keep == "none" else overlays,
+            draw=draw,
+            keep=keep,
+            video=video,
+            show=show,
+            sheets_of=window if options.codegraph and draw != "none" else None,
+        )
         bundle = stack.enter_context(options.open_bundle())
+        check_window(bundle, window, degrees=options.degrees)
         stop = stack.enter_context(stopped_by_signals())
         opened = open_source(source, events=events, stop=stop)
+        _tell_of_masks(opened)
         inspector = stack.enter_context(
             RollingInspector(
                 bundle,
@@ -155,16 +168,9 @@ def run(
             err=True,
         )
         if reference is not None:
-            loaded = inspector.load_reference(reference)
-            click.echo(f'{loaded} from "{reference}"', err=True)
-            if loaded.unused:
-                click.echo(
-                    f"the newest {loaded.frames} stay in the window: a quarter of its {window} "
-                    "slots is free for the line",
-                    err=True,
-                )
-            for event in events_of_reference(str(reference), loaded):
-                events(event)
+            _load_reference(inspector, reference, window=window, events=events)
+        if verdicts or not sys.stdout.isatty():
+            outputs |= _progress(stack, opened, frames)
         began = time.monotonic()
         tally = run_line(opened, inspector, outputs, events=events, stop=stop, most=frames)
         rate = tally.frames / max(time.monotonic() - began, 1e-9)
@@ -175,3 +181,74 @@ def run(
             click.echo(f'{saved} to "{save_reference}"', err=True)
         if opened.incomplete:
             raise click.exceptions.Exit(1)
+
+
+def _opened_outputs(
+    run: Run,
+    file: IO[str],
+    events: Events,
+    *,
+    folder: Path | None,
+    draw: str,
+    keep: str,
+    video: Path | None,
+    show: bool,
+    sheets_of: int | None,
+) -> dict[str, Output]:
+    """Open the outputs of a run: JSON lines into `file` first, then pictures.
+
+    `sheets_of` is the number of frames in which a recurring defect may be found; None: no sheets.
+    """
+    from zeroline.edge_app.outputs.json_lines import JsonLines
+    from zeroline.edge_app.outputs.pictures import DefectSheets, Pictures
+
+    pictures = None
+    if folder is not None or video is not None or show:
+        pictures = Pictures(run.id, folder=folder, draw=draw, keep=keep, video=video, window=show)
+    lines = JsonLines(file, run, pictures=pictures)
+    events.listen(lines.event)
+    outputs: dict[str, Output] = {"JSON lines": lines}
+    if pictures is not None:
+        outputs["overlays"] = pictures
+    if folder is not None and sheets_of is not None:
+        sheets = DefectSheets(run.id, folder, kept=sheets_of)
+        outputs["pictures of recurring defects"] = sheets
+    return outputs
+
+
+def _progress(stack: ExitStack, source: FrameSource, most: int | None) -> dict[str, Output]:
+    """Show how far the line has come, where it is known how many frames there are."""
+    from zeroline.edge_app.outputs.progress import Progress
+    from zeroline.edge_app.progress import progress_bars
+
+    counts = [count for count in (source.announced, most) if count is not None]
+    if source.announced is None:
+        return {}
+    bars = stack.enter_context(progress_bars())
+    return {"progress": Progress(bars("inspecting", min(counts)))}
+
+
+def _load_reference(
+    inspector: RollingInspector, reference: Path, *, window: int, events: Events
+) -> None:
+    """Load a reference set, and tell what came of it."""
+    from zeroline.edge_app.events import events_of_reference
+
+    loaded = inspector.load_reference(reference)
+    click.echo(f'{loaded} from "{reference}"', err=True)
+    if loaded.unused:
+        click.echo(
+            f"the newest {loaded.frames} stay in the window: a quarter of its {window} slots is "
+            "free for the line",
+            err=True,
+        )
+    for event in events_of_reference(str(reference), loaded):
+        events(event)
+
+
+def _tell_of_masks(source: FrameSource) -> None:
+    """Say which files of a folder are no parts."""
+    from zeroline.edge_app.sources.files import PictureSource
+
+    if isinstance(source, PictureSource) and source.note:
+        click.echo(f"note: {source.note}", err=True)

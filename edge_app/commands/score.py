@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +12,7 @@ from zeroline.edge_app.settings.options import draw_option, scoring_options, tak
 
 if TYPE_CHECKING:
     from zeroline.edge_app.batch.scoring import ScoredFiles
+    from zeroline.edge_app.images import FoundImages
 
 #: With fewer images than this each score rests on one or two comparisons.
 FEW_IMAGES = 5
@@ -47,7 +47,7 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, draw: str, **values
         scored = score_files(images.files, bundle, options, bars)
         judged = judge_sets(scored.sets, options.rule)
         summary = threshold_summary(judged)
-        _tell_before_writing(images.others, scored)
+        _tell_before_writing(images, scored)
         kept = KeptScores(
             judged.sets,
             tuple(scored.problems),
@@ -81,11 +81,13 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, draw: str, **values
         raise click.exceptions.Exit(1)
 
 
-def _tell_before_writing(others: Counter[str], scored: ScoredFiles) -> None:
+def _tell_before_writing(images: FoundImages, scored: ScoredFiles) -> None:
     """Name what was not scored, while nothing can go wrong with the results yet."""
-    if others:
+    if images.note:
+        click.echo(f"note: {images.note}", err=True)
+    if images.others:
         kinds = ", ".join(
-            f"{count} {suffix or 'without ending'}" for suffix, count in others.items()
+            f"{count} {suffix or 'without ending'}" for suffix, count in images.others.items()
         )
         click.echo(f"note: files that do not end like images were not read: {kinds}", err=True)
     for problem in scored.problems:

@@ -12,6 +12,7 @@ from zeroline.edge_app.batch.sets import JudgedSets
 from zeroline.edge_app.batch.thresholds import ThresholdSummary
 from zeroline.runtime.results import Verdict
 
+_MOST_GROUPS = 5  # of copies
 _MOST_NAMED = 10  # of images without a picture: where a folder was moved, none has one
 
 
@@ -23,10 +24,27 @@ def tell_results(output: Path, judged: JudgedSets, summary: ThresholdSummary) ->
         click.echo(line)
     for remark in summary.remarks:
         click.echo(f"note: {remark}", err=True)
+    tell_copies(judged)
     for defect in judged.defects:
         click.echo(str(defect))
     for name in ("scores.csv", "report.html"):
         click.echo(f"  {output / name}")
+
+
+def tell_copies(judged: JudgedSets, *, of: str = "") -> None:
+    """Name files that show the picture of another file; `of` is put before."""
+    copies = judged.copies
+    if not copies:
+        return
+    named = [" = ".join([name, *names]) for name, names in copies.items()]
+    more = f"; and {len(named) - _MOST_GROUPS} more" if len(named) > _MOST_GROUPS else ""
+    count = sum(map(len, copies.values()))
+    files = "1 file shows" if count == 1 else f"{count} files show"
+    listed = "; ".join(named[:_MOST_GROUPS])
+    click.echo(
+        f"note: {of}{files} the picture of another file. A picture counts once: {listed}{more}",
+        err=True,
+    )
 
 
 def end_without_pictures(missing: Sequence[Problem]) -> None:

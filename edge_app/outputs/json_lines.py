@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
+from pathlib import Path
 from typing import IO, Any
 
 from zeroline.edge_app.captured import Captured
-from zeroline.edge_app.errors import ReaderGoneError
+from zeroline.edge_app.errors import OutputError, ReaderGoneError
 from zeroline.edge_app.events import Event, EventName, described_defect
+from zeroline.edge_app.outputs.pictures import Pictures
+from zeroline.edge_app.runs import Run, iso_time
 from zeroline.runtime.results import Inspection, Revision
 
 
@@ -21,31 +25,56 @@ class JsonLines:
     ----------
     file : text file
         Left open at the end.
+    run : Run
+        What all lines belong to.
+    pictures : Pictures, optional
+        Names the pictures of a frame.
     """
 
-    def __init__(self, file: IO[str]) -> None:
-        self._file = file
+    def __init__(self, file: IO[str], run: Run, *, pictures: Pictures | None = None) -> None:
+        self._file, self._run, self._pictures = file, run, pictures
         self._lock = threading.Lock()
 
     def take(self, captured: Captured, inspection: Inspection, /) -> None:
         """Write the lines of a frame."""
-        self._write(_line(described(captured, inspection)))
+        names = self._pictures and self._pictures.names(captured, inspection)
+        self._write(
+            {
+                **described(captured, inspection),
+                "time": iso_time(inspection.wall_time),
+                "address": self._run.address,
+                "overlay": names and names.overlay,
+                "kept": names and names.kept,
+            }
+        )
         for alarm in inspection.alarms:
-            self._write(_line({"alarm": "recurring defect", **described_defect(alarm)}))
+            self._write({"alarm": "recurring defect", **described_defect(alarm)})
         for revision in inspection.revisions:
-            self._write(_line(_revision(revision)))
+            self._write(_revision(revision))
 
     def event(self, event: Event) -> None:
         """Write an event that has no line of its own kind."""
         if event.name is not EventName.RECURRING_BEGIN:
             wall = event.time.wall
-            self._write(_line({"event": event.name.value, "wall_time": wall, **event.data}))
+            self._write(
+                {
+                    "event": event.name.value,
+                    "wall_time": wall,
+                    "time": iso_time(wall),
+                    **event.data,
+                }
+            )
 
     def close(self) -> None:
         """Leave the file to its owner."""
-        self._write("")
+        self._put("")
 
-    def _write(self, text: str) -> None:
+    def _write(self, content: dict[str, Any]) -> None:
+        (kind, value), *others = content.items()
+        line = {kind: value, "run_id": self._run.id, **dict(others)}
+        self._put(json.dumps(line, allow_nan=False) + "\n")
+
+    def _put(self, text: str) -> None:
         try:
             with self._lock:
                 self._file.write(text)
@@ -54,8 +83,30 @@ class JsonLines:
             raise ReaderGoneError from error
 
 
-def _line(content: dict[str, Any]) -> str:
-    return json.dumps(content, allow_nan=False) + "\n"
+def open_to_append(path: Path) -> IO[str]:
+    """Open a file of lines to append to; a last line that is half gets its end.
+
+    A full disk or a kill leaves half a line. The next run's first line would be glued to it, and
+    both would be lost to a reader.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be opened.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        half = False
+        if path.is_file() and path.stat().st_size:
+            with path.open("rb") as before:
+                before.seek(-1, os.SEEK_END)
+                half = before.read() != b"\n"
+        file = path.open("a", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f'"{path}" cannot be written: {error.strerror or error}') from error
+    if half:
+        file.write("\n")
+    return file
 
 
 def described(captured: Captured, inspection: Inspection) -> dict[str, Any]:

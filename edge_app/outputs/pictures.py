@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from zeroline.edge_app.captured import Captured
 from zeroline.edge_app.draw.overlay import HeatScale, draw_overlay, is_drawn
 from zeroline.edge_app.draw.sheet import sheet, small_copy
 from zeroline.edge_app.errors import OutputError
+from zeroline.edge_app.images import flat_names
 from zeroline.edge_app.opencv import opencv
 from zeroline.edge_app.writing import prepare_folder, write_png
 from zeroline.runtime.frames import Frame
@@ -23,15 +25,34 @@ CODECS = {".avi": "MJPG", ".mkv": "MJPG", ".mp4": "mp4v"}
 _HISTORY = 256
 
 
-class Overlays:
-    """Draws what was seen: PNG files, a video, a window.
+@dataclass(frozen=True)
+class PictureNames:
+    """Names of the pictures of a frame, in the folder of overlays; None where there is none.
+
+    Attributes
+    ----------
+    overlay : str or None
+    kept : str or None
+        The frame as it came.
+    """
+
+    overlay: str | None
+    kept: str | None
+
+
+class Pictures:
+    """Draws what was seen: PNG files, a video, a window. Keeps frames as they came.
 
     Parameters
     ----------
+    run_id : str
+        Begins the name of each file.
     folder : Path or None
         Of PNG files.
     draw : {"ng", "all", "none"}
-        Frames that get a PNG file: those that are not OK, all, none.
+        Frames that get an overlay as PNG file: those that are not OK, all, none.
+    keep : {"ng", "all", "none"}
+        Frames that are kept as they came, as PNG file beside their overlay.
     video : Path or None
         All pictures, one after the other.
     window : bool
@@ -43,10 +64,19 @@ class Overlays:
         If the folder or the video cannot be written, or this OpenCV has no windows.
     """
 
-    def __init__(self, *, folder: Path | None, draw: str, video: Path | None, window: bool) -> None:
+    def __init__(
+        self,
+        run_id: str,
+        *,
+        folder: Path | None,
+        draw: str,
+        keep: str,
+        video: Path | None,
+        window: bool,
+    ) -> None:
         self._cv2 = opencv("to draw overlays")
-        self._folder = None if draw == "none" else folder
-        self._draw, self._video, self._window = draw, video, window
+        self._run_id, self._folder = run_id, folder
+        self._draw, self._keep, self._video, self._window = draw, keep, video, window
         if self._folder is not None:
             prepare_folder(self._folder)
         if video is not None:
@@ -65,18 +95,28 @@ class Overlays:
         if captured.frame is None or scores is None:
             return
         self._seen.append(scores.raw_score)
-        to_file = self._folder is not None and is_drawn(self._draw, inspection.verdict)
-        if not (to_file or self._video is not None or self._window):
+        names = self.names(captured, inspection)
+        if self._folder is not None and names.kept:
+            write_png(self._folder / names.kept, captured.frame)
+        if not (names.overlay or self._video is not None or self._window):
             return
         picture = self._drawn(captured.frame, inspection, scores)
-        if to_file and self._folder is not None:
-            name = captured.name.replace("/", "__").rsplit(".", 1)[0]
-            write_png(self._folder / f"{inspection.frame_id:08d}-{name}.png", picture)
+        if self._folder is not None and names.overlay:
+            write_png(self._folder / names.overlay, picture)
         if self._video is not None:
             self._film(self._video, picture)
         if self._window:
             self._cv2.imshow(TITLE, picture)
             self._cv2.waitKey(1)
+
+    def names(self, captured: Captured, inspection: Inspection, /) -> PictureNames:
+        """Return how the pictures of a frame are called, those that it gets."""
+        if self._folder is None or captured.frame is None or inspection.scores is None:
+            return PictureNames(None, None)
+        source = captured.name.replace("/", "__").rsplit(".", 1)[0]
+        (stem,) = flat_names([f"{self._run_id}-{inspection.frame_id:08d}-{source}"], suffix="")
+        drawn, kept = (is_drawn(which, inspection.verdict) for which in (self._draw, self._keep))
+        return PictureNames(f"{stem}.png" if drawn else None, f"{stem}.raw.png" if kept else None)
 
     def close(self) -> None:
         """Finish the video and close the window."""
@@ -122,14 +162,16 @@ class DefectSheets:
 
     Parameters
     ----------
+    run_id : str
+        Begins the name of each file.
     folder : Path
     kept : int
         Frames that a defect may be found in afterwards: those of the window.
     """
 
-    def __init__(self, folder: Path, *, kept: int) -> None:
+    def __init__(self, run_id: str, folder: Path, *, kept: int) -> None:
         self._cv2 = opencv("to draw recurring defects")
-        self._folder, self._kept = folder, kept
+        self._run_id, self._folder, self._kept = run_id, folder, kept
         prepare_folder(folder)
         self._seen: dict[int, bytes] = {}
 
@@ -147,7 +189,7 @@ class DefectSheets:
                 if number in self._seen
             ]
             if shown:
-                name = f"recurring-{defect.number}-since-{defect.since:08d}.png"
+                name = f"{self._run_id}-recurring-{defect.number}-since-{defect.since:08d}.png"
                 write_png(self._folder / name, sheet(self._cv2, shown, title=str(defect)))
 
     def close(self) -> None:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from zeroline.edge_app.errors import InputError
 from zeroline.runtime.loading import load_bundle
 from zeroline.runtime.matching.forms import MATCHING
 from zeroline.runtime.network.model import DEVICES, Bundle
@@ -132,6 +134,24 @@ class Rate(Share):
         super().__init__(0.5, min_open=True)
 
 
+class PartPattern(click.ParamType[re.Pattern[str]]):
+    """A regular expression with a group."""
+
+    name = "regex"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> re.Pattern[str]:
+        """Compile it."""
+        try:
+            pattern = re.compile(value)
+        except re.error as error:
+            self.fail(f"{value!r} is no regular expression: {error}")
+        if not pattern.groups:
+            self.fail(f'{value!r}: a group is expected, such as in "(part\\d+)_view"')
+        return pattern
+
+
 def matching_option(default: str) -> Callable[[Command], Command]:
     """Return the option of how neighbours are found."""
     return click.option(
@@ -166,6 +186,26 @@ class ScoreOptions:
     seed: int = 0
     threads: int | None = None
     white_level: int | None = None
+    group_by: re.Pattern[str] | None = None
+
+    def parts_of(self, names: Sequence[str]) -> list[str] | None:
+        """Return the part that each file shows, by its name; None where each shows its own.
+
+        Raises
+        ------
+        InputError
+            For a name that does not match.
+        """
+        if self.group_by is None:
+            return None
+        found = [self.group_by.search(name) for name in names]
+        for name, match in zip(names, found, strict=True):
+            if match is None or match[1] is None:
+                raise InputError(
+                    f'"{name}" does not match --group-by "{self.group_by.pattern}": its first '
+                    "group is the part's name"
+                )
+        return [match[1] for match in found if match is not None]
 
     def open_bundle(self) -> Bundle:
         """Load the bundle on the device; tell where it runs if that is not what was wanted."""
@@ -221,6 +261,7 @@ class ScoreOptions:
             "Matching": f"{self.matching} ({form})",
             "Recurring defects": "looked for" if self.codegraph else "not looked for",
             "Threshold": described_rule(self.rule),
+            "Photographs of one part": f"by {self.group_by.pattern}" if self.group_by else "none",
             "Subsets": f"of {self.subset}, seed {self.seed}" if self.subset else "none",
         }
 
@@ -250,6 +291,10 @@ _OPTIONS = (
                       "large for one set."),
     click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=0,
                  show_default=True, help="Seed of the random subsets."),
+    click.option("--group-by", type=PartPattern(), metavar="REGEX",
+                 help="For several photographs of one part: a regular expression on the name of a "
+                      "file. Its first group is the part. Photographs of one part are not compared "
+                      "with each other."),
     click.option("--threads", type=click.IntRange(1, 256), metavar="N",
                  help="CPU threads.  [default: all cores]"),
     click.option("--white-level", type=click.IntRange(1, 65535), metavar="N",

@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from zeroline.edge_app.errors import InputError
+from zeroline.edge_app.passwords import without_password
 
 ADDRESS = "sim://parts"
 Kind = Literal["scratch", "dent", "stain", "missing", "crack"]
@@ -71,25 +72,26 @@ def settings_from(address: str) -> LineSettings:
     InputError
         If it names another product, an unknown setting, or a value that is not allowed.
     """
+    shown = without_password(address)
     try:
         parts = urlsplit(address)
     except ValueError as error:
-        raise InputError(f'source "{address}" is no address: {error}') from error
+        raise InputError(f'source "{shown}" is no address: {error}') from error
     if f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}" != ADDRESS or parts.fragment:
-        raise InputError(f'source "{address}" is not simulated: {ADDRESS}[?name=value&…] is')
+        raise InputError(f'source "{shown}" is not simulated: {ADDRESS}[?name=value&…] is')
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     known = list(LineSettings.model_fields)
     for name, _ in pairs:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f'did you mean "{near[0]}"?' if near else f"allowed: {', '.join(known)}"
-            raise InputError(f'source "{address}": there is no setting "{name}"; {hint}')
+            raise InputError(f'source "{shown}": there is no setting "{name}"; {hint}')
         if [other for other, _ in pairs].count(name) > 1:
-            raise InputError(f'source "{address}": setting "{name}" is given twice')
+            raise InputError(f'source "{shown}": setting "{name}" is given twice')
     try:
         return settings_of(dict(pairs))
     except InputError as error:
-        raise InputError(f'source "{address}": {error}') from error
+        raise InputError(f'source "{shown}": {error}') from error
 
 
 def settings_of(values: Mapping[str, str], *, option: bool = False) -> LineSettings:

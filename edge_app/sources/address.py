@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import sys
 import threading
 from http.client import HTTPException
 from pathlib import Path
@@ -14,13 +16,16 @@ from zeroline.edge_app.decoding.kinds import UNKNOWN
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.events import Events
 from zeroline.edge_app.images import SUFFIXES, unread_kind
+from zeroline.edge_app.opencv import opencv
+from zeroline.edge_app.passwords import without_password
 from zeroline.edge_app.sim.line import SimulatedLine
 from zeroline.edge_app.sim.settings import settings_from
 from zeroline.edge_app.sources.files import PictureSource
-from zeroline.edge_app.sources.live import URL, LiveSource, without_password
+from zeroline.edge_app.sources.live import URL, LiveSource
 from zeroline.edge_app.sources.simulated import SimulatedSource
 from zeroline.edge_app.sources.video import VideoSource, announces_frames
 
+_VIDEO_DEVICE = re.compile(r"/dev/video\d+", re.ASCII)
 # fmt: off
 _VIDEOS = frozenset({
     ".264", ".265", ".3gp", ".avi", ".flv", ".h264", ".h265", ".hevc", ".m2ts", ".m4v", ".mjpeg",
@@ -55,16 +60,48 @@ def open_source(
     """
     if address.startswith("sim://"):
         return SimulatedSource(SimulatedLine(settings_from(address)))
-    if os.path.exists(address):  # noqa: PTH110 - Path raises for a long pipeline
+    # Path.exists raises for a long pipeline
+    if os.path.exists(address) and not _VIDEO_DEVICE.fullmatch(address):  # noqa: PTH110
         return _from_disk(Path(address), events)
     if address.startswith(("http://", "https://")) and _is_video_file(address):
         shown = without_password(address)
         return VideoSource(address, events=events, shown=shown)
-    if address.isdigit() or URL.match(address) or "!" in address:
-        return LiveSource(address, events=events, stop=stop or threading.Event())
+    is_number = address.isascii() and address.isdigit()
+    if is_number or _VIDEO_DEVICE.fullmatch(address):
+        _check_device(address if not is_number else f"/dev/video{int(address)}")
+    elif URL.match(address):
+        pass
+    elif "!" in address:
+        _check_gstreamer(address)
+    else:
+        raise InputError(
+            f'source "{without_password(address)}" is no file, folder, device number, URL, '
+            "GStreamer pipeline or sim://parts"
+        )
+    return LiveSource(address, events=events, stop=stop or threading.Event())
+
+
+def _check_device(node: str) -> None:
+    """Refuse a camera that is not there, where cameras are files."""
+    if not sys.platform.startswith("linux") or Path(node).exists():
+        return
+    others = sorted(map(str, Path("/dev").glob("video[0-9]*")))
+    here = f"here are {', '.join(others)}" if others else "there is no camera here"
     raise InputError(
-        f'source "{address}" is no file, folder, device number, URL, GStreamer pipeline '
-        "or sim://parts"
+        f"camera {node} does not exist: {here}. Is it plugged in, and given to the container "
+        "(--device)?"
+    )
+
+
+def _check_gstreamer(pipeline: str) -> None:
+    """Refuse a pipeline where this OpenCV cannot run it."""
+    cv2 = opencv("to run a pipeline")
+    if re.search(r"GStreamer:\s+YES", cv2.getBuildInformation()):
+        return
+    raise InputError(
+        f'source "{without_password(pipeline)}" is a GStreamer pipeline, and this OpenCV '
+        f"({cv2.__version__}) has no GStreamer: the wheels from PyPI have none. Take the OpenCV of "
+        "the system (Debian: python3-opencv; Jetson: that of JetPack), or an rtsp:// address"
     )
 
 

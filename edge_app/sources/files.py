@@ -12,13 +12,21 @@ from zeroline.runtime.results import Reason
 
 
 class PictureSource:
-    """A picture, or a folder of pictures, in the order of their names."""
+    """A picture, or a folder of pictures, in the order of their names.
+
+    Attributes
+    ----------
+    note : str
+        See `FoundImages`.
+    """
 
     live = False
     incomplete = False
 
     def __init__(self, path: Path) -> None:
-        self._files = find_images([path]).files
+        found = find_images([path])
+        self._files, self.note = found.files, found.note
+        self.announced: int | None = len(found.files)
         self._closed = False
 
     def __iter__(self) -> Iterator[Captured]:

@@ -20,6 +20,7 @@ from zeroline.edge_app.captured import Captured
 from zeroline.edge_app.errors import ImageError
 from zeroline.edge_app.events import Event, EventName, Events
 from zeroline.edge_app.opencv import opencv
+from zeroline.edge_app.passwords import without_password
 from zeroline.edge_app.sources.packets import frame_of, take_packets
 from zeroline.runtime.frames import CaptureTime
 from zeroline.runtime.results import Reason
@@ -38,11 +39,6 @@ _DOUBT = 0.1  # seconds for which the first frame after a silence is not given y
 _FAILURES = 10  # reads of a stream that may fail one after the other: frames that are damaged
 _BETWEEN = 0.1  # seconds between two requests to a camera that sends one picture for each
 _SLICE = 0.2  # seconds after which a wait looks whether it shall end
-
-
-def without_password(address: str) -> str:
-    """Return an address as it may be shown and kept."""
-    return re.sub(r"(://[^/:@]*):[^/\s]*@", r"\1:…@", address)
 
 
 @dataclass(frozen=True)
@@ -81,6 +77,7 @@ class LiveSource:
 
     live = True
     incomplete = False
+    announced: int | None = None
 
     def __init__(self, address: str, *, events: Events, stop: threading.Event) -> None:
         self._address, self._events = address, events
@@ -192,7 +189,7 @@ class LiveSource:
 
     def _open(self) -> Any:
         cv2 = self._cv2
-        if self._address.isdigit():
+        if self._address.isascii() and self._address.isdigit():
             capture = cv2.VideoCapture(int(self._address))
         elif not self._is_url:
             capture = cv2.VideoCapture(self._address, cv2.CAP_GSTREAMER)

@@ -22,6 +22,8 @@ class SimulatedSource:
 
     def __init__(self, line: SimulatedLine) -> None:
         self._line = line
+        settings = line.settings
+        self.announced: int | None = None if settings.empty else settings.parts
         self._closed = False
 
     def __iter__(self) -> Iterator[Captured]:

@@ -65,6 +65,7 @@ class VideoSource:
         self._demand_size()
         self.incomplete = False
         self._closed = False
+        self.announced = self._announced or None
         self._clock = _Clock(self._capture.get(cv2.CAP_PROP_FPS))
         self._turn = 0
         self._packets = take_packets(cv2, self._capture)

@@ -6,23 +6,18 @@ may have made.
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.errors import ReferenceFileError, ScoringError
 from zeroline.runtime.line.contents import Contents
 from zeroline.runtime.line.slots import Slot, Slots
-from zeroline.runtime.reference.files import read_reference, write_reference
+from zeroline.runtime.reference.files import read_reference
 from zeroline.runtime.reference.selection import Scoring, recheck, select_good
-from zeroline.runtime.reference.sets import (
-    ReferenceFrame,
-    ReferenceReport,
-    ReferenceSet,
-    report_of,
-)
+from zeroline.runtime.reference.sets import ReferenceReport, ReferenceSet, report_of
+from zeroline.runtime.reference.written import Origin, write_selected
 from zeroline.runtime.results import Reason, Verdict
 from zeroline.runtime.tokens import Tokens
 
@@ -59,7 +54,6 @@ class WindowReferences:
         if tokens is None:
             raise ScoringError("the window is empty, there is nothing to save")
         slots = [slot for _, slot in self._slots.in_order()]
-        labels = [slot.label for slot in slots]
         selection = select_good(
             self._placed(tokens),
             self._scoring,
@@ -68,30 +62,20 @@ class WindowReferences:
             confirmed=np.array([slot.confirmed for slot in slots], bool),
             groups=_groups(slots),
         )
-        frames = tuple(
-            ReferenceFrame(slot.label, slot.time, float(score), selection.threshold, slot.confirmed)
-            for slot, score, kept in zip(slots, selection.scores, selection.kept, strict=True)
-            if kept
-        )
-        write_reference(
+        return write_selected(
             path,
-            ReferenceSet(
-                tokens.select(selection.kept),
-                frames,
-                bundle=self._manifest.name,
-                network=self._manifest.network,
-                degrees=self._scoring.degrees,
-                false_alarm_rate=false_alarm_rate,
-                left_out=len(slots) - len(frames),
-                source=source,
-                program=version("zeroline"),
-            ),
+            tokens,
+            selection,
+            Origin(self._manifest, self._scoring.degrees, false_alarm_rate, source),
+            names=[slot.label for slot in slots],
+            times=[slot.time for slot in slots],
+            confirmed=[slot.confirmed for slot in slots],
         )
-        return report_of(selection, labels, frames=len(frames), offered=len(slots))
 
     def load(self, path: Path, *, pinned: bool) -> ReferenceReport:
         """Take the good ones of a set's frames; see `RollingInspector.load_reference`."""
         reference = read_reference(path, network=self._manifest.network)
+        self._check_shapes(path, reference)
         room = self._contents.room(pinned=pinned)
         if not room:
             raise ScoringError(
@@ -108,6 +92,18 @@ class WindowReferences:
         )
         names = [frame.name for frame in frames]
         return report_of(selection, names, frames=len(taken), offered=len(reference.frames))
+
+    def _check_shapes(self, path: Path, reference: ReferenceSet) -> None:
+        """Refuse tokens that this network cannot have made, whatever the file says."""
+        outputs = self._manifest.outputs
+        wanted = [(output.patches, output.channels) for output in outputs.tokens]
+        found = [layer.shape[1:] for layer in reference.tokens.layers]
+        class_channels = reference.tokens.class_tokens.shape[1]
+        if found != wanted or class_channels != outputs.class_token.channels:
+            raise ReferenceFileError(
+                f'reference "{path}" has tokens of {found} and {class_channels}, the network gives '
+                f"{wanted} and {outputs.class_token.channels}"
+            )
 
     def _placed(self, tokens: Tokens) -> Tokens:
         """Return tokens where they are scored."""

@@ -19,7 +19,7 @@ from typing import Any
 
 from zeroline.runtime.cuda import Gpu, current_gpu, working_cupy
 from zeroline.runtime.errors import DeviceError, MissingExtraError
-from zeroline.runtime.files import replacing
+from zeroline.runtime.files import open_regular, replacing
 from zeroline.runtime.network.manifest import Manifest
 from zeroline.runtime.network.model import Bundle, Report, Session
 from zeroline.runtime.network.parity import LIMITS, Parity, Scorer, check_parity, probe_frames
@@ -112,14 +112,16 @@ class EngineStore:
             paths.sort(key=lambda path: -path.stat().st_mtime)
         for path in paths:
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                notes = json.loads(path.read_text(encoding="utf-8"))
+                with open_regular(path) as file:
+                    notes = json.load(file)
                 there = notes["key"]
                 if any_batches:
                     there["batches"] = wanted["batches"]
                 if there != wanted:
                     continue
                 engine = path.with_suffix(".engine")
-                content = engine.read_bytes()
+                with open_regular(engine) as file:
+                    content = file.read()
                 if notes["sha256"] == hashlib.sha256(content).hexdigest():
                     return StoredEngine(engine, content, notes)
         return None
@@ -141,8 +143,9 @@ class EngineStore:
     def timings(self, key: EngineKey) -> bytes:
         """Return the timing cache for a device; empty where there is none."""
         for folder in self._folders:
-            with contextlib.suppress(OSError):
-                return (folder / f"{key.device_key}.timing").read_bytes()
+            path = folder / f"{key.device_key}.timing"
+            with contextlib.suppress(OSError), open_regular(path) as file:
+                return file.read()
         return b""
 
     def keep_timings(self, key: EngineKey, content: bytes) -> None:

@@ -9,10 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from zeroline.runtime.errors import BundleError, ScoringError
+from zeroline.runtime.files import open_regular
 from zeroline.runtime.grid import grid_side
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+_LONGEST = 4 << 20  # bytes; a manifest has a few thousand
 
 _Channel = Annotated[float, Field(allow_inf_nan=False)]
 _Triple = tuple[_Channel, _Channel, _Channel]
@@ -169,11 +171,18 @@ def read_manifest(folder: Path) -> Manifest:
     """
     path = folder / MANIFEST_NAME
     try:
-        content: Any = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            text = file.read(_LONGEST + 1)
+        if len(text) > _LONGEST:
+            raise BundleError(
+                f'bundle "{folder}": {MANIFEST_NAME} is longer than {_LONGEST >> 20} MiB'
+            )
+        content: Any = json.loads(text.decode("utf-8"))
     except FileNotFoundError as error:
         raise BundleError(f'"{folder}" is not a model bundle: it has no {MANIFEST_NAME}') from error
     except (OSError, ValueError, RecursionError) as error:
-        raise BundleError(f'bundle "{folder}": {MANIFEST_NAME} cannot be read: {error}') from error
+        reason = getattr(error, "strerror", None) or error
+        raise BundleError(f'bundle "{folder}": {MANIFEST_NAME} cannot be read: {reason}') from error
     if not isinstance(content, dict):
         raise BundleError(f'bundle "{folder}": {MANIFEST_NAME} is not a JSON object')
     version = content.get("schema_version")

@@ -221,8 +221,19 @@ def check_network(session: Session, manifest: Manifest, *, label: str) -> int | 
             )
         if output.dtype != np.float32:
             raise BundleError(f'{label}: output "{name}" is {output.dtype}, float32 is expected')
+        check_finite(output, name, label=label)
     check_unit_rows(outputs[manifest.outputs.class_token.name], label=label)
     return batch
+
+
+def check_finite(output: Float32, name: str, *, label: str) -> None:
+    """Refuse an output that holds NaN or inf: no image could be scored by it."""
+    wrong = int((~np.isfinite(to_host(output))).sum())
+    if wrong:
+        raise BundleError(
+            f'{label}: output "{name}" holds {wrong} NaN or inf of {output.size} values for plain '
+            "noise: the weights may be damaged, or too large for their precision"
+        )
 
 
 def check_unit_rows(class_tokens: Float32, *, label: str) -> None:

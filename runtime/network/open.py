@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
+import posixpath
+from pathlib import Path, PurePosixPath
 
 from zeroline.runtime.errors import BundleError, DeviceError
+from zeroline.runtime.files import open_regular
+from zeroline.runtime.network.external import external_files
 from zeroline.runtime.network.manifest import Manifest, read_manifest
 from zeroline.runtime.network.model import DEVICES, Bundle, Report, Session, check_network
 from zeroline.runtime.network.parity import Scorer
@@ -35,16 +38,23 @@ def find_bundle(name_or_path: str | Path) -> Path:
 
 
 def sha256_of(path: Path) -> str:
-    """Return the hexadecimal sha256 of a file."""
+    """Return the hexadecimal sha256 of a regular file; OSError for another."""
     digest = hashlib.sha256()
-    with path.open("rb") as file:
+    with open_regular(path) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """Refuse a bundle whose files are not those that its manifest lists."""
+    """Refuse a bundle whose files are not those that its manifest lists, or that names others.
+
+    Raises
+    ------
+    BundleError
+        If a file is missing, changed or no regular file, or if the network reads tensors from a
+        file that has no hash.
+    """
     for name, expected in manifest.files.items():
         path = folder / name
         try:
@@ -57,6 +67,14 @@ def check_files(folder: Path, manifest: Manifest) -> None:
             raise BundleError(
                 f'bundle "{folder}": file "{name}" has sha256 {actual[:12]}…, '
                 f"the manifest says {expected[:12]}…: it was changed or damaged"
+            )
+    model = PurePosixPath(manifest.model)
+    listed = {posixpath.normpath(name) for name in manifest.files}
+    for name in external_files(folder / model):
+        if (model.parent / name).as_posix() not in listed:
+            raise BundleError(
+                f'bundle "{folder}": the network reads "{name}", and the manifest has no sha256 '
+                "of it: export it anew"
             )
 
 

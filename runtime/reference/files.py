@@ -9,9 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
-import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import astuple
 from math import isfinite
@@ -20,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from zeroline.runtime.archives import DAMAGE, open_archive, why_damaged
 from zeroline.runtime.errors import ReferenceFileError, ScoringError
 from zeroline.runtime.files import replacing
 from zeroline.runtime.reference.sets import ReferenceFrame, ReferenceSet
@@ -28,11 +26,10 @@ from zeroline.runtime.tokens import Tokens
 
 VERSION = 2
 
-# what NumPy, zipfile and json raise on files that are none of ours, by trying
-_DAMAGE = (
-    OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, MemoryError,
-    RecursionError, NotImplementedError, zipfile.BadZipFile, zlib.error, struct.error,
-)  # fmt: skip
+_WORDS = ("bundle", "network", "source", "program")
+_KEYS = (*_WORDS, "degrees", "false_alarm_rate", "left_out", "frames")
+#: Frames come from the years 1 to 9999.
+_TIMES = (-62e9, 253e9)
 
 
 def write_reference(path: Path, reference: ReferenceSet) -> None:
@@ -92,21 +89,26 @@ def read_reference(path: Path, *, network: str | None = None) -> ReferenceSet:
     ReferenceFileError
         If the file is missing, damaged, of another version, or of another network.
     """
-    damaged = f'reference "{path}" is damaged, or no reference'
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
-            header = json.loads(content["header"].tobytes())
-            if not isinstance(header, dict):
-                raise ReferenceFileError(damaged)
+        with open_archive(path) as archive:
+            header = archive.header()
             _check_version(path, header)
-            layers = tuple(content[f"layer_{n}"] for n in range(len(content.files) - 2))
-            tokens = Tokens(layers, content["class_tokens"])
+            layers = tuple(archive.array(f"layer_{n}") for n in range(len(archive.names) - 2))
+            tokens = Tokens(layers, archive.array("class_tokens"))
+        if "sha256" not in header:
+            raise ValueError('its header has no "sha256"')
         intact = header.pop("sha256") == _digest(header, tokens)
         reference = _reference(header, tokens)
     except FileNotFoundError as error:
         raise ReferenceFileError(f'reference "{path}" does not exist') from error
-    except _DAMAGE as error:
-        raise ReferenceFileError(damaged) from error
+    except OSError as error:
+        raise ReferenceFileError(
+            f'reference "{path}" cannot be read: {why_damaged(error)}'
+        ) from error
+    except DAMAGE as error:
+        raise ReferenceFileError(
+            f'reference "{path}" is damaged, or no reference: {why_damaged(error)}'
+        ) from error
     if not intact:
         raise ReferenceFileError(f'reference "{path}" is damaged: its hash does not fit')
     if network is not None and reference.network != network:
@@ -128,42 +130,70 @@ def _check_version(path: Path, header: Mapping[str, Any]) -> None:
 
 def _reference(header: Mapping[str, Any], tokens: Tokens) -> ReferenceSet:
     """Return the set of a header; ValueError, KeyError or TypeError where it is none."""
+    missing = [name for name in _KEYS if name not in header]
+    if missing:
+        raise ValueError(f"its header has no {', '.join(missing)}")
     frames = tuple(_frame(*row) for row in header["frames"])
-    degrees = (
-        header["degrees"] if header["degrees"] == FUSED else tuple(map(int, header["degrees"]))
-    )
+    _check_arrays(tokens, len(frames))
+    degrees = header["degrees"]
+    if degrees != FUSED:
+        if not all(type(degree) is int and degree > 0 and degree % 2 for degree in degrees):
+            raise ValueError(f"degrees is {degrees}, odd numbers are expected")
+        degrees = tuple(degrees)
     match_count(degrees)
-    arrays = (*tokens.layers, tokens.class_tokens)
-    if not tokens.layers or not frames or any(len(array) != len(frames) for array in arrays):
-        raise ValueError(f"{len(frames)} frames in the header, others in the arrays")
-    sizes = {array.ndim for array in tokens.layers} | {tokens.class_tokens.ndim + 1}
-    if sizes != {3} or any(array.dtype.kind != "f" for array in arrays):
-        raise ValueError("arrays of another shape or type")
-    if not tokens.finite().all():
-        raise ValueError("NaN or inf")
-    words = [header[name] for name in ("bundle", "network", "source", "program")]
-    if not all(isinstance(word, str) for word in words):
-        raise TypeError("text is expected")
-    bundle, network, source, program = words
+    rate, left_out = header["false_alarm_rate"], header["left_out"]
+    if type(rate) not in (int, float) or not 0 < rate <= 1:
+        raise ValueError(f"false_alarm_rate is {rate!r}, a number from 0 to 1 is expected")
+    if type(left_out) is not int or left_out < 0:
+        raise ValueError(f"left_out is {left_out!r}, a count is expected")
+    bundle, network, source, program = (_text(header[name]) for name in _WORDS)
     return ReferenceSet(
         tokens,
         frames,
         bundle=bundle,
         network=network,
         degrees=degrees,
-        false_alarm_rate=float(header["false_alarm_rate"]),
-        left_out=int(header["left_out"]),
+        false_alarm_rate=float(rate),
+        left_out=left_out,
         source=source,
         program=program,
     )
 
 
-def _frame(name: Any, time: Any, score: Any, threshold: Any, confirmed: Any) -> ReferenceFrame:
-    typed = isinstance(name, str) and isinstance(confirmed, bool)
-    frame = ReferenceFrame(name, float(time), float(score), float(threshold), confirmed)
-    if not typed or not all(map(isfinite, (frame.time, frame.score, frame.threshold))):
-        raise ValueError("a name, three numbers, and true or false are expected")
-    return frame
+def _check_arrays(tokens: Tokens, count: int) -> None:
+    """Refuse tokens that are not those of `count` frames of one network."""
+    arrays = (*tokens.layers, tokens.class_tokens)
+    if not count or not tokens.layers:
+        raise ValueError(f"it holds {count} frames and {len(tokens.layers)} layers")
+    shapes = ", ".join("×".join(map(str, array.shape)) for array in arrays)
+    fits = [array.ndim for array in arrays] == [3] * len(tokens.layers) + [2]
+    fits = fits and all(len(array) == count for array in arrays)
+    fits = fits and len({layer.shape[1] for layer in tokens.layers}) == 1
+    if not fits or not all(array.size for array in arrays):
+        raise ValueError(f"its arrays are {shapes}: {count} frames of one network are expected")
+    types = sorted({str(array.dtype) for array in arrays} - {"float16", "float32", "float64"})
+    if types:
+        raise ValueError(f"its arrays hold {', '.join(types)}")
+    if not tokens.finite().all():
+        raise ValueError("its tokens hold NaN or inf")
+
+
+def _frame(*row: Any) -> ReferenceFrame:
+    name, *numbers, confirmed = row
+    typed = len(numbers) == 3 and type(confirmed) is bool
+    if not typed or not all(type(n) in (int, float) and isfinite(n) for n in numbers):
+        raise ValueError("a frame is a name, three numbers, and true or false")
+    if not _TIMES[0] < numbers[0] < _TIMES[1]:
+        raise ValueError(f"a frame has the time {numbers[0]:g}, seconds since 1970 are expected")
+    time, score, threshold = map(float, numbers)
+    return ReferenceFrame(_text(name), time, score, threshold, confirmed)
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"text is expected, {value!r} is there")
+    value.encode()  # half of a pair of surrogates could not be shown
+    return value
 
 
 def _digest(header: Mapping[str, Any], tokens: Tokens) -> str:

@@ -83,6 +83,35 @@ class TestFind:
         with pytest.raises(ImageError, match="No such file"):
             read_image(folder / "dangling.png")
 
+    def test_numbers_count_as_numbers(self, tmp_path, colour):
+        names = [
+            "9/1.png",
+            "10/1.png",
+            "a1.png",
+            "a2.png",
+            "a2b10.png",
+            "a10.png",
+            "a010.png",
+            "b.png",
+        ]
+        for name in names:
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            save(tmp_path / name, colour)
+        wanted = [n for n in names if n != "a010.png"]
+        wanted.insert(wanted.index("a10.png"), "a010.png")  # as large: by its characters
+        assert [file.name for file in find_images([tmp_path]).files] == wanted
+
+    def test_what_is_reached_by_a_link_too_has_its_own_name(self, tmp_path, colour):
+        """A folder linked into itself was read twice, under the link's name."""
+        (tmp_path / "z").mkdir()
+        (tmp_path / "b").mkdir()
+        save(tmp_path / "z" / "1.png", colour)
+        save(tmp_path / "2.png", colour)
+        (tmp_path / "a").symlink_to(tmp_path)  # into itself
+        (tmp_path / "b" / "to_z").symlink_to(tmp_path / "z")
+        (tmp_path / "b" / "0.png").symlink_to(tmp_path / "z" / "1.png")
+        assert [file.name for file in find_images([tmp_path]).files] == ["2.png", "z/1.png"]
+
     def test_the_results_of_an_earlier_run_are_left_out(self, tmp_path, colour):
         (tmp_path / "results" / "overlays").mkdir(parents=True)
         save(tmp_path / "a.png", colour)

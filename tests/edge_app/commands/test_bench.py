@@ -50,7 +50,7 @@ def test_what_it_cannot_measure(bundle_folder, monkeypatch):
     done = CliRunner().invoke(main, [*arguments, "--tokens", "ViT-X"])
     assert done.exit_code == 2
     assert "--tokens ViT-X: all, ViT-B/16@224" in done.output
-    monkeypatch.setattr("zeroline.edge_app.batch.memory.available_memory", lambda: 1000)
+    monkeypatch.setattr("zeroline.edge_app.memory.available_memory", lambda: 1000)
     monkeypatch.setattr(bench, "_SIDES", {False: 64})
     done = CliRunner().invoke(main, [*arguments, "--tokens", "ViT-L@518"])
     assert done.exit_code == 1

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 
 import numpy as np
 import pytest
@@ -52,6 +53,16 @@ def test_build_names_what_it_leaves_out(pictures, bundle_folder, tmp_path):
     assert names == sorted(names, reverse=True)  # by time
     assert reference.source == str(pictures)
     assert 1.7e9 <= reference.frames[0].time < 1.7e9 + 21
+
+
+def test_copies_of_a_bad_part_do_not_vouch_for_each_other(pictures, bundle_folder, tmp_path):
+    for number in range(6):
+        shutil.copy(pictures / "sub" / "scratched.png", pictures / "sub" / f"again{number}.png")
+    path = tmp_path / "good.npz"
+    done = build(pictures, path, bundle_folder)
+    assert done.exit_code == 0, done.output
+    assert not [frame.name for frame in read_reference(path).frames if "sub/" in frame.name]
+    assert done.stderr.count("left out: sub/") == 7
 
 
 def test_a_person_has_the_last_word(pictures, bundle_folder, tmp_path):

@@ -13,12 +13,14 @@ import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.events import Event, EventName, Events
 from zeroline.edge_app.sources import live as sources
 from zeroline.edge_app.sources.address import open_source
+from zeroline.runtime.reference.files import read_reference
 
 
 def run(*arguments):
@@ -219,6 +221,23 @@ def test_a_stream_that_is_lost_comes_back(camera, monkeypatch):
     assert heard[-1].text.endswith("frames again")
 
 
+def test_the_password_of_a_camera_is_neither_shown_nor_kept(camera, bundle_folder, tmp_path):
+    secret = "hQ7zk"  # noqa: S105 - no real one
+    address = camera.address.replace("://", f"://admin:a@{secret}@") + f"?pwd={secret}"
+    done, _ = run(
+        "--source", address, "--model", bundle_folder, "--frames", 12, "--window", 8,
+        "--min-window", 4, "--save-reference", tmp_path / "good.npz", "--overlays", tmp_path / "o",
+        "--draw", "all", "--verdicts", tmp_path / "lines.jsonl",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    kept = read_reference(tmp_path / "good.npz")
+    assert kept.source == f"http://…@127.0.0.1:{camera.port}/stream.mjpg?pwd=…"
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert len(files) > 3
+    written = [path.read_bytes() for path in files] + [done.output.encode(), repr(files).encode()]
+    assert not any(secret.encode() in content for content in written)
+
+
 def test_sources_that_are_none(tmp_path, bundle_folder):
     (tmp_path / "film.avi").write_bytes(b"no film")
     (tmp_path / "empty").mkdir()
@@ -235,6 +254,16 @@ def test_sources_that_are_none(tmp_path, bundle_folder):
         open_source("nothing", events=Events())
     done, _ = run("--source", tmp_path, "--draw", "all")
     assert done.exit_code == 2
+
+
+def test_masks_beside_pictures_are_no_parts(bundle_folder, image_folder):
+    mask = Image.fromarray(np.eye(96, dtype=np.uint8) * 255)
+    for path in sorted(image_folder.rglob("*.png")):
+        mask.save(path.with_name(f"{path.stem}_mask.png"))
+    done, lines = run("--source", image_folder, "--model", bundle_folder)
+    assert done.exit_code == 0, done.output
+    assert len(lines) == 10
+    assert "note: 10 files were not taken: they are masks, such as" in done.stderr
 
 
 @pytest.mark.parametrize("shape", [(16, 16000, 3), (16000, 16, 3), (96, 96, 3)])
@@ -319,3 +348,24 @@ def test_which_overlays_are_drawn(bundle_folder, image_folder, tmp_path, draw, m
     }[draw]
     drawn = list((tmp_path / "o").glob("*.png"))
     assert len(drawn) == len(wanted) <= most
+
+
+@pytest.mark.parametrize(
+    ("address", "told"),
+    [
+        ("7", "camera /dev/video7 does not exist: "),
+        ("/dev/video7", "camera /dev/video7 does not exist: "),
+        ("²", "is no file, folder, device number"),
+        ("v4l2src device=/dev/video0 ! videoconvert ! appsink", "this OpenCV ("),
+        ("gst ! " * 2000, "this OpenCV ("),
+    ],
+)
+def test_a_camera_that_cannot_be_is_told_at_the_start(address, told, tmp_path, monkeypatch):
+    """The line waited for it without end. Where this OpenCV has GStreamer, a pipeline may be."""
+    if "OpenCV" in told and "GStreamer:                   YES" in cv2.getBuildInformation():
+        pytest.skip("this OpenCV has GStreamer")
+    monkeypatch.chdir(tmp_path)
+    done, lines = run("--source", address)
+    assert (done.exit_code, lines) == (1, [])
+    assert told in done.output
+    assert done.output.count("Error") == 1

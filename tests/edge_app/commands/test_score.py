@@ -13,10 +13,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from zeroline.edge_app.batch.datasets import read_mask
-from zeroline.edge_app.batch.memory import available_memory
 from zeroline.edge_app.batch.scoring import random_subsets
 from zeroline.edge_app.cli import main
+from zeroline.edge_app.masks import read_mask
+from zeroline.edge_app.memory import available_memory
 
 
 def zeroline(*arguments):
@@ -269,7 +269,7 @@ def test_more_memory_than_there_is_is_refused_before_the_start(own_bundle, tmp_p
     folder.mkdir()
     for number in range(60):
         (folder / f"{number}.png").write_text("never opened")
-    monkeypatch.setattr("zeroline.edge_app.batch.memory.available_memory", lambda: 2_000_000)
+    monkeypatch.setattr("zeroline.edge_app.memory.available_memory", lambda: 2_000_000)
     outcome = zeroline("score", folder, "--model", own_bundle, "--output", tmp_path / "out")
     assert outcome.exit_code == 1
     assert re.search(

@@ -220,6 +220,8 @@ def test_what_is_not_of_score_is_refused(results, tmp_path, score):
         {"scores": np.full(10, np.nan, np.float32)},
         {"patch_scores": np.zeros((10, 64))},
         {"recurring": np.array(["x"] * 10)},
+        {"set": np.full(10, 2**31 - 1, np.int32)},  # this would be counted up to
+        {"set": np.full(10, -1, np.int32)},
         {"names": ["a"]},
         {"defects": [{"set": 0, "members": [99]}]},
         {"problems": 7},
@@ -227,6 +229,13 @@ def test_what_is_not_of_score_is_refused(results, tmp_path, score):
         path.write_bytes(whole)
         spoil(path, **changes)
         refused(results, r'is damaged, or no file of "zeroline score"')
+    np.savez(path, header=np.frombuffer(b"[" * 100_000, np.uint8))
+    refused(results, "is damaged, .*nested too deep")
+    path.write_bytes(whole)
+    table = (results / "scores.csv").read_bytes()
+    (results / "scores.csv").write_bytes(table.splitlines()[0] + b"\ngood/00.png\n")
+    refused(results, "of different runs")
+    (results / "scores.csv").write_bytes(table)
     for content in (b"", b"no archive", whole[: len(whole) // 2], json.dumps({}).encode()):
         path.write_bytes(content)
         refused(results, "is damaged")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from zeroline.edge_app.batch.datasets import find_datasets, read_mask
+from zeroline.edge_app.batch.datasets import find_datasets
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.sim.line import EMPTY, GOOD, SimulatedLine
@@ -181,7 +181,7 @@ def test_a_labelled_folder_is_what_evaluate_reads(tmp_path):
         frame = truth[int(sample.file.path.stem)]
         assert sample.file.path.parent.name == frame.kind
         assert sample.defective == frame.defective
-        np.testing.assert_array_equal(read_mask(sample.mask, size=SIZE), frame.mask)
+        np.testing.assert_array_equal(sample.mask(size=SIZE), frame.mask)
     again = sim("--output", out, *options)
     assert again.exit_code == 1
     assert "holds a data set already" in again.output

@@ -16,6 +16,7 @@ from zeroline.edge_app.errors import ReaderGoneError
 from zeroline.edge_app.events import Event, EventName, Events
 from zeroline.edge_app.outputs import guarded
 from zeroline.edge_app.outputs.json_lines import JsonLines
+from zeroline.edge_app.runs import Run
 from zeroline.edge_app.sources.files import PictureSource
 from zeroline.edge_app.station.loop import inspected, run_line
 from zeroline.runtime import RollingInspector, Tokens, codegraph, load_bundle
@@ -41,6 +42,7 @@ class Frames:
 
     live = False
     incomplete = False
+    announced = None
 
     def __init__(self, frames):
         self._frames, self.closed = frames, False
@@ -112,7 +114,7 @@ def test_when_the_reader_of_a_pipe_goes_the_line_ends(bundle, events, paint):
         os.fdopen(writer, "w") as pipe,
         RollingInspector(bundle, window=8, min_window=4) as inspector,
     ):
-        outputs = {"JSON lines": JsonLines(pipe)}
+        outputs = {"JSON lines": JsonLines(pipe, Run("test"))}
         with pytest.raises(ReaderGoneError):
             run_line(source, inspector, outputs, events=events[0], stop=threading.Event())
         assert source.closed
@@ -201,7 +203,7 @@ def test_a_search_that_raises_is_told_and_the_line_goes_on(bundle, events, monke
     assert alarms == [1]  # by a later search
     passed, heard = events
     with (tmp_path / "out.jsonl").open("w") as file:
-        lines = JsonLines(file)
+        lines = JsonLines(file, Run("test"))
         passed.listen(lines.event)
         from zeroline.edge_app.events import events_of
 

@@ -297,11 +297,14 @@ def test_the_anomaly_is_the_score_without_each_other_over_the_others_threshold()
         with_defects(rows, [image], look(image), strength=2.0)
     table = np.maximum(distances_of(rows), TINY)
     statistics = SetStatistics.of(table, reference_distances(table))
-    evidence = measured(table, members, statistics, chance=0.0).evidence
+    found = measured(table, members, statistics, chance=0.0)
+    assert found is not None
+    evidence = found.evidence
     outside = np.sort(table[:7][:, :, 7:], axis=2)[:, :, : int(0.3 * 33)].mean(axis=2)
     others = auto_threshold(statistics.image_scores[7:], false_alarm_rate=0.05)
     assert evidence.anomaly == pytest.approx(np.median(outside.max(axis=1)) / others, rel=1e-4)
-    assert evidence.unusual == clearly_not_good(statistics.image_scores[7:]).sum() > 0
+    scores = statistics.image_scores[7:].astype(np.float64)
+    assert evidence.unusual == clearly_not_good(scores).sum() > 0
 
 
 def test_images_without_a_patch_that_matters_are_no_community():

@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import os
+import re
+import tracemalloc
 import zipfile
 
 import numpy as np
@@ -10,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from support.parts import parts
-from zeroline.runtime import ScoringError
+from zeroline.runtime import RollingInspector, ScoringError, Tokens, load_bundle
 from zeroline.runtime.errors import ReferenceFileError
 from zeroline.runtime.reference.files import _digest, read_reference, write_reference
 from zeroline.runtime.reference.sets import ReferenceFrame, ReferenceSet
@@ -54,8 +57,6 @@ def rewrite(path, change, *, sign=True):
 
 
 def read_reference_tokens(content):
-    from zeroline.runtime import Tokens
-
     return Tokens((content["layer_0"], content["layer_1"]), content["class_tokens"])
 
 
@@ -121,6 +122,20 @@ def test_a_changed_header_or_array_is_seen(path):
         lambda header: header.update(bundle=3),
         lambda header: header.update(false_alarm_rate="often"),
         lambda header: header.update(left_out=[]),
+        lambda header: header.update(left_out=-1),
+        lambda header: header.update(left_out="3"),
+        lambda header: header.update(frames=[]),
+        lambda header: header.update(frames=[["a", 1e300, 2, 3, False]] * 3),
+        lambda header: header.update(frames=[["a", 10**400, 2, 3, False]] * 3),
+        lambda header: header.update(frames=[["a", 1, float("inf"), 3, False]] * 3),
+        lambda header: header.update(frames=[["a", "1", 2, 3, False]] * 3),
+        lambda header: header.update(frames=[["\ud800", 1, 2, 3, False]] * 3),
+        lambda header: header.update(frames={"a": 1}),
+        lambda header: header.update(degrees="135"),
+        lambda header: header.update(degrees=[2]),
+        lambda header: header.update(degrees=[True]),
+        lambda header: header.update(false_alarm_rate=float("nan")),
+        lambda header: header.update(false_alarm_rate=7),
         *(
             lambda header, name=name: header.pop(name)
             for name in ("bundle", "network", "degrees", "frames", "left_out", "source", "program")
@@ -140,7 +155,7 @@ def test_headers_that_are_none(path, header):
 
 def test_files_that_are_no_sets(path, tmp_path):
     refused(tmp_path / "none.npz", "does not exist")
-    refused(tmp_path, "is damaged, or no reference")
+    refused(tmp_path, "cannot be read: not a regular file")
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     refused(path, "is damaged")
@@ -155,6 +170,99 @@ def test_files_that_are_no_sets(path, tmp_path):
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("header.npy", "nothing")
     refused(path, "is damaged, or no reference")
+
+
+def claim(path, name, change):
+    """Change the header of an array in a file, and nothing else."""
+    with zipfile.ZipFile(path) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    head, _, data = members[f"{name}.npy"].partition(b"\n")
+    members[f"{name}.npy"] = change(head).ljust(len(head))[: len(head)] + b"\n" + data
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, content in members.items():
+            archive.writestr(member, content)
+
+
+@pytest.mark.parametrize("name", ["layer_0", "class_tokens", "header"])
+@pytest.mark.parametrize("change", [
+    lambda head: re.sub(rb"\(\d+", b"(9999999999", head),
+    lambda head: re.sub(rb"\([\d, ]*\)", b"(0,)", head),
+    lambda head: re.sub(rb"\(\d+", b"(-1", head),
+    lambda head: re.sub(rb"'[<|]..'", b"'|O'", head),
+    lambda head: re.sub(rb"'[<|]..'", b"'|V0'", head),
+    lambda head: re.sub(rb"\{.*", b"[" * 100, head),
+    lambda head: head.replace(b"'descr", b"'\\d\\escr"),
+])  # fmt: skip
+def test_headers_of_arrays_that_claim_what_is_not_there(path, name, change):
+    claim(path, name, change)
+    tracemalloc.start()
+    refused(path, "is damaged, or no reference: ")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 50 << 20
+
+
+def test_packed_zeros_are_not_unpacked(path):
+    """A file of a few MiB would take gigabytes."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("header", "layer_0", "class_tokens"):
+            archive.writestr(f"{name}.npy", bytes(1 << 25))
+    tracemalloc.start()
+    refused(path, "its arrays are packed")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 1 << 25
+
+
+def test_a_device_and_a_pipe_are_refused(tmp_path):
+    (tmp_path / "zero.npz").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe.npz")
+    for name in ("zero.npz", "pipe.npz"):
+        refused(tmp_path / name, "cannot be read: not a regular file")
+
+
+@pytest.mark.parametrize("change", [
+    lambda arrays: arrays.update(layer_1=arrays["layer_1"][:, :9]),
+    lambda arrays: arrays.update(layer_1=arrays["layer_1"][:2]),
+    lambda arrays: arrays.update(class_tokens=arrays["class_tokens"][:2]),
+    lambda arrays: arrays.update(layer_0=arrays["layer_0"][..., :0]),
+    lambda arrays: arrays.update(layer_0=arrays["layer_0"][..., 0]),
+    lambda arrays: arrays.update(layer_0=arrays["layer_0"].astype(np.int32)),
+    lambda arrays: arrays.update(layer_0=arrays["layer_0"].astype(np.complex64)),
+    lambda arrays: arrays.update(layer_0=np.full_like(arrays["layer_0"], np.inf)),
+    lambda arrays: arrays.update(class_tokens=np.full_like(arrays["class_tokens"], np.inf)),
+    lambda arrays: arrays.update({name: array[:0] for name, array in arrays.items()}),
+    lambda arrays: arrays.pop("layer_0"),
+    lambda arrays: arrays.pop("class_tokens"),
+    lambda arrays: arrays.update(layer_2=arrays.pop("layer_1")),
+])  # fmt: skip
+def test_arrays_that_do_not_fit_though_their_hash_does(path, change):
+    with np.load(path) as content:
+        arrays = {name: content[name] for name in content.files}
+    header = json.loads(arrays.pop("header").tobytes())
+    change(arrays)
+    header["frames"] = header["frames"][: len(arrays.get("class_tokens", [0] * 3)) or None]
+    layers = tuple(arrays[name] for name in sorted(arrays) if name.startswith("layer"))
+    header.pop("sha256")
+    tokens = Tokens(layers, arrays.get("class_tokens", np.zeros((3, 2))))
+    if len(header["frames"]) == 2:
+        header["frames"] *= 2
+    header["sha256"] = _digest(header, tokens)
+    np.savez(path, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
+    refused(path, "is damaged, or no reference: ")
+
+
+def test_a_set_of_another_shape_is_refused_by_a_line(path, bundle_folder):
+    """Its network is right by name; the window would have failed at its first frame."""
+    with load_bundle(bundle_folder, device="cpu") as bundle:
+        network = bundle.manifest.network
+        narrow = Tokens(tuple(layer[..., :8] for layer in parts(range(3)).layers), np.eye(3))
+        write_reference(path, dataclasses.replace(reference_set(), tokens=narrow, network=network))
+        with (
+            RollingInspector(bundle, window=8, min_window=4) as line,
+            pytest.raises(ReferenceFileError, match=r"has tokens of .*, the network gives"),
+        ):
+            line.load_reference(path)
 
 
 def test_tokens_that_are_not_finite_are_refused(tmp_path):

@@ -9,7 +9,10 @@ from zeroline.edge_app.errors import MemoryLimitError
 from zeroline.runtime.batch import scoring_memory
 from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.errors import MissingExtraError
+from zeroline.runtime.line.window import WindowShape
+from zeroline.runtime.matching.forms import FORMS
 from zeroline.runtime.network.model import Bundle
+from zeroline.runtime.stages.degrees import Degrees
 from zeroline.runtime.workers import thread_count
 
 _CGROUP_LIMITS = (
@@ -83,4 +86,40 @@ def check_memory(
         f'scoring {images} images as one set with "{bundle.name}" takes '
         f"{needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free: "
         f"{advice}"
+    )
+
+
+def check_window(bundle: Bundle, frames: int, *, degrees: Degrees | None) -> int:
+    """Return the bytes that a window of a line takes at its start, or refuse.
+
+    Parameters
+    ----------
+    bundle : Bundle
+    frames : int
+        W.
+    degrees : sequence of odd int, "fused" or None
+        None: those of the bundle.
+
+    Raises
+    ------
+    MemoryLimitError
+        Names both figures and the largest window that fits.
+    """
+    of = degrees or bundle.manifest.defaults.degrees
+
+    def needed(window: int) -> int:
+        # the leanest form of matching: what is refused fits by none
+        sizes = (bundle.patches, bundle.channels, of)
+        return min(WindowShape(window, *sizes, form).memory for form in FORMS)
+
+    free = available_memory()
+    if needed(frames) <= free:
+        return needed(frames)
+    low, high = 2, frames  # the largest that fits lies between
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if needed(middle) <= 0.8 * free else (low, middle)
+    raise MemoryLimitError(
+        f'a window of {frames} frames with "{bundle.name}" takes {needed(frames) / 2**30:.1f} GiB, '
+        f"{free / 2**30:.1f} GiB are free: use --window {low} or a smaller number"
     )

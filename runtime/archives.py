@@ -1,0 +1,105 @@
+"""NumPy archives from anywhere: read without pickle, and only what the file really holds.
+
+`numpy.load` takes room for what an array's header claims, and unpacks what a member claims. Here
+both must fit the length of the file before a byte is read.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import tokenize
+import warnings
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import IO, Any
+
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from zeroline.runtime.files import open_regular
+
+#: What reading a damaged archive, or a damaged header in it, may raise.
+DAMAGE = (
+    OSError, ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, MemoryError,
+    RecursionError, NotImplementedError, OverflowError, SyntaxError, RuntimeError,
+    zipfile.BadZipFile, zlib.error, struct.error, tokenize.TokenError,
+)  # fmt: skip
+_LONGEST_HEADER = 64 << 20  # bytes; a thousand frames have a tenth of a MiB
+_KINDS = "fuib"
+_READERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+
+
+class Archive:
+    """An open archive, as `numpy.savez` writes them.
+
+    Attributes
+    ----------
+    names : tuple of str
+        Of the arrays.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        length = os.fstat(file.fileno()).st_size
+        self._zip = zipfile.ZipFile(file)
+        members = self._zip.infolist()
+        names = [member.filename.removesuffix(".npy") for member in members]
+        if any(m.compress_type != zipfile.ZIP_STORED or m.flag_bits & 1 for m in members):
+            raise ValueError("its arrays are packed")
+        if len(set(names)) < len(names) or sum(m.file_size for m in members) > length:
+            raise ValueError("its table of arrays does not fit")
+        self._members = dict(zip(names, members, strict=True))
+        self.names = tuple(names)
+
+    def array(self, name: str) -> NDArray[Any]:
+        """Return an array of numbers; one of `DAMAGE` if there is none of this name."""
+        if name not in self._members:
+            raise ValueError(f'it has no "{name}"')
+        member = self._members[name]
+        with self._zip.open(member) as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what is odd in a header is damage or is not
+            version = npy.read_magic(file)
+            if version not in _READERS:
+                raise ValueError(f'"{name}" is of version {version}')
+            shape, _, dtype = _READERS[version](file)
+            size = dtype.itemsize * prod(shape)
+            if dtype.kind not in _KINDS or min(shape, default=0) < 0:
+                raise ValueError(f'"{name}" holds {dtype} {shape}')
+            if size != member.file_size - file.tell():
+                raise ValueError(f'"{name}" claims {size} bytes and has others')
+        with self._zip.open(member) as file:
+            array: NDArray[Any] = npy.read_array(file, allow_pickle=False)
+        return array
+
+    def header(self) -> dict[str, Any]:
+        """Return the array "header", which is a JSON object as bytes."""
+        if "header" in self._members and self._members["header"].file_size > _LONGEST_HEADER:
+            raise ValueError(f'"header" is longer than {_LONGEST_HEADER >> 20} MiB')
+        content = json.loads(self.array("header").tobytes())
+        if not isinstance(content, dict):
+            raise ValueError('"header" is no JSON object')
+        return content
+
+
+@contextmanager
+def open_archive(path: Path) -> Iterator[Archive]:
+    """Open an archive for reading; one of `DAMAGE` is raised where it is none."""
+    with open_regular(path) as file:
+        yield Archive(file)
+
+
+def why_damaged(error: BaseException) -> str:
+    """Return the reason of one of `DAMAGE`, in a few words on one line."""
+    if isinstance(error, zipfile.BadZipFile):
+        return "it is no whole NumPy archive"
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    if isinstance(error, RecursionError):
+        return "its header is nested too deep"
+    words = " ".join(str(getattr(error, "strerror", None) or error).split())
+    return words[:100] or type(error).__name__

@@ -1,0 +1,90 @@
+"""From a selection to a file: the frames that were kept, and a report on the others."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from zeroline.runtime.reference.files import write_reference
+from zeroline.runtime.reference.selection import Selection
+from zeroline.runtime.reference.sets import (
+    ReferenceFrame,
+    ReferenceReport,
+    ReferenceSet,
+    report_of,
+)
+from zeroline.runtime.stages.degrees import Degrees
+from zeroline.runtime.tokens import Tokens
+
+if TYPE_CHECKING:
+    from zeroline.runtime.network.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a set comes from, and by what it was chosen.
+
+    Attributes
+    ----------
+    manifest : Manifest
+        Of the bundle.
+    degrees : sequence of odd int, or "fused"
+    false_alarm_rate : float
+    source : str
+        Folders or address of the frames.
+    """
+
+    manifest: Manifest
+    degrees: Degrees
+    false_alarm_rate: float
+    source: str
+
+
+def write_selected(
+    path: Path,
+    tokens: Tokens,
+    selection: Selection,
+    origin: Origin,
+    *,
+    names: Sequence[str],
+    times: Sequence[float],
+    confirmed: Sequence[bool],
+) -> ReferenceReport:
+    """Write the frames that were selected.
+
+    Parameters
+    ----------
+    path : Path
+    tokens : Tokens
+        Of N frames, on the host or not.
+    selection : Selection
+        Of the same.
+    origin : Origin
+    names, times, confirmed : sequences of N
+        Of each frame: name, seconds since 1970, whether a person has called it good.
+    """
+    frames = tuple(
+        ReferenceFrame(name, time, float(score), selection.threshold, bool(sure))
+        for name, time, sure, score, kept in zip(
+            names, times, confirmed, selection.scores, selection.kept, strict=True
+        )
+        if kept
+    )
+    write_reference(
+        path,
+        ReferenceSet(
+            tokens.select(selection.kept),
+            frames,
+            bundle=origin.manifest.name,
+            network=origin.manifest.network,
+            degrees=origin.degrees,
+            false_alarm_rate=origin.false_alarm_rate,
+            left_out=len(names) - len(frames),
+            source=origin.source,
+            program=version("zeroline"),
+        ),
+    )
+    return report_of(selection, names, frames=len(frames), offered=len(names))
