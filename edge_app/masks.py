@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from zeroline.edge_app.decoding import strips, tiff
 from zeroline.edge_app.errors import InputError
 
 #: Folders of masks, in lower case.
@@ -31,6 +32,7 @@ _DARK, _LIGHT = 64, 192
 _WORD = r"(?:masks?|gt|ground[ _-]?truth|labels?|seg|segmentation|anno|annotation)"
 _AFTER = re.compile(rf"(.+?)[ _.-]+{_WORD}(?:[ _.-]?\d+)?", re.IGNORECASE)
 _BEFORE = re.compile(rf"{_WORD}[ _.-]+(.+)", re.IGNORECASE)
+_SAMPLE_FORMAT = 339  # tag of TIFF; 1 is unsigned
 _DEEP_COLOUR = re.compile(r"\b(RGB|LA)\w*;16")
 
 # what Pillow raises on damaged files, by its documentation and by trying
@@ -165,7 +167,9 @@ def read_mask(
     try:
         defect = _defect(*_values(path))
     except UnidentifiedImageError as error:
-        raise InputError(f'mask "{path}" cannot be read: it is no image') from error
+        raise InputError(
+            f'mask "{path}" cannot be read: it is no image, or of a kind without a rule'
+        ) from error
     except InputError as error:
         raise InputError(f'mask "{path}": {error}') from error
     except _DAMAGE as error:
@@ -189,19 +193,30 @@ def _same_aspect(one: tuple[int, ...], other: tuple[int, ...]) -> bool:
 
 def _values(path: Path) -> tuple[npt.NDArray[Any], bool]:
     """Return a mask's values (H, W), upright, 0 for the background; and whether it is a JPEG."""
-    with path.open("rb") as file, Image.open(file) as opened:  # Pillow maps files of a name wrongly
-        lossy = opened.format in ("JPEG", "MPO")
-        deep = any(_DEEP_COLOUR.search(str(tile[3])) for tile in getattr(opened, "tile", ()))
-        pages = 1 if lossy else getattr(opened, "n_frames", 1)
-        inverted = opened.format == "TIFF" and opened.tag_v2.get(262) == 0
-        image = ImageOps.exif_transpose(opened)
+    with path.open("rb") as file:
+        page = None
+        head = file.read(16)
+        if tiff.is_tiff(head):
+            page = tiff.main_page(file, head)
+            if page.samples == 1 and page.is_plain and page.every(_SAMPLE_FORMAT, (1,)) == (1,):
+                return strips.plain_pixels(file, page, None)[0], False
+            if page.bits <= 8:
+                page.check()
+        file.seek(0)
+        with Image.open(file) as opened:
+            lossy = opened.format in ("JPEG", "MPO")
+            deep = any(_DEEP_COLOUR.search(str(tile[3])) for tile in getattr(opened, "tile", ()))
+            pages = 1 if lossy else getattr(opened, "n_frames", 1)
+            image = ImageOps.exif_transpose(opened)
+    if page is not None:
+        deep = deep or (page.bits > 8 and page.samples > 1)
     if pages > 1:
         raise InputError(f"it has {pages} pages, 1 is expected")
     if deep or image.mode == "F":
         kind = "16 bits a colour" if deep else "values with a point"
         raise InputError(f"it has {kind}; 8 bits, or grey of 16 bits, are expected")
     if image.mode.startswith("I"):
-        if inverted:
+        if page is not None and page.white_is_zero:
             raise InputError("its 0 is white, and it has more than 8 bits")
         return np.asarray(image), lossy
     if image.mode in ("P", "PA") or "transparency" in image.info:

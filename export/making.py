@@ -21,7 +21,7 @@ from zeroline.export.graph_check import GraphReport, check_graph
 from zeroline.export.precision import SampleFrames, narrow
 from zeroline.export.wrap import InputRules, free_output, wrap_onnx
 from zeroline.runtime.errors import BundleError
-from zeroline.runtime.network.manifest import MANIFEST_NAME, Manifest
+from zeroline.runtime.network.manifest import Manifest, write_manifest
 from zeroline.runtime.network.model import Report
 from zeroline.runtime.network.parity import Parity
 
@@ -122,7 +122,7 @@ def make_bundle(
     parity = gate(folder, original, samples.gate, wanted=wanted, simulated=narrowed.simulated)
     report(f"parity: {parity}")
     manifest = manifest.model_copy(update={"parity": parity.figures()})
-    (folder / MANIFEST_NAME).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    write_manifest(folder, manifest)
     if output.exists():
         output.rmdir()
     folder.rename(output)

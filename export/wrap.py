@@ -23,6 +23,7 @@ from zeroline.runtime.network.manifest import (
     Source,
     TokenOutput,
     problems_of,
+    write_manifest,
 )
 from zeroline.runtime.network.model import (
     Session,
@@ -122,8 +123,7 @@ def wrap_onnx(
                 precision=precision,
                 kept_in_float32=kept_in_float32,
             )
-            text = manifest.model_dump_json(indent=1)
-            (staging / MANIFEST_NAME).write_text(text, encoding="utf-8")
+            write_manifest(staging, manifest)
             if output.exists():
                 output.rmdir()
             staging.rename(output)

@@ -22,8 +22,19 @@ def in_one_line(error: Exception, /) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
 class ZerolineError(Exception):
-    """Anything that zeroline itself refuses; the command line prints it as one line."""
+    """Anything that zeroline itself refuses; the command line prints it as one line.
+
+    What a message repeats of a file or of a name may hold line ends, or codes that a terminal
+    obeys. They are escaped.
+    """
+
+    def __init__(self, *words: object) -> None:
+        super().__init__(*(_printable(word) if isinstance(word, str) else word for word in words))
 
 
 class BundleError(ZerolineError):

@@ -35,7 +35,7 @@ ARROWS = {
         "ground": set(),
         "decoding": {"ground"},
         "images": {"ground", "decoding", "masks"},
-        "masks": {"ground"},
+        "masks": {"ground", "decoding"},
         "sim": {"ground"},
         "settings": {"ground"},
         "draw": {"ground"},

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from trials.resumed import Rows
 
-NAMES = ("false-alarms", "photographs", "drawn-sets", "poison", "products", "damaged-files")
+NAMES = (
+    "false-alarms", "photographs", "drawn-sets", "poison", "products", "damaged-bundles",
+    "damaged-files",
+)  # fmt: skip
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Damaged pictures and videos: none crashes, hangs or is taken for a whole one.
 
-Each file is cut, has bytes changed, or a header of another file. The rules: an image is read or
-refused with a reason, a video is played or refused, within the limits of `trials.guarded`. What
-Pillow refuses when it decodes a picture whole is never a frame, in files and in MJPEG.
+The rule: an image is read or refused with a reason, a video is played or refused, within the limits
+of `trials.watched`. What Pillow refuses when it decodes a picture whole is never a frame, in files
+and in MJPEG.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from trials.guarded import tried
+from trials.damage import damaged
 from trials.packed_tiff import write_packed
 from trials.resumed import Rows
+from trials.watched import Watched
 from zeroline.edge_app.errors import ImageError, InputError
 from zeroline.edge_app.events import Events
 from zeroline.edge_app.images import read_image
@@ -33,8 +34,6 @@ from zeroline.edge_app.sources.video import VideoSource
 CASES = 1000
 SEEDS = tuple(range(1, 21))
 KINDS = ("jpeg", "png", "tiff", "bmp", "avi", "mp4")
-#: Outcomes that break no rule.
-ALLOWED = frozenset({"read", "refused"})
 _VIDEOS = ("avi", "mp4")
 _FRAMES = 8
 
@@ -133,71 +132,33 @@ def _by_pyav(folder: Path) -> tuple[bytes, ...]:
     return tuple(found)
 
 
-def damaged(content: bytes, other: bytes, rng: np.random.Generator) -> bytes:
-    """Return a file that is damaged in one to three ways.
-
-    Parameters
-    ----------
-    content : bytes
-    other : bytes
-        Whose header it may get.
-    rng : numpy.random.Generator
-    """
-    found = bytearray(content)
-    for way in rng.choice(("cut", "bytes", "run", "size", "header", "gone", "twice"),
-                          rng.integers(1, 4)):  # fmt: skip
-        end = max(len(found), 2)
-        # headers are short and matter most
-        place = int(rng.integers(0, min(end, 200) if rng.random() < 0.5 else end))
-        length = int(rng.integers(1, 64))
-        if way == "cut":
-            del found[max(place, 1) :]
-        elif way == "bytes":
-            for at in [*rng.integers(0, end, rng.integers(1, 20)).tolist(), place]:
-                found[at : at + 1] = rng.bytes(1)
-        elif way == "run":
-            found[place : place + length] = (
-                bytes(length) if rng.random() < 0.5 else rng.bytes(length)
-            )
-        elif way == "size":  # large, negative and zero numbers
-            value = [b"\xff\xff\xff\xff", b"\x7f\xff\xff\xff", bytes(4), b"\xff\xff\0\0"]
-            found[place : place + 4] = value[rng.integers(4)]
-        elif way == "header":
-            found[:length] = other[:length]
-        elif way == "gone":
-            del found[place : place + length]
-        else:
-            found[place:place] = found[place : place + length]
-    return bytes(found)
-
-
 def case(kind: str, folder: Path, seed: int, number: int) -> bytes:
     """Return the damaged file of a number."""
     rng = np.random.default_rng((KINDS.index(kind), seed, number))
     files = whole_files(kind, folder)
-    others = whole_files(str(rng.choice(KINDS)), folder)
     content = files[number % len(files)]
-    return damaged(content, others[rng.integers(len(others))], rng)
+    for _ in range(rng.integers(1, 4)):
+        content, _ = damaged(content, rng)
+    return content
 
 
-def judged(kind: str, folder: Path, seed: int, number: int) -> str:
-    """Return what comes of a damaged file: "read", "refused", or what breaks a rule."""
+def judged(which: tuple[str, Path, int, int]) -> tuple[str, str]:
+    """Return what comes of a damaged file: "read", "refused", or "wrong" and what is wrong."""
     warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # as the commands do
+    kind, folder, seed, number = which
     path = folder / f"case.{kind}"
     path.write_bytes(case(kind, folder, seed, number))
-    try:
-        return _played(path) if kind in _VIDEOS else _read(path)
-    except Exception as error:  # noqa: BLE001 - it is what is looked for
-        return f"{type(error).__name__} at {seed}/{number}: {error}"[:200]
+    return _played(path) if kind in _VIDEOS else _read(path)
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> tuple[str, str]:
     try:
         read_image(path)
-    except ImageError:
-        return "refused"
+    except ImageError as error:
+        return "refused", str(error)
     # TIFF is read by more than Pillow, so that other kinds of it are read
-    return "read" if path.suffix == ".tiff" or _is_whole(path.read_bytes()) else "taken for whole"
+    whole = path.suffix == ".tiff" or _is_whole(path.read_bytes())
+    return ("read", "") if whole else ("wrong", "Pillow refuses it")
 
 
 def _is_whole(content: bytes) -> bool:
@@ -209,14 +170,14 @@ def _is_whole(content: bytes) -> bool:
     return True
 
 
-def _played(path: Path) -> str:
+def _played(path: Path) -> tuple[str, str]:
     try:
         source = VideoSource(str(path), events=Events(), shown=path.name)
-    except InputError:
-        return "refused"
+    except InputError as error:
+        return "refused", str(error)
     frames = {int(captured.name): captured.frame is not None for captured in source}
     wrong = [n for n, whole in enumerate(_packets(path)) if not whole and frames.get(n)]
-    return "taken for whole" if wrong else "read"
+    return ("wrong", f"Pillow refuses frames {wrong}") if wrong else ("read", "")
 
 
 def _packets(path: Path) -> Iterable[bool]:
@@ -237,25 +198,35 @@ def _packets(path: Path) -> Iterable[bool]:
 
 def of_kind(kind: str, seed: int, *, cases: int = CASES) -> dict[str, Any]:
     """Try the files of a seed."""
-    with TemporaryDirectory() as folder:
-        found = tried(partial(judged, kind, Path(folder), seed), range(cases))
-    counts = Counter(found.values())
-    broken = {f"{kind} {seed}/{n}": what for n, what in found.items() if what not in ALLOWED}
-    return {"read": counts["read"], "refused": counts["refused"], "broken": broken}
+    with TemporaryDirectory() as folder, Watched(judged) as process:
+        seen = [process.do((kind, Path(folder), seed, number)) for number in range(cases)]
+    return {
+        "outcomes": Counter(one.outcome for one in seen),
+        "broken": {
+            f"{kind} {seed}/{number}": f"{one.outcome}: {one.text[-300:]}"
+            for number, one in enumerate(seen)
+            if one.broken
+        },
+        "longest": max(one.seconds for one in seen),
+        "most": max(one.mib for one in seen),
+    }
 
 
 def run(report: Callable[[str], None], *, seeds: Iterable[int] = SEEDS, rows: Rows) -> None:
-    """Report counts by kind, then every file that broke a rule; see `false_alarms.run`."""
-    report("| kind | files | read | refused | broke a rule |")
-    report("|---|---|---|---|---|")
+    """Report counts by kind, then every file that broke the rule; see `false_alarms.run`."""
+    report("| kind | files | read | refused | rule broken | longest | most memory |")
+    report("|---|---|---|---|---|---|---|")
     seeds = tuple(seeds)
     broken: dict[str, str] = {}
     for kind in KINDS:
         found = [rows.once({"kind": kind, "seed": s}, partial(of_kind, kind, s)) for s in seeds]
-        read, refused = (sum(row[key] for row in found) for key in ("read", "refused"))
+        counts = sum((Counter(row["outcomes"]) for row in found), Counter())
         bad = {name: what for row in found for name, what in row["broken"].items()}
         broken |= bad
-        total = read + refused + len(bad)
-        report(f"| {kind} | {total:,} | {read:,} | {refused:,} | {len(bad)} |")
+        longest, most = (max(row[key] for row in found) for key in ("longest", "most"))
+        report(
+            f"| {kind} | {sum(counts.values()):,} | {counts['read']:,} | {counts['refused']:,} | "
+            f"{len(bad)} | {longest:.1f} s | {most:.0f} MiB |"
+        )
     for name, what in broken.items():
         report(f"{name}: {what}")

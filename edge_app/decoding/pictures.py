@@ -64,6 +64,7 @@ def decode(file: BinaryIO, *, name: str = "", white_level: int | None = None) ->
     try:
         head = file.read(16)
         if tiff.is_tiff(head):
+            tiff.silence_libtiff()
             page = tiff.main_page(file, head)
             check_size(page.width, page.height)
             page.check()

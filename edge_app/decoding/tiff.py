@@ -5,9 +5,12 @@ Tags are of TIFF 6.0 (Adobe, 1992) and its supplements, by their numbers there.
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, BinaryIO, Literal
 
+from PIL import _imaging
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from zeroline.edge_app.decoding.kinds import CAMERA_RAW
@@ -36,6 +39,17 @@ _FORMATS = {1: "unsigned", 2: "signed", 3: "floating point", 5: "complex", 6: "c
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}
 _CAMERA_RAW = (32803, 34892)  # colour filters in a mosaic, linear raw
 _PREMULTIPLIED = 1  # of tag 338
+
+
+@cache
+def silence_libtiff() -> None:
+    """Stop libtiff in Pillow from writing lines to stderr; its errors reach Pillow all the same."""
+    try:
+        handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+    except (OSError, AttributeError):  # Pillow is linked in another way
+        return
+    handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+    handler(None)
 
 
 def is_tiff(head: bytes) -> bool:

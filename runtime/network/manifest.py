@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path, PurePosixPath
+from reprlib import repr as shown
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -14,12 +16,14 @@ from zeroline.runtime.grid import grid_side
 
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
+_MOST_PROBLEMS = 5  # that are named
 _LONGEST = 4 << 20  # bytes; a manifest has a few thousand
 
 _Channel = Annotated[float, Field(allow_inf_nan=False)]
 _Triple = tuple[_Channel, _Channel, _Channel]
 _Fraction = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[int, Field(ge=1)]
+_Name = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class _Part(BaseModel):
@@ -29,7 +33,7 @@ class _Part(BaseModel):
 class InputSpec(_Part):
     """How a uint8 BGR frame becomes the network's input tensor."""
 
-    name: str = Field(description="Name of the ONNX input, shape (B, 3, S, S), float32")
+    name: _Name = Field(description="Name of the ONNX input, shape (B, 3, S, S), float32")
     size: Annotated[int, Field(ge=8, le=4096)] = Field(description="Side S in pixels")
     colour: Literal["RGB", "BGR"] = Field("RGB", description="Channel order of the tensor")
     value_range: Literal["0..1", "0..255"] = Field(
@@ -55,7 +59,7 @@ class InputSpec(_Part):
 class TokenOutput(_Part):
     """One output of patch tokens, shape (B, patches, channels), without a class token."""
 
-    name: str
+    name: _Name
     patches: _Positive
     channels: _Positive
 
@@ -63,7 +67,7 @@ class TokenOutput(_Part):
 class ClassTokenOutput(_Part):
     """The output of class tokens, shape (B, channels), rows of unit length."""
 
-    name: str
+    name: _Name
     channels: _Positive
 
 
@@ -124,8 +128,8 @@ class Manifest(_Part):
     """The content of ``manifest.json``."""
 
     schema_version: Literal[1] = 1
-    name: Annotated[str, Field(min_length=1)]
-    model: str = Field("model.onnx", description="The ONNX file, relative to the bundle")
+    name: _Name
+    model: _Name = Field("model.onnx", description="The ONNX file, relative to the bundle")
     input: InputSpec
     outputs: Outputs
     layers: tuple[int, ...] = Field((), description="Blocks behind the token outputs, 0-based")
@@ -143,6 +147,10 @@ class Manifest(_Part):
     tools: dict[str, str] = Field(default_factory=dict, description="Versions that made it")
     parity: dict[str, float] | None = Field(
         None, description="How closely the exported file follows the framework's model"
+    )
+
+    checksum: str | None = Field(
+        None, description="sha256 of all other keys; without it the manifest is taken as it is"
     )
 
     @property
@@ -188,22 +196,49 @@ def read_manifest(folder: Path) -> Manifest:
     version = content.get("schema_version")
     if type(version) is not int or version != SCHEMA_VERSION:
         raise BundleError(
-            f'bundle "{folder}": schema_version is {version!r}, '
+            f'bundle "{folder}": schema_version is {shown(version)}, '
             f"this zeroline reads {SCHEMA_VERSION}"
         )
     try:
+        _check_sum(folder, content)
         # strict would refuse JSON's lists where tuples are declared, so JSON mode is used
         return Manifest.model_validate_json(json.dumps(content))
+    except RecursionError as error:
+        raise BundleError(f'bundle "{folder}": {MANIFEST_NAME} is nested too deep') from error
     except ValidationError as error:
         raise BundleError(f'bundle "{folder}": {MANIFEST_NAME}: {problems_of(error)}') from error
+
+
+def _check_sum(folder: Path, content: dict[str, Any]) -> None:
+    """Refuse a manifest with a changed value: another mean or size would pass else."""
+    if content.get("checksum") not in (None, _sum_of(content)):
+        raise BundleError(
+            f'bundle "{folder}": {MANIFEST_NAME} was changed or damaged: its checksum does not '
+            'fit. If you changed it, remove the key "checksum"'
+        )
+
+
+def _sum_of(content: dict[str, Any]) -> str:
+    others = {key: value for key, value in content.items() if key != "checksum"}
+    return hashlib.sha256(json.dumps(others, sort_keys=True).encode()).hexdigest()
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Write a bundle's manifest, with its checksum."""
+    content = json.loads(manifest.model_dump_json(exclude={"checksum"}))
+    content["checksum"] = _sum_of(content)
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    (folder / MANIFEST_NAME).write_text(text + "\n", encoding="utf-8")
 
 
 def problems_of(error: ValidationError) -> str:
     """Return what pydantic found wrong on one line: field, reason, value."""
     parts = []
-    for problem in error.errors():
+    problems = error.errors(include_url=False)
+    for problem in problems[:_MOST_PROBLEMS]:
         field = ".".join(map(str, problem["loc"])) or "manifest"
         reason = problem["msg"].removeprefix("Value error, ")
-        value = repr(problem["input"])
-        parts.append(f"{field}: {reason}" + (f" (is {value})" if len(value) <= 60 else ""))
-    return "; ".join(parts)
+        value = shown(problem["input"])
+        parts.append(f"{field[:80]}: {reason}" + (f" (is {value})" if len(value) <= 60 else ""))
+    more = len(problems) - len(parts)
+    return "; ".join(parts) + (f"; and {more} more" if more else "")

@@ -82,13 +82,19 @@ class OnnxRuntimeSession:
         options.inter_op_num_threads = 1
         # idle threads that spin would take the cores that mutual scoring needs
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        # a failure is raised; a CUDA provider tells in its lines alone why it is not in use
+        options.log_severity_level = 3 if wanted != "cpu" else 4
         self._memory = DeviceMemory.of(installed_cupy()) if wanted != "cpu" else None
         stream = {} if self._memory is None else self._memory.provider_options()
         by_provider = {PROVIDERS["cuda"][0]: stream}
         providers = [(p, by_provider.get(p, {})) for p in PROVIDERS[wanted] if p in offered]
         try:
-            self._session = onnxruntime.InferenceSession(str(model), options, providers=providers)
+            self._session = onnxruntime.InferenceSession(
+                str(model),
+                options,
+                providers=providers,
+                enable_fallback=int(wanted != "cpu"),  # it prints, and tries the CPU once more
+            )
         except _failures() as error:
             first_line = str(error).strip().splitlines()[0]
             raise BundleError(f'"{model}" cannot be loaded: {first_line}') from error
@@ -200,8 +206,9 @@ def run_bound(session: Any, name: str, images: Any, memory: DeviceMemory) -> dic
 
 
 def _failures() -> tuple[type[Exception], ...]:
-    """Every exception class of onnxruntime; they share no base but Exception."""
+    """Every exception class of onnxruntime, which share no base; and one of its messages' bytes."""
     from onnxruntime.capi import onnxruntime_pybind11_state as native
 
     classes = [value for value in vars(native).values() if isinstance(value, type)]
-    return tuple(value for value in classes if issubclass(value, Exception))
+    own = tuple(value for value in classes if issubclass(value, Exception))
+    return (*own, UnicodeDecodeError)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import astuple
 from math import isfinite
 from pathlib import Path
+from reprlib import repr as shown
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,8 @@ VERSION = 2
 
 _WORDS = ("bundle", "network", "source", "program")
 _KEYS = (*_WORDS, "degrees", "false_alarm_rate", "left_out", "frames")
+#: Squares of larger tokens could not be added up.
+_LARGEST = 1e15
 #: Frames come from the years 1 to 9999.
 _TIMES = (-62e9, 253e9)
 
@@ -123,8 +126,8 @@ def _check_version(path: Path, header: Mapping[str, Any]) -> None:
     version = header.get("version")
     if version != VERSION or isinstance(version, bool):
         raise ReferenceFileError(
-            f'reference "{path}" is of version {version!r}, this zeroline reads {VERSION}: make it '
-            "anew with zeroline reference build"
+            f'reference "{path}" is of version {shown(version)}, this zeroline reads {VERSION}: '
+            "make it anew with zeroline reference build"
         )
 
 
@@ -138,14 +141,14 @@ def _reference(header: Mapping[str, Any], tokens: Tokens) -> ReferenceSet:
     degrees = header["degrees"]
     if degrees != FUSED:
         if not all(type(degree) is int and degree > 0 and degree % 2 for degree in degrees):
-            raise ValueError(f"degrees is {degrees}, odd numbers are expected")
+            raise ValueError(f"degrees is {shown(degrees)}, odd numbers are expected")
         degrees = tuple(degrees)
     match_count(degrees)
     rate, left_out = header["false_alarm_rate"], header["left_out"]
     if type(rate) not in (int, float) or not 0 < rate <= 1:
-        raise ValueError(f"false_alarm_rate is {rate!r}, a number from 0 to 1 is expected")
+        raise ValueError(f"false_alarm_rate is {shown(rate)}, a number from 0 to 1 is expected")
     if type(left_out) is not int or left_out < 0:
-        raise ValueError(f"left_out is {left_out!r}, a count is expected")
+        raise ValueError(f"left_out is {shown(left_out)}, a count is expected")
     bundle, network, source, program = (_text(header[name]) for name in _WORDS)
     return ReferenceSet(
         tokens,
@@ -176,6 +179,12 @@ def _check_arrays(tokens: Tokens, count: int) -> None:
         raise ValueError(f"its arrays hold {', '.join(types)}")
     if not tokens.finite().all():
         raise ValueError("its tokens hold NaN or inf")
+    largest = max(float(np.abs(array).max()) for array in arrays)
+    if largest > _LARGEST:
+        raise ValueError(f"its tokens hold {largest:g}, at most {_LARGEST:g} is expected")
+    lengths = np.linalg.norm(tokens.class_tokens.astype(np.float64), axis=1)
+    if not np.allclose(lengths, 1, atol=1e-2):
+        raise ValueError(f"a class token has length {lengths[np.abs(lengths - 1).argmax()]:g}")
 
 
 def _frame(*row: Any) -> ReferenceFrame:
@@ -191,7 +200,7 @@ def _frame(*row: Any) -> ReferenceFrame:
 
 def _text(value: Any) -> str:
     if not isinstance(value, str):
-        raise TypeError(f"text is expected, {value!r} is there")
+        raise TypeError(f"text is expected, {shown(value)} is there")
     value.encode()  # half of a pair of surrogates could not be shown
     return value
 

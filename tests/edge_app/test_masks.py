@@ -105,8 +105,39 @@ def test_tiff_whose_zero_is_white(tmp_path):
     with Image.open(tmp_path / "mask.tif") as image:
         assert image.tag_v2[262] == 0
     np.testing.assert_array_equal(read_mask(tmp_path / "mask.tif", size=SIZE), wanted())
-    Image.fromarray(truth().astype(np.uint16)).save(tmp_path / "mask.tif", tiffinfo={262: 0})
-    with pytest.raises(InputError, match="its 0 is white"):
+
+
+TIFFS = [
+    *((kind, {}) for kind in ("uint8", "uint16", "uint32", "int16", "int32", "bool")),
+    *((kind, {"compression": "zlib"}) for kind in ("uint8", "uint16", "bool")),
+    *((kind, {"photometric": "miniswhite"}) for kind in ("uint8", "uint16")),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), TIFFS)
+def test_grey_tiff_of_all_kinds(tmp_path, kind, options):
+    tifffile = pytest.importorskip("tifffile")
+    values = truth().astype(kind)
+    if options.get("photometric") == "miniswhite":
+        values = np.iinfo(kind).max - values
+    options = {"photometric": "minisblack", **options}
+    tifffile.imwrite(tmp_path / "mask.tif", values, **options)
+    np.testing.assert_array_equal(read_mask(tmp_path / "mask.tif", size=SIZE), wanted())
+
+
+@pytest.mark.parametrize(("kind", "options"), [
+    ("uint16", {"photometric": "rgb"}),
+    ("uint16", {"photometric": "rgb", "planarconfig": "separate"}),
+    ("uint16", {"photometric": "miniswhite", "compression": "zlib"}),
+    ("float32", {}),
+])  # fmt: skip
+def test_tiff_that_would_be_misread_is_refused(tmp_path, kind, options):
+    tifffile = pytest.importorskip("tifffile")
+    values = truth().astype(kind)
+    if options.get("photometric") == "rgb":
+        values = np.stack([values * 200] * 3, 0 if "planarconfig" in options else 2)
+    tifffile.imwrite(tmp_path / "mask.tif", values, **options)
+    with pytest.raises(InputError, match=r'mask\.tif"'):
         read_mask(tmp_path / "mask.tif", size=SIZE)
 
 

@@ -169,6 +169,7 @@ def clip_bundle(exported, tmp_path):
 def edit_input(folder, **changes):
     path = folder / "manifest.json"
     content = json.loads(path.read_text())
+    del content["checksum"]
     content["input"].update(changes)
     path.write_text(json.dumps(content))
 

@@ -24,6 +24,7 @@ RULES = InputRules(size=SIZE, mean=(0.5, 0.5, 0.5), std=(0.5, 0.5, 0.5))
 def edit(folder, change):
     path = folder / "manifest.json"
     content = json.loads(path.read_text())
+    content.pop("checksum", None)
     change(content)
     path.write_text(json.dumps(content))
 
@@ -116,6 +117,9 @@ def test_external_data_comes_along(tmp_path):
         ),
         (lambda m: m["input"].update(size=32), r"\(B, 3, 32, 32\) is expected"),
         (lambda m: m["input"].update(name="pixels"), 'input "pixels" is missing'),
+        (lambda m: m["input"].update(name="a\n\x1b[2J"), r'input "a\\n\\x1b\[2J" is missing'),
+        (lambda m: m["input"].update({"a\nb": 1}), r"input.a\\nb: Extra inputs are not"),
+        (lambda m: m["input"].update(name="x" * 201), "at most 200 characters"),
     ],
 )
 def test_refuses_a_manifest_that_does_not_fit(own_bundle, change, message):
@@ -123,6 +127,34 @@ def test_refuses_a_manifest_that_does_not_fit(own_bundle, change, message):
     with pytest.raises(BundleError, match=message) as caught:
         load_bundle(own_bundle)
     assert "\n" not in str(caught.value)
+
+
+def test_a_changed_value_of_a_manifest_is_seen(own_bundle):
+    """Another mean was loaded without a word."""
+    path = own_bundle / "manifest.json"
+    text = path.read_text()
+    for old, new in (('"mean": [\n   0.5', '"mean": [\n   0.4'), ('"size": 64', '"size": 65')):
+        assert old in text
+        path.write_text(text.replace(old, new))
+        with pytest.raises(BundleError, match="its checksum does not fit"):
+            load_bundle(own_bundle)
+    path.write_text(json.dumps(json.loads(text)))  # other spaces
+    load_bundle(own_bundle).close()
+
+
+@pytest.mark.parametrize("depth", [100, 300, *range(700, 1000, 20), 5000])
+def test_a_manifest_that_is_nested_deep(own_bundle, depth):
+    path = own_bundle / "manifest.json"
+    deep = '{"schema_version": 1, "name": ' + "[" * depth + "]" * depth + "}"
+    path.write_text(deep)
+    with pytest.raises(BundleError, match=r"manifest\.json") as caught:
+        load_bundle(own_bundle)
+    assert len(str(caught.value)) < 600
+
+
+def test_the_bundled_model_has_a_checksum():
+    with load_bundle("tiny", device="cpu") as bundle:
+        assert bundle.manifest.checksum
 
 
 def test_refuses_damaged_folders(own_bundle, tmp_path):

@@ -117,6 +117,7 @@ def test_an_engine_of_another_key_is_not_used(trt, own_bundle, monkeypatch, what
         (own_bundle / "notes.txt").write_text("")
         empty = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
         content["files"]["notes.txt"] = empty
+        del content["checksum"]
         path.write_text(json.dumps(content))
     open_tensorrt(own_bundle)
     assert len(trt.builds) == 2
