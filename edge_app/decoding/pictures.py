@@ -25,6 +25,7 @@ MOST_PIXELS = 80_000_000
 LEAST_SIDE = 16
 
 _ORIENTATION = 0x0112  # EXIF tag
+_ROWS = 256  # that are converted at once
 _MOST_BYTES = 2**30  # of a file that is read whole
 # Pillow's names of raw pixels with 16 bits a channel ("BGR;16" is 5-6-5 bits)
 _DEEP_COLOUR = re.compile(r"\b(RGB|LA)\w*;16")
@@ -70,14 +71,14 @@ def decode(file: BinaryIO, *, name: str = "", white_level: int | None = None) ->
             page.check()
             if page.is_plain:
                 pixels, white = strips.plain_pixels(file, page, white_level)
-                return np.ascontiguousarray(to_bgr8(pixels, white_level=white))
+                return _converted(pixels, white)
             if not page.is_first:
                 file = io.BytesIO(tiff.as_first_page(_whole(file), page))
         file.seek(0)
         with Image.open(file) as image:
             check_size(*image.size)
             pixels, white = _pixels(file, image, white_level, page)
-        return np.ascontiguousarray(to_bgr8(pixels, white_level=white))
+        return _converted(pixels, white)
     except UnidentifiedImageError as error:
         reason = page.refused if page is not None else unknown_kind(head, name)
         raise ImageError(reason) from error
@@ -128,6 +129,17 @@ def check_size(width: int, height: int) -> None:
         raise ImageError(
             f"{width}×{height} pixels, at most {MOST_PIXELS // 10**6} million are read"
         )
+
+
+def _converted(pixels: npt.NDArray[Any], white: int | None) -> Frame:
+    """Return an array as a frame, some rows at a time: deep values need room while they are."""
+    if pixels.dtype == np.uint8 and pixels.ndim == 3:
+        return np.ascontiguousarray(to_bgr8(pixels, white_level=white))
+    frame = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for top in range(0, len(pixels), _ROWS):
+        rows = slice(top, top + _ROWS)
+        frame[rows] = to_bgr8(pixels[rows], white_level=white)
+    return frame
 
 
 def _pixels(

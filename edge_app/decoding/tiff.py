@@ -38,6 +38,7 @@ _FORMATS = {1: "unsigned", 2: "signed", 3: "floating point", 5: "complex", 6: "c
 #: Colours of a pixel, by the photometric interpretations that are read.
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}
 _CAMERA_RAW = (32803, 34892)  # colour filters in a mosaic, linear raw
+_MOST_SAMPLES = 6  # as in Pillow
 _PREMULTIPLIED = 1  # of tag 338
 
 
@@ -185,6 +186,8 @@ class Page:
         colours = _COLOURS.get(self.photometric, 0)
         unsigned = set(self.every(_FORMAT, (1,))) == {1}
         if not (colours and unsigned and 0 < self.bits <= 16 and self.compression != 6):
+            return False
+        if self.samples > _MOST_SAMPLES:
             return False
         if self.photometric == 6:  # a JPEG decoder knows its subsampling, others would shear it
             plain = self.every(_SUBSAMPLING, (2, 2)) == (1, 1)

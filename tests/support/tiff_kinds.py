@@ -226,6 +226,8 @@ def _depths() -> list[Kind]:
         Kind("16 bits, colour, lowest bit first",
              in_bits(16, COLOUR16, fill_order=2, photometric=2, samples=3), None,
              "TIFF of 16 bits (unsigned), 3 sample(s) (RGB), compression none, lowest bit first"),
+        Kind("16 bits, too many samples", in_bits(16, GREY16, more={277: 60000}), None,
+             "60000 sample(s)"),
         Kind("12 bits, LZW", lambda path: packed(path, depth(GREY, 12), 12, compression=5), None,
              "TIFF of 12 bits (unsigned), 1 sample(s) (grey), compression LZW"),
         Kind("Bayer raw", lambda path: packed(path, depth(GREY, 12), 12, photometric=32803), None,
