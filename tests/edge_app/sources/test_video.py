@@ -1,5 +1,6 @@
 """Videos that are damaged, cut, of any kind: every frame is a frame or a fault, none is lost."""
 
+import io
 import json
 import os
 import subprocess
@@ -202,6 +203,22 @@ def test_videos_without_compression_are_read_and_a_cut_one_is_told(tmp_path):
     assert sum(captured.frame is not None for captured in found) in (2, 3)
     assert source.incomplete
     assert heard
+
+
+def test_two_fields_of_a_frame_are_no_half_picture(tmp_path):
+    """Old grabbers send two JPEGs of half the rows; FFmpeg weaves them."""
+    packets = []
+    for number in range(6):
+        fields = [io.BytesIO(), io.BytesIO()]
+        for first, file in enumerate(fields):
+            Image.fromarray(picture(number)[first::2]).save(file, "JPEG", quality=90)
+        packets.append(b"".join(file.getvalue() for file in fields))
+    write_packets(tmp_path / "a.avi", packets)
+    found, _, source = played(tmp_path / "a.avi")
+    assert not source.incomplete
+    for number, captured in enumerate(found):
+        assert captured.frame.shape == (96, 96, 3)
+        assert abs(captured.frame[:, :, ::-1].astype(int) - picture(number)).mean() < 6
 
 
 def test_pictures_without_huffman_tables_are_read(tmp_path):
