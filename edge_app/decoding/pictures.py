@@ -30,6 +30,8 @@ _MOST_BYTES = 2**30  # of a file that is read whole
 # Pillow's names of raw pixels with 16 bits a channel ("BGR;16" is 5-6-5 bits)
 _DEEP_COLOUR = re.compile(r"\b(RGB|LA)\w*;16")
 
+_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+
 # what Pillow raises on damaged files, by its documentation and by trying
 _DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError,
@@ -74,6 +76,8 @@ def decode(file: BinaryIO, *, name: str = "", white_level: int | None = None) ->
                 return _converted(pixels, white)
             if not page.is_first:
                 file = io.BytesIO(tiff.as_first_page(_whole(file), page))
+        if head.startswith(_PNG):
+            _demand_sums(file)
         file.seek(0)
         with Image.open(file) as image:
             check_size(*image.size)
@@ -131,6 +135,14 @@ def check_size(width: int, height: int) -> None:
         )
 
 
+def _demand_sums(file: BinaryIO) -> None:
+    """Refuse PNG whose sums do not fit; Pillow decodes such pixels without a word."""
+    file.seek(0)
+    with Image.open(file) as image:
+        check_size(*image.size)
+        image.verify()
+
+
 def _converted(pixels: npt.NDArray[Any], white: int | None) -> Frame:
     """Return an array as a frame, some rows at a time: deep values need room while they are."""
     if pixels.dtype == np.uint8 and pixels.ndim == 3:
@@ -177,6 +189,8 @@ def _deep_colour(file: BinaryIO) -> npt.NDArray[Any]:
     """Read colour of 16 bits a channel, which Pillow cuts to 8, with OpenCV."""
     cv2 = opencv("to read 16-bit colour images")
     content = _whole(file)
+    if content.startswith(_PNG) and _PNG_END not in content:
+        raise ImageError("cannot be read: the file has no whole end")
     pixels: npt.NDArray[Any] | None
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
