@@ -184,6 +184,7 @@ def _packets(path: Path) -> Iterable[bool]:
     """Yield for each picture of an MJPEG video whether Pillow decodes it; nothing for others."""
     cv2 = opencv("to read videos")
     capture = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG)
+    capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # it would turn the bytes
     code = int(capture.get(cv2.CAP_PROP_FOURCC))
     if code == cv2.VideoWriter.fourcc(*"MJPG") and capture.set(cv2.CAP_PROP_FORMAT, -1):
         failed = 0
