@@ -91,8 +91,14 @@ def decode(file: BinaryIO, *, name: str = "", white_level: int | None = None) ->
     except FrameError as error:
         raise ImageError(str(error)) from error
     except _DAMAGE as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ImageError(f"cannot be read: {reason}") from error
+        raise ImageError(f"cannot be read: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return why Pillow failed; what Python says of damage that Pillow did not foresee is none."""
+    if isinstance(error, (OSError, SyntaxError, ValueError)):
+        return getattr(error, "strerror", None) or str(error) or "it is damaged"
+    return f"it is damaged ({type(error).__name__})"
 
 
 def refused_kind(file: BinaryIO, name: str) -> str:
