@@ -74,7 +74,7 @@ class VideoSource:
             self._turn = _TURNS.get(turn, 0)
         self._failed = 0
         self._first = self._read_on(0)
-        if self._packets and self._holds_half_pictures():
+        if self._packets and self._holds_fields():
             self._decode_by_ffmpeg()
         if self._first is None:
             raise InputError(
@@ -140,14 +140,17 @@ class VideoSource:
         self.incomplete = True
         return Captured(None, str(number), fault=why, reason=Reason.DAMAGED_FRAME)
 
-    def _holds_half_pictures(self) -> bool:
-        """Tell whether pictures differ from frames in size, as two fields of one frame do."""
-        cv2, capture = self._cv2, self._capture
-        size = (capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+    def _holds_fields(self) -> bool:
+        """Tell whether the first picture is one of two fields, with every second row of a frame."""
+        if self._first is None:
+            return False
         try:
-            return self._first is not None and frame_of(self._first, packets=True).shape[:2] != size
+            height, width = frame_of(self._first, packets=True).shape[:2]
         except ImageError:
             return False
+        cv2, capture = self._cv2, self._capture
+        size = (capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        return size == (2 * height, width)
 
     def _decode_by_ffmpeg(self) -> None:
         self._capture.release()
