@@ -142,7 +142,7 @@ def check_size(width: int, height: int) -> None:
 
 
 def _demand_sums(file: BinaryIO) -> None:
-    """Refuse PNG whose sums do not fit; Pillow decodes such pixels without a word."""
+    """Refuse PNG whose checksums do not fit; Pillow decodes such pixels without a word."""
     file.seek(0)
     with Image.open(file) as image:
         check_size(*image.size)
