@@ -11,11 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
-from zeroline.edge_app.decoding.kinds import unknown_kind
-from zeroline.edge_app.decoding.pictures import decode
-from zeroline.edge_app.decoding.tiff import is_tiff
+from zeroline.edge_app.decoding.pictures import decode, refused_kind
 from zeroline.edge_app.errors import ImageError, InputError
 from zeroline.edge_app.masks import masks_among
 from zeroline.runtime.frames import Frame
@@ -247,13 +243,7 @@ def flat_names(names: Iterable[str], *, suffix: str) -> list[str]:
 def unread_kind(path: Path) -> str:
     """Return why no decoder here takes a file, by its first bytes; empty where one does."""
     with path.open("rb") as file:
-        head = file.read(16)
-        file.seek(0)
-        try:
-            Image.open(file).close()
-        except (UnidentifiedImageError, Image.DecompressionBombError):
-            return "" if is_tiff(head) else unknown_kind(head, path.name)
-    return ""
+        return refused_kind(file, path.name)
 
 
 def read_image(path: Path, *, white_level: int | None = None) -> Frame:

@@ -11,6 +11,8 @@ _RAW_SUFFIXES = frozenset({
     ".raf", ".raw", ".rw2", ".srw", ".x3f",
 })  # fmt: skip
 
+#: Why a file is refused that shows nothing of what it is.
+UNKNOWN = "not an image, or of an unknown format"
 #: Why raw pixels of a sensor are refused.
 CAMERA_RAW = "camera raw (Bayer raw), which is not read: save it as a PNG or TIFF file with RGB"
 
@@ -34,4 +36,4 @@ def unknown_kind(head: bytes, name: str) -> str:
     raw = head.startswith(_RAW_BEGINNINGS) or head[4:12] == b"ftypcrx "
     if raw or PurePath(name).suffix.lower() in _RAW_SUFFIXES:
         return CAMERA_RAW
-    return "not an image, or of an unknown format"
+    return UNKNOWN

@@ -25,14 +25,18 @@ MOST_PIXELS = 80_000_000
 LEAST_SIDE = 16
 
 _ORIENTATION = 0x0112  # EXIF tag
+_ROWS = 256  # that are converted at once
 _MOST_BYTES = 2**30  # of a file that is read whole
 # Pillow's names of raw pixels with 16 bits a channel ("BGR;16" is 5-6-5 bits)
 _DEEP_COLOUR = re.compile(r"\b(RGB|LA)\w*;16")
 
+_PNG, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+
 # what Pillow raises on damaged files, by its documentation and by trying
 _DAMAGE = (
     OSError, SyntaxError, ValueError, EOFError, TypeError, KeyError, IndexError, OverflowError,
-    AttributeError, AssertionError, MemoryError, ZeroDivisionError, struct.error, zlib.error,
+    AttributeError, AssertionError, MemoryError, RuntimeError, ZeroDivisionError, struct.error,
+    zlib.error,
 )  # fmt: skip
 
 
@@ -63,19 +67,22 @@ def decode(file: BinaryIO, *, name: str = "", white_level: int | None = None) ->
     try:
         head = file.read(16)
         if tiff.is_tiff(head):
+            tiff.silence_libtiff()
             page = tiff.main_page(file, head)
             check_size(page.width, page.height)
             page.check()
             if page.is_plain:
                 pixels, white = strips.plain_pixels(file, page, white_level)
-                return np.ascontiguousarray(to_bgr8(pixels, white_level=white))
+                return _converted(pixels, white)
             if not page.is_first:
                 file = io.BytesIO(tiff.as_first_page(_whole(file), page))
+        if head.startswith(_PNG):
+            _demand_sums(file)
         file.seek(0)
         with Image.open(file) as image:
             check_size(*image.size)
             pixels, white = _pixels(file, image, white_level, page)
-        return np.ascontiguousarray(to_bgr8(pixels, white_level=white))
+        return _converted(pixels, white)
     except UnidentifiedImageError as error:
         reason = page.refused if page is not None else unknown_kind(head, name)
         raise ImageError(reason) from error
@@ -84,8 +91,35 @@ def decode(file: BinaryIO, *, name: str = "", white_level: int | None = None) ->
     except FrameError as error:
         raise ImageError(str(error)) from error
     except _DAMAGE as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise ImageError(f"cannot be read: {reason}") from error
+        raise ImageError(f"cannot be read: {_reason(error)}") from error
+
+
+def _reason(error: BaseException) -> str:
+    """Return why Pillow failed; what Python says of damage that Pillow did not foresee is none."""
+    if isinstance(error, (OSError, SyntaxError, ValueError)):
+        return getattr(error, "strerror", None) or str(error) or "it is damaged"
+    return f"it is damaged ({type(error).__name__})"
+
+
+def refused_kind(file: BinaryIO, name: str) -> str:
+    """Return why no decoder here takes a file, by its begin; empty where one takes it.
+
+    Parameters
+    ----------
+    file : binary file
+        Opened for reading, at its begin.
+    name : str
+        Of the file.
+    """
+    head = file.read(16)
+    file.seek(0)
+    try:
+        Image.open(file).close()
+    except UnidentifiedImageError:
+        return "" if tiff.is_tiff(head) else unknown_kind(head, name)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning, *_DAMAGE):
+        return ""  # an image that is too large or damaged, as `decode` will say
+    return ""
 
 
 def decode_bytes(content: bytes) -> Frame:
@@ -105,6 +139,25 @@ def check_size(width: int, height: int) -> None:
         raise ImageError(
             f"{width}×{height} pixels, at most {MOST_PIXELS // 10**6} million are read"
         )
+
+
+def _demand_sums(file: BinaryIO) -> None:
+    """Refuse PNG whose checksums do not fit; Pillow decodes such pixels without a word."""
+    file.seek(0)
+    with Image.open(file) as image:
+        check_size(*image.size)
+        image.verify()
+
+
+def _converted(pixels: npt.NDArray[Any], white: int | None) -> Frame:
+    """Return an array as a frame, some rows at a time: deep values need room while they are."""
+    if pixels.dtype == np.uint8 and pixels.ndim == 3:
+        return np.ascontiguousarray(to_bgr8(pixels, white_level=white))
+    frame = np.empty((*pixels.shape[:2], 3), np.uint8)
+    for top in range(0, len(pixels), _ROWS):
+        rows = slice(top, top + _ROWS)
+        frame[rows] = to_bgr8(pixels[rows], white_level=white)
+    return frame
 
 
 def _pixels(
@@ -142,6 +195,8 @@ def _deep_colour(file: BinaryIO) -> npt.NDArray[Any]:
     """Read colour of 16 bits a channel, which Pillow cuts to 8, with OpenCV."""
     cv2 = opencv("to read 16-bit colour images")
     content = _whole(file)
+    if content.startswith(_PNG) and _PNG_END not in content:
+        raise ImageError("cannot be read: the file has no whole end")
     pixels: npt.NDArray[Any] | None
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)

@@ -38,7 +38,11 @@ def plain_pixels(
     """
     planes = page.samples if page.separate else 1
     values = page.width * (1 if page.separate else page.samples)
-    rows = np.vstack([_strip(file, page, strip, values) for strip in _strips(page, planes)])
+    rows = np.empty((planes * page.height, values), np.uint16)
+    filled = 0
+    for offset, height in _strips(page, planes):
+        _read_strip(file, page, offset, rows[filled : filled + height])
+        filled += height
     if page.separate:
         pixels = np.moveaxis(rows.reshape(planes, page.height, page.width), 0, 2)
     else:
@@ -62,7 +66,7 @@ def upright(pixels: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
     if orientation in (2, 4, 5, 7):  # mirrored
         pixels = pixels[:, ::-1]
     quarter_turns = {3: 2, 4: 2, 5: 1, 6: 3, 7: 3, 8: 1}.get(orientation, 0)
-    return np.ascontiguousarray(np.rot90(pixels, quarter_turns))
+    return np.rot90(pixels, quarter_turns)
 
 
 def _strips(page: Page, planes: int) -> list[tuple[int, int]]:
@@ -75,22 +79,22 @@ def _strips(page: Page, planes: int) -> list[tuple[int, int]]:
     return list(zip(page.strips, heights, strict=True))
 
 
-def _strip(
-    file: BinaryIO, page: Page, strip: tuple[int, int], values: int
-) -> npt.NDArray[np.uint16]:
-    """Read one strip as rows of values."""
-    offset, rows = strip
+def _read_strip(file: BinaryIO, page: Page, offset: int, rows: npt.NDArray[np.uint16]) -> None:
+    """Read one strip into rows of values."""
+    height, values = rows.shape
     row_bytes = -(-values * page.bits // 8)
     file.seek(offset)
-    content = file.read(rows * row_bytes)
-    if len(content) < rows * row_bytes:
+    content = file.read(height * row_bytes)
+    if len(content) < height * row_bytes:
         raise ImageError(
-            f"cannot be read: a strip has {len(content)} bytes, {rows * row_bytes} are expected"
+            f"cannot be read: a strip has {len(content)} bytes, {height * row_bytes} are expected"
         )
     if page.bits == 16:
         order = ">u2" if page.big_endian else "<u2"
-        return np.frombuffer(content, order).reshape(rows, values).astype(np.uint16)
-    return unpack(np.frombuffer(content, np.uint8).reshape(rows, row_bytes), values, page.bits)
+        rows[:] = np.frombuffer(content, order).reshape(rows.shape)
+    else:
+        packed = np.frombuffer(content, np.uint8).reshape(height, row_bytes)
+        rows[:] = unpack(packed, values, page.bits)
 
 
 def unpack(rows: npt.NDArray[np.uint8], values: int, bits: int) -> npt.NDArray[np.uint16]:

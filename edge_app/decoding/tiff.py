@@ -5,9 +5,12 @@ Tags are of TIFF 6.0 (Adobe, 1992) and its supplements, by their numbers there.
 
 from __future__ import annotations
 
+import ctypes
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, BinaryIO, Literal
 
+from PIL import _imaging
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from zeroline.edge_app.decoding.kinds import CAMERA_RAW
@@ -35,7 +38,19 @@ _FORMATS = {1: "unsigned", 2: "signed", 3: "floating point", 5: "complex", 6: "c
 #: Colours of a pixel, by the photometric interpretations that are read.
 _COLOURS = {0: 1, 1: 1, 2: 3, 3: 1, 5: 4, 6: 3}
 _CAMERA_RAW = (32803, 34892)  # colour filters in a mosaic, linear raw
+_MOST_SAMPLES = 6  # as in Pillow
 _PREMULTIPLIED = 1  # of tag 338
+
+
+@cache
+def silence_libtiff() -> None:
+    """Stop libtiff in Pillow from writing lines to stderr; its errors reach Pillow all the same."""
+    try:
+        handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+    except (OSError, AttributeError):  # Pillow is linked in another way
+        return
+    handler.argtypes, handler.restype = [ctypes.c_void_p], ctypes.c_void_p
+    handler(None)
 
 
 def is_tiff(head: bytes) -> bool:
@@ -134,8 +149,9 @@ class Page:
     @property
     def is_plain(self) -> bool:
         """Whether values of 9 to 16 bits lie in strips as they are, so that NumPy reads them."""
-        deep = self.bits == 16 or (9 <= self.bits < 16 and self.one(_FILL_ORDER, 1) == 1)
-        return deep and self.compression == 1 and _TILE_WIDTH not in self.tags
+        highest_first = self.one(_FILL_ORDER, 1) == 1
+        as_they_are = highest_first and self.compression == 1 and _TILE_WIDTH not in self.tags
+        return as_they_are and 9 <= self.bits <= 16
 
     @property
     def refused(self) -> str:
@@ -145,9 +161,10 @@ class Page:
         photometric = _PHOTOMETRICS.get(self.photometric, f"photometric {self.photometric}")
         how = _COMPRESSIONS.get(self.compression, f"number {self.compression}")
         planes = ", one plane after the other" if self.separate and self.samples > 1 else ""
+        order = "" if self.one(_FILL_ORDER, 1) == 1 else ", lowest bit first"
         return (
             f"TIFF of {depth} bits ({_FORMATS.get(form, f'format {form}')}), {self.samples} "
-            f"sample(s) ({photometric}), compression {how}{planes}: this kind is not read"
+            f"sample(s) ({photometric}), compression {how}{planes}{order}: this kind is not read"
         )
 
     def check(self) -> None:
@@ -158,6 +175,8 @@ class Page:
         ImageError
             With depth, samples and compression.
         """
+        if _PHOTOMETRIC not in self.tags:
+            raise ImageError("TIFF without tag 262 (photometric interpretation): it is damaged")
         if self.photometric in _CAMERA_RAW or _DNG in self.tags:
             raise ImageError(CAMERA_RAW)
         if not self._is_read():
@@ -167,6 +186,8 @@ class Page:
         colours = _COLOURS.get(self.photometric, 0)
         unsigned = set(self.every(_FORMAT, (1,))) == {1}
         if not (colours and unsigned and 0 < self.bits <= 16 and self.compression != 6):
+            return False
+        if self.samples > _MOST_SAMPLES:
             return False
         if self.photometric == 6:  # a JPEG decoder knows its subsampling, others would shear it
             plain = self.every(_SUBSAMPLING, (2, 2)) == (1, 1)

@@ -6,9 +6,13 @@ import os
 import re
 import sys
 import threading
+from http.client import HTTPException
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 from zeroline.edge_app.captured import FrameSource
+from zeroline.edge_app.decoding.kinds import UNKNOWN
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.events import Events
 from zeroline.edge_app.images import SUFFIXES, unread_kind
@@ -19,7 +23,7 @@ from zeroline.edge_app.sim.settings import settings_from
 from zeroline.edge_app.sources.files import PictureSource
 from zeroline.edge_app.sources.live import URL, LiveSource
 from zeroline.edge_app.sources.simulated import SimulatedSource
-from zeroline.edge_app.sources.video import VideoSource, is_video_file
+from zeroline.edge_app.sources.video import VideoSource, announces_frames
 
 _VIDEO_DEVICE = re.compile(r"/dev/video\d+", re.ASCII)
 # fmt: off
@@ -29,6 +33,8 @@ _VIDEOS = frozenset({
     ".wmv",
 })
 # fmt: on
+_STREAMS = frozenset({".mjpeg", ".mjpg"})  # behind a URL, cameras are called so
+_PATIENCE = 5.0  # seconds to ask whether a file behind a URL has a length
 
 
 def open_source(
@@ -57,7 +63,7 @@ def open_source(
     # Path.exists raises for a long pipeline
     if os.path.exists(address) and not _VIDEO_DEVICE.fullmatch(address):  # noqa: PTH110
         return _from_disk(Path(address), events)
-    if address.startswith(("http://", "https://")) and is_video_file(address):
+    if address.startswith(("http://", "https://")) and _is_video_file(address):
         shown = without_password(address)
         return VideoSource(address, events=events, shown=shown)
     is_number = address.isascii() and address.isdigit()
@@ -111,9 +117,25 @@ def _from_disk(path: Path, events: Events) -> FrameSource:
 def _by_content(path: Path, events: Events) -> FrameSource:
     """Open a file whose name does not tell what it is."""
     why = unread_kind(path)
-    if not why:
-        return PictureSource(path, events=events)
+    if why == UNKNOWN:
+        try:
+            return VideoSource(str(path.absolute()), events=events, shown=str(path))
+        except InputError as error:
+            why = f"{why}; {error}"
+    if why:
+        raise InputError(f'source "{path}" is neither an image nor a video: {why}')
+    return PictureSource(path, events=events)
+
+
+def _is_video_file(url: str) -> bool:
+    """Tell whether a URL leads to a video that has an end; a camera's stream has none."""
+    if announces_frames(url):
+        return True
+    suffix = Path(urlsplit(url).path).suffix.lower()
+    if suffix not in _VIDEOS - _STREAMS:
+        return False
     try:
-        return VideoSource(str(path.absolute()), events=events, shown=str(path))
-    except InputError as error:
-        raise InputError(f'source "{path}" is no video, and no image: {why}') from error
+        with urlopen(url, timeout=_PATIENCE) as answer:  # noqa: S310 - the scheme is HTTP
+            return answer.headers.get("Content-Length") is not None
+    except (OSError, HTTPException, ValueError):
+        return False

@@ -35,6 +35,7 @@ def take_packets(cv2: Any, capture: Any) -> bool:
         return False
     kind = capture.getBackendName()
     if kind == "FFMPEG":
+        capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # it would turn the bytes
         return bool(capture.set(cv2.CAP_PROP_FORMAT, -1))
     return kind == "V4L2" and bool(capture.set(cv2.CAP_PROP_CONVERT_RGB, 0))
 

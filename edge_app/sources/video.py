@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from zeroline.edge_app.captured import Captured
+from zeroline.edge_app.decoding.pictures import check_size
 from zeroline.edge_app.errors import ImageError, InputError
 from zeroline.edge_app.events import Event, EventName, Events
 from zeroline.edge_app.opencv import opencv
@@ -21,7 +23,8 @@ LIMITS = (15_000, 10_000)
 # reads that may fail one after the other before a video is at its end: as many as frames are
 # missing of what it announces, and at least, and at most, so many
 _TRIES = (100, 10_000)
-_NO_VIDEOS = frozenset({"ansi", "bintext", "xbin", "idf"})  # texts, which FFmpeg plays
+# texts and single pictures, which FFmpeg plays as videos; it fills pictures that are cut
+_NO_VIDEOS = frozenset({"ansi", "gif", "mjp2", "sgi", "tiff", "webp"})
 _TURNS = {90: 3, 180: 2, 270: 1}  # clockwise degrees, as quarter turns of NumPy
 
 
@@ -54,13 +57,14 @@ class VideoSource:
         self._capture = open_capture(cv2, address)
         if self._capture is None:
             raise InputError(f'source "{shown}" cannot be opened as a video')
-        codec = codec_of(cv2, self._capture)
-        if codec in _NO_VIDEOS:
-            raise InputError(f'source "{shown}" is a text, no video')
-        self.incomplete = False
-        self._closed = False
         count = self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         self._announced = int(count) if 0 < count < 2**31 else 0
+        codec = codec_of(cv2, self._capture)
+        if codec in _NO_VIDEOS or not (codec or self._announced):
+            raise InputError(f'source "{shown}" is a text or a single picture, no video')
+        self._demand_size()
+        self.incomplete = False
+        self._closed = False
         self.announced = self._announced or None
         self._clock = _Clock(self._capture.get(cv2.CAP_PROP_FPS))
         self._turn = 0
@@ -70,7 +74,7 @@ class VideoSource:
             self._turn = _TURNS.get(turn, 0)
         self._failed = 0
         self._first = self._read_on(0)
-        if self._packets and self._holds_half_pictures():
+        if self._packets and self._holds_fields():
             self._decode_by_ffmpeg()
         if self._first is None:
             raise InputError(
@@ -108,13 +112,25 @@ class VideoSource:
         """Read the next frame that there is; how many reads failed before it is in `_failed`."""
         least, most = _TRIES
         self._failed = 0
+        given_up = time.monotonic() + LIMITS[1] / 1000
         while self._failed < max(least, min(self._announced - number, most)):
+            if self._failed and time.monotonic() > given_up:  # a connection that is lost
+                return None
             there, taken = self._capture.read()
             if there:
                 self._clock.see(self._capture.get(self._cv2.CAP_PROP_POS_MSEC))
                 return taken
             self._failed += 1
         return None
+
+    def _demand_size(self) -> None:
+        cv2, capture = self._cv2, self._capture
+        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
+        try:
+            check_size(width, height)
+        except ImageError as error:
+            raise InputError(f'source "{self._shown}" has frames of {error}') from error
 
     def _frame(self, taken: Any) -> Frame:
         frame = frame_of(taken, packets=self._packets)
@@ -124,14 +140,17 @@ class VideoSource:
         self.incomplete = True
         return Captured(None, str(number), fault=why, reason=Reason.DAMAGED_FRAME)
 
-    def _holds_half_pictures(self) -> bool:
-        """Tell whether pictures differ from frames in size, as two fields of one frame do."""
-        cv2, capture = self._cv2, self._capture
-        size = (capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+    def _holds_fields(self) -> bool:
+        """Tell whether the first picture is one of two fields, with every second row of a frame."""
+        if self._first is None:
+            return False
         try:
-            return self._first is not None and frame_of(self._first, packets=True).shape[:2] != size
+            height, width = frame_of(self._first, packets=True).shape[:2]
         except ImageError:
             return False
+        cv2, capture = self._cv2, self._capture
+        size = (capture.get(cv2.CAP_PROP_FRAME_HEIGHT), capture.get(cv2.CAP_PROP_FRAME_WIDTH))
+        return size == (2 * height, width)
 
     def _decode_by_ffmpeg(self) -> None:
         self._capture.release()
@@ -217,8 +236,8 @@ def open_capture(cv2: Any, address: str) -> Any:
     return None
 
 
-def is_video_file(url: str) -> bool:
-    """Tell whether a URL leads to a video that has a length; a camera's stream has none."""
+def announces_frames(url: str) -> bool:
+    """Tell whether a video behind a URL says how many frames it has; a camera does not."""
     cv2 = opencv("to read videos")
     capture = open_capture(cv2, url)
     if capture is None:

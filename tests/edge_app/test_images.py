@@ -265,6 +265,22 @@ class TestRead:
             with pytest.raises(ImageError):
                 read_image(tmp_path / "cut")
 
+    @pytest.mark.parametrize("deep", [False, True])
+    def test_png_whose_sums_do_not_fit_is_refused(self, tmp_path, colour, deep, capfd):
+        """Pillow decodes it without a word, and libpng in OpenCV wrote lines of its own."""
+        made = cv2.imencode(".png", colour.astype(np.uint16) * 257 if deep else colour)[1]
+        content = bytearray(made.tobytes())
+        content[content.index(b"IDAT") + 30] ^= 255
+        (tmp_path / "a.png").write_bytes(content)
+        with pytest.raises(ImageError, match="cannot be read"):
+            read_image(tmp_path / "a.png")
+        content = made.tobytes()[:-4] + bytes(4)  # the sum of the end
+        (tmp_path / "a.png").write_bytes(content)
+        if deep:
+            with pytest.raises(ImageError, match="no whole end"):
+                read_image(tmp_path / "a.png")
+        assert capfd.readouterr().err == ""
+
     @pytest.mark.parametrize(
         ("name", "begin", "word"),
         [

@@ -1,9 +1,8 @@
 """Kinds of TIFF: each is drawn to a file, with the pixels that must come out, or why none do.
 
-`tifffile` draws what it can; `packed` writes depths that it packs only with a heavy package.
+`tifffile` draws what it can; `write_packed` writes depths that it packs only with a heavy package.
 """
 
-import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import tifffile
 from PIL import Image
+from trials.packed_tiff import write_packed as packed
 
 HEIGHT, WIDTH = 20, 30
 _RNG = np.random.default_rng(0)
@@ -46,37 +46,6 @@ class Kind:
     pixels: Any
     refused: str = ""
     within: int = 0
-
-
-def packed(
-    path: Path, values: Any, bits: int, *, compression: int = 1, photometric: int = 1,
-    rows: int = HEIGHT, fill_order: int = 1, big_endian: bool = False, samples: int = 1,
-    more: dict[int, int] | None = None,
-) -> None:  # fmt: skip
-    """Write a page whose values have any number of bits, each row from a byte on."""
-    height, columns = values.reshape(len(values), -1).shape
-    shifts = np.arange(bits - 1, -1, -1)
-    spread = (values.reshape(height, columns)[:, :, None].astype(np.int64) >> shifts) & 1
-    lines = np.packbits(spread.reshape(height, columns * bits).astype(np.uint8), axis=1)
-    strips = [lines[top : top + rows].tobytes() for top in range(0, height, rows)]
-    order = ">" if big_endian else "<"
-    places = np.cumsum([8, *map(len, strips)]).tolist()
-    tags: dict[int, tuple[int, ...]] = {
-        256: (columns // samples,), 257: (height,), 258: (bits,) * samples, 259: (compression,),
-        262: (photometric,), 266: (fill_order,), 273: tuple(places[:-1]), 277: (samples,),
-        278: (rows,), 279: tuple(map(len, strips)),
-    } | {tag: (value,) for tag, value in (more or {}).items()}  # fmt: skip
-    entries, beyond = b"", b""
-    start = places[-1] + places[-1] % 2
-    after = start + 2 + 12 * len(tags) + 4
-    for tag, numbers in sorted(tags.items()):
-        body = struct.pack(f"{order}{len(numbers)}I", *numbers)
-        if len(numbers) > 1:
-            body, beyond = struct.pack(f"{order}I", after + len(beyond)), beyond + body
-        entries += struct.pack(f"{order}HHI", tag, 4, len(numbers)) + body
-    head = (b"MM" if big_endian else b"II") + struct.pack(f"{order}HI", 42, start)
-    pages = struct.pack(f"{order}H", len(tags)) + entries + bytes(4) + beyond
-    path.write_bytes(head + b"".join(strips) + bytes(places[-1] % 2) + pages)
 
 
 def tags(**values: int) -> list[tuple[int, str, int, int, bool]]:
@@ -228,6 +197,11 @@ def _colours() -> list[Kind]:
     ]  # fmt: skip
 
 
+def _reversed(values: Any) -> Any:
+    """Return bytes with their lowest bit first."""
+    return np.packbits(np.unpackbits(values[..., None], axis=-1)[..., ::-1], axis=-1)[..., 0]
+
+
 def _depths() -> list[Kind]:
     found = [
         Kind(f"{bits} bits{', big-endian' if big else ''}, {rows} rows a strip",
@@ -246,6 +220,14 @@ def _depths() -> list[Kind]:
         Kind("12 bits, lowest bit first",
              lambda path: packed(path, depth(GREY, 12), 12, fill_order=2), None,
              "TIFF of 12 bits (unsigned), 1 sample(s) (grey), compression none"),
+        Kind("8 bits, lowest bit first", in_bits(8, _reversed(GREY), fill_order=2), GREY),
+        Kind("16 bits, lowest bit first",
+             in_bits(16, _reversed(GREY).astype(np.uint16) * 257, fill_order=2), GREY),
+        Kind("16 bits, colour, lowest bit first",
+             in_bits(16, COLOUR16, fill_order=2, photometric=2, samples=3), None,
+             "TIFF of 16 bits (unsigned), 3 sample(s) (RGB), compression none, lowest bit first"),
+        Kind("16 bits, too many samples", in_bits(16, GREY16, more={277: 60000}), None,
+             "60000 sample(s)"),
         Kind("12 bits, LZW", lambda path: packed(path, depth(GREY, 12), 12, compression=5), None,
              "TIFF of 12 bits (unsigned), 1 sample(s) (grey), compression LZW"),
         Kind("Bayer raw", lambda path: packed(path, depth(GREY, 12), 12, photometric=32803), None,

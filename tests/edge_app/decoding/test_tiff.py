@@ -6,7 +6,9 @@ from PIL import Image, TiffImagePlugin
 
 tifffile = pytest.importorskip("tifffile")
 
-from support.tiff_kinds import GREY, KINDS, STORED, depth, packed  # noqa: E402
+from trials.packed_tiff import write_packed as packed  # noqa: E402
+
+from support.tiff_kinds import GREY, KINDS, STORED, depth  # noqa: E402
 from zeroline.edge_app.errors import ImageError  # noqa: E402
 from zeroline.edge_app.images import read_image  # noqa: E402
 

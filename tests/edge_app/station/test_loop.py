@@ -42,7 +42,7 @@ class Frames:
 
     live = False
     incomplete = False
-    announced = None
+    announced: int | None = None
 
     def __init__(self, frames):
         self._frames, self.closed = frames, False
