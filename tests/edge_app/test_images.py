@@ -274,8 +274,8 @@ class TestRead:
         (tmp_path / "a.png").write_bytes(content)
         with pytest.raises(ImageError, match="cannot be read"):
             read_image(tmp_path / "a.png")
-        content = made.tobytes()[:-4] + bytes(4)  # the sum of the end
-        (tmp_path / "a.png").write_bytes(content)
+        cut = made.tobytes()[:-4] + bytes(4)  # the sum of the end
+        (tmp_path / "a.png").write_bytes(cut)
         if deep:
             with pytest.raises(ImageError, match="no whole end"):
                 read_image(tmp_path / "a.png")
