@@ -156,13 +156,16 @@ class _Place:
 def natural_order(path: Path) -> tuple[Any, ...]:
     """Return a key by which paths are sorted as people count: 2 before 10.
 
-    Folder by folder, a folder's files and folders by their names. Runs of digits are compared as
-    numbers; names that differ in leading zeros alone keep the order of their characters.
+    Folder by folder, a folder's files and folders by their names, then by their extensions. Runs
+    of digits are compared as numbers, and a name comes before a longer one that begins with it.
+    Names that differ in leading zeros alone keep the order of their characters.
     """
-    return tuple(
-        (tuple(("0", int(t)) if t.isdigit() else (t, 0) for t in _NUMBERS.split(part) if t), part)
-        for part in path.parts
-    )
+    key = []
+    for part in path.parts:
+        stem, extension = Path(part).stem, Path(part).suffix
+        words = [("0", int(t)) if t.isdigit() else (t, 0) for t in _NUMBERS.split(stem) if t]
+        key.append((words, extension, part))
+    return tuple(key)
 
 
 def _walk(folder: Path, seen: set[Path]) -> Iterator[Path]:

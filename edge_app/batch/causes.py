@@ -1,4 +1,4 @@
-"""Why no score lies over a threshold: the likely cause, as far as the scores tell it."""
+"""Why no score lies over a threshold, or half of them: the likely cause, by the scores."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from zeroline.edge_app.batch.sets import JudgedSets, ScoredSet
 from zeroline.runtime.judgement import Judgement
-from zeroline.runtime.stages.modes import LEAST_SCORES, two_groups
+from zeroline.runtime.stages.modes import HALF, LEAST_SCORES, two_groups
 from zeroline.runtime.stages.threshold import ThresholdRule
 
 #: Two unit rows are no farther apart.
@@ -29,14 +29,15 @@ def remarks(judged: JudgedSets) -> Iterator[str]:
 
 
 def remark(scored: ScoredSet, judgement: Judgement, rule: ThresholdRule) -> tuple[str, str] | None:
-    """Say why a threshold lies over every score of its set, or over every distance.
+    """Say why a threshold lies over every score of its set, or every distance, or under a group.
 
     Images with a recurring defect do not count: they are NG at any score.
 
     Returns
     -------
     (str, str) or None
-        Name of the cause, and one line; None where some score lies over the threshold.
+        Name of the cause, and one line; None where some scores lie over the threshold, as they do
+        in a set with a few defects.
     """
     scores = scored.scores[~scored.recurring].astype(np.float64)
     threshold = judgement.threshold
@@ -46,8 +47,10 @@ def remark(scored: ScoredSet, judgement: Judgement, rule: ThresholdRule) -> tupl
         what = f"the threshold {threshold:.3f} is over {LARGEST_DISTANCE:g}, the largest distance"
     elif scores.max() <= threshold:
         what = f"no score is over the threshold, the highest is {scores.max():.3f}"
-    else:
+    elif (over := int((scores > threshold).sum())) < HALF * len(scores) or not two_groups(scores):
         return None
+    else:
+        what = f"{over} of {len(scores)} scores are over the threshold"
     if rule.fixed is not None:
         return "given", f"{what}. The threshold was given"
     cause, text = _likely_cause(scores, wide=threshold > LARGEST_DISTANCE)
@@ -59,7 +62,7 @@ def _likely_cause(scores: np.typing.NDArray[np.float64], *, wide: bool) -> tuple
     if scores.max() == scores.min():
         return "equal", "All scores are equal: the images may be copies of one picture"
     if groups := two_groups(scores):
-        half = groups.above >= 0.4 * count
+        half = groups.above >= HALF * count
         bad = f"about half of the images ({groups.above}) are defective" if half else (
             f"{groups.above} images are defective"
         )  # fmt: skip

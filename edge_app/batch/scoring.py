@@ -57,9 +57,24 @@ def random_subsets(count: int, size: int | None, *, seed: int) -> list[list[int]
 
 
 def score_files(
-    files: Sequence[ImageFile], bundle: Bundle, options: ScoreOptions, bars: Bars
+    files: Sequence[ImageFile],
+    bundle: Bundle,
+    options: ScoreOptions,
+    bars: Bars,
+    *,
+    thumbnails: bool = True,
 ) -> ScoredFiles:
     """Score files as one set, or in random subsets.
+
+    Parameters
+    ----------
+    files : sequence of ImageFile
+    bundle : Bundle
+    options : ScoreOptions
+    bars : Bars
+    thumbnails : bool
+        Near copies are found by their thumbnails as well. A published data set may have one part
+        in two photographs, which are two images in others' figures.
 
     Raises
     ------
@@ -97,7 +112,7 @@ def score_files(
         of = originals(
             embedding.tokens,
             same=embedding.pixels,
-            thumbnails=np.stack(embedding.thumbnails),
+            thumbnails=np.stack(embedding.thumbnails) if thumbnails else None,
             matching=options.matching,
             threads=options.threads,
         )

@@ -133,7 +133,9 @@ def _evaluate_one(
     if dataset.has_masks:
         masks_by_name = {n: s.mask(size=bundle.size) for n, s in samples.items()}
         dataset.remarks.extend(_odd_masks(dataset, masks_by_name))
-    scored = score_files([s.file for s in dataset.samples], bundle, options, labelled_bars)
+    scored = score_files(
+        [s.file for s in dataset.samples], bundle, options, labelled_bars, thumbnails=False
+    )
     judged = judge_sets(scored.sets, options.rule)
     tell_copies(judged, of=f"{dataset.name}: ")
     results = judged.results

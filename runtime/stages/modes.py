@@ -20,6 +20,8 @@ LEAST_SCORES = 32
 BETWEEN = 0.8
 #: The smaller group has this share at the least; fewer scores are outliers.
 LEAST_SHARE = 0.2
+#: Of scores that are clearly NG, so large a share may be a second view; fewer are defects.
+HALF = 0.4
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,7 @@ class TestFind:
             "a10.png",
             "a010.png",
             "b.png",
+            "b2.png",  # the longer name later, as b and b2
         ]
         for name in names:
             (tmp_path / name).parent.mkdir(exist_ok=True)

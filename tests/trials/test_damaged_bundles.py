@@ -29,13 +29,13 @@ def odd(case):
     if case == "traceback":
         raise ZeroDivisionError
     if case == "slow":
-        time.sleep(1.1)
+        time.sleep(4.1)
     return "right", case
 
 
 def test_what_breaks_the_rule_is_seen():
     cases = ("crash", "raw lines", "memory", "traceback", "slow", "right")
-    with Watched(odd, seconds=1, mib=40) as process:
+    with Watched(odd, seconds=4, mib=40) as process:
         seen = {case: process.do(case) for case in cases}
     assert {case: one.outcome for case, one in seen.items()} == {case: case for case in seen}
     assert [one.broken for one in seen.values()] == [True] * 5 + [False]

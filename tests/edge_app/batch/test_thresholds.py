@@ -130,10 +130,10 @@ def vars_of(scored):
         (np.linspace(0.28, 0.32, 12), "The images are few: 12 scores do not tell"),
         (np.full(40, 0.3), "All scores are equal: the images may be copies"),
         (
-            np.r_[np.linspace(0.28, 0.32, 40), np.linspace(0.68, 0.72, 40)],
-            "two groups, 40 about 0.30 and 40 about 0.70: the images show two views or products, "
-            "or about half of the images (40) are defective. Score each view apart, or give a "
-            "threshold between the groups, as 0.50",
+            np.r_[np.linspace(0.28, 0.50, 28), np.linspace(0.68, 0.72, 20)],
+            "two groups, 28 about 0.39 and 20 about 0.70: the images show two views or products, "
+            "or about half of the images (20) are defective. Score each view apart, or give a "
+            "threshold between the groups, as 0.59",
         ),
         (
             np.r_[np.linspace(0.28, 0.50, 28), np.linspace(0.68, 0.72, 14)],
@@ -147,6 +147,18 @@ def test_a_threshold_over_every_score_has_a_likely_cause(scores, words):
     (remark,) = summary.remarks
     assert remark.startswith(f"no score is over the threshold, the highest is {scores.max():.3f}. ")
     assert words in remark
+
+
+def test_half_of_the_images_over_the_threshold_may_be_a_second_view(good):
+    """Two narrow groups: the upper one is NG, and told of."""
+    scores = np.r_[np.linspace(0.28, 0.32, 40), np.linspace(0.68, 0.72, 40)]
+    judged, summary = summary_of(a_set(scores))
+    assert sum(r.verdict is Verdict.NG for r in judged.results) == 40
+    (remark,) = summary.remarks
+    assert remark.startswith("40 of 80 scores are over the threshold. The scores lie in two groups")
+    assert "the images show two views or products" in remark
+    a_third = np.r_[np.linspace(0.28, 0.32, 40), np.linspace(0.68, 0.72, 20)]
+    assert summary_of(a_set(a_third))[1].remarks == ()  # a bad lot
 
 
 def test_a_threshold_over_the_largest_distance_is_told():

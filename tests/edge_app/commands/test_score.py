@@ -37,7 +37,15 @@ def test_scores_overlays_report_and_maps(image_folder, bundle_folder, out):
     outcome = zeroline("score", image_folder, "--model", bundle_folder, "--output", out, "--maps")
     assert outcome.exit_code == 0, outcome.output
     table = rows(out)
-    assert list(table[0]) == ["image", "score", "raw_score", "threshold", "verdict", "recurring"]
+    assert list(table[0]) == [
+        "image",
+        "score",
+        "raw_score",
+        "threshold",
+        "verdict",
+        "copy_of",
+        "recurring",
+    ]
     names = [row["image"] for row in table]
     assert names == ["bad/07.png", *(f"good/{n:02d}.png" for n in range(10) if n != 7)]
     by_raw = max(table, key=lambda row: float(row["raw_score"]))

@@ -10,6 +10,7 @@ from zeroline.runtime.line.finest import SearchTable, finest_table
 from zeroline.runtime.line.modes import GroupsWatch
 from zeroline.runtime.line.search import SearchSchedule
 from zeroline.runtime.line.searched import degree_one
+from zeroline.runtime.stages.threshold import clearly_not_good
 from zeroline.runtime.workers import WorkerPool
 
 
@@ -100,3 +101,6 @@ def test_two_groups_of_scores_are_told_once():
     assert watch.look(one, recurring=none) is None
     assert watch.look(two, recurring=none) is not None  # it has come again
     assert watch.look(two, recurring=np.arange(64) >= 32) is None
+    far = np.concatenate([one[:32], rng.normal(0.9, 0.05, 32)]).astype(np.float32)
+    assert clearly_not_good(far.astype(np.float64)).sum() == 32
+    assert watch.look(far, recurring=none) is not None  # half of a window is rather a second view

@@ -15,7 +15,7 @@ from zeroline.runtime import (
 )
 from zeroline.runtime.grid import widened
 from zeroline.runtime.matching.distances import match_distances
-from zeroline.runtime.recurring.constants import EMPHASIS, KEPT, REACH, TINY
+from zeroline.runtime.recurring.constants import EMPHASIS, KEPT, NG_RATE, REACH, TINY
 from zeroline.runtime.recurring.evidence import CandidateGroup, Evidence, gap_significance, measured
 from zeroline.runtime.recurring.filter import CommunityFilter
 from zeroline.runtime.recurring.graph import candidates, image_graph, reference_distances
@@ -301,7 +301,7 @@ def test_the_anomaly_is_the_score_without_each_other_over_the_others_threshold()
     assert found is not None
     evidence = found.evidence
     outside = np.sort(table[:7][:, :, 7:], axis=2)[:, :, : int(0.3 * 33)].mean(axis=2)
-    others = auto_threshold(statistics.image_scores[7:], false_alarm_rate=0.05)
+    others = auto_threshold(statistics.image_scores[7:], false_alarm_rate=NG_RATE)
     assert evidence.anomaly == pytest.approx(np.median(outside.max(axis=1)) / others, rel=1e-4)
     scores = statistics.image_scores[7:].astype(np.float64)
     assert evidence.unusual == clearly_not_good(scores).sum() > 0
