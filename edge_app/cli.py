@@ -131,6 +131,12 @@ debug_option = click.option(
 )  # fmt: skip
 
 
+def silence_pillow() -> None:
+    """Silence Pillow's warnings of odd metadata and large pictures; what is refused is told."""
+    for category in (UserWarning, RuntimeWarning):
+        warnings.filterwarnings("ignore", category=category, module="PIL")
+
+
 @click.group(
     cls=CommandGroup,
     places=_COMMANDS,
@@ -140,5 +146,4 @@ debug_option = click.option(
 @debug_option
 def main() -> None:
     """Find defects without training and without labels."""
-    # Pillow warns of odd metadata; what cannot be read is an error of its own
-    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+    silence_pillow()

@@ -8,7 +8,6 @@ and in MJPEG.
 from __future__ import annotations
 
 import io
-import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import lru_cache, partial
@@ -24,6 +23,7 @@ from trials.damage import damaged
 from trials.packed_tiff import write_packed
 from trials.resumed import Rows
 from trials.watched import Watched
+from zeroline.edge_app.cli import silence_pillow
 from zeroline.edge_app.errors import ImageError, InputError
 from zeroline.edge_app.events import Events
 from zeroline.edge_app.images import read_image
@@ -144,7 +144,7 @@ def case(kind: str, folder: Path, seed: int, number: int) -> bytes:
 
 def judged(which: tuple[str, Path, int, int]) -> tuple[str, str]:
     """Return what comes of a damaged file: "read", "refused", or "wrong" and what is wrong."""
-    warnings.filterwarnings("ignore", category=UserWarning, module="PIL")  # as the commands do
+    silence_pillow()
     kind, folder, seed, number = which
     path = folder / f"case.{kind}"
     path.write_bytes(case(kind, folder, seed, number))

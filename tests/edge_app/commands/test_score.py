@@ -5,6 +5,7 @@ import json
 import os
 import re
 import resource
+import struct
 import subprocess
 import sys
 
@@ -269,6 +270,25 @@ def test_debug_shows_the_traceback(bundle_folder, tmp_path):
         assert run.returncode == 1
         assert "Traceback" in run.stderr
         assert 'InputError: "none" does not exist' in run.stderr
+
+
+def test_a_picture_that_is_too_large_gets_one_line(image_folder, bundle_folder, out):
+    """Pillow warns of a size over 89 million pixels, in two lines of its own."""
+    header = struct.pack(
+        "<2sIHHIIiiHHIIiiII", b"BM", 54, 0, 0, 54, 40, 11000, 11000, 1, 24, *[0] * 6
+    )
+    (image_folder / "huge.bmp").write_bytes(header)
+    arguments = ["score", image_folder, "--model", bundle_folder, "--output", out]
+    run = subprocess.run(
+        [sys.executable, "-m", "zeroline.edge_app", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 1
+    assert "Warning" not in run.stdout + run.stderr
+    (told,) = [line for line in (run.stdout + run.stderr).splitlines() if "huge.bmp" in line]
+    assert "11000×11000 pixels, at most 80 million are read" in told
 
 
 def test_more_memory_than_there_is_is_refused_before_the_start(own_bundle, tmp_path, monkeypatch):
