@@ -55,8 +55,14 @@ class FrameSource(Protocol):
     """
 
     live: bool
-    incomplete: bool
-    announced: int | None
+
+    @property
+    def incomplete(self) -> bool:
+        """See above."""
+
+    @property
+    def announced(self) -> int | None:
+        """See above."""
 
     def __iter__(self) -> Iterator[Captured]:
         """Yield frames until the source ends or `close` is called."""

@@ -267,3 +267,14 @@ def read_image(path: Path, *, white_level: int | None = None) -> Frame:
             return decode(file, name=path.name, white_level=white_level)
     except OSError as error:
         raise ImageError(f"cannot be read: {error.strerror}") from error
+
+
+def first_size(files: Iterable[ImageFile]) -> tuple[int, int] | None:
+    """Return height and width of the first file that can be read; None where none can."""
+    for file in files:
+        try:
+            height, width = read_image(file.path).shape[:2]
+        except ImageError:  # it is named when it is scored
+            continue
+        return height, width
+    return None

@@ -164,8 +164,28 @@ def read_mask(
     """
     if path is None:
         return np.zeros((size, size), dtype=bool)
+    return _resized(_read(path, shape), (size, size))
+
+
+def read_picture_mask(path: Path, *, shape: tuple[int, int]) -> Bools:
+    """Read a mask at its picture's height and width; see `read_mask`."""
+    return _resized(_read(path, shape), shape)
+
+
+def read_area(path: Path) -> Bools:
+    """Read a mask of what is looked at, in its own size (H, W): False where it is black.
+
+    Raises
+    ------
+    InputError
+        See `read_mask`.
+    """
+    return _read(path, None)
+
+
+def _read(path: Path, shape: tuple[int, int] | None) -> Bools:
     try:
-        defect = _defect(*_values(path))
+        marked = _defect(*_values(path))
     except UnidentifiedImageError as error:
         raise InputError(
             f'mask "{path}" cannot be read: it is no image, or of a kind without a rule'
@@ -174,15 +194,20 @@ def read_mask(
         raise InputError(f'mask "{path}": {error}') from error
     except _DAMAGE as error:
         raise InputError(f'mask "{path}" cannot be read: {error}') from error
-    if shape is not None and not _same_aspect(defect.shape, shape):
+    if shape is not None and not _same_aspect(marked.shape, shape):
         raise InputError(
-            f'mask "{path}" has {defect.shape[1]}×{defect.shape[0]} pixels, its picture '
+            f'mask "{path}" has {marked.shape[1]}×{marked.shape[0]} pixels, its picture '
             f"{shape[1]}×{shape[0]}: the same aspect is expected"
         )
-    if defect.shape != (size, size):
-        grey = Image.fromarray(defect.astype(np.uint8) * 255)
-        defect = np.asarray(grey.resize((size, size), Image.Resampling.BILINEAR)) > 127
-    return defect
+    return marked
+
+
+def _resized(marked: Bools, shape: tuple[int, int]) -> Bools:
+    if marked.shape == shape:
+        return marked
+    grey = Image.fromarray(marked.astype(np.uint8) * 255)
+    resized: Bools = np.asarray(grey.resize(shape[::-1], Image.Resampling.BILINEAR)) > 127
+    return resized
 
 
 def _same_aspect(one: tuple[int, ...], other: tuple[int, ...]) -> bool:

@@ -14,6 +14,7 @@ from zeroline.runtime.errors import (
     BundleError,
     DeviceError,
     FrameError,
+    FramingError,
     MissingExtraError,
     ParityError,
     ProviderWarning,
@@ -62,8 +63,8 @@ __all__ = [  # noqa: RUF022 - in the order of the pipeline
     "auto_threshold", "ThresholdRule", "judge", "Judgement",
     "RollingInspector", "Inspection", "Verdict", "Reason", "FrameScores", "Region",
     "Revision", "RecurringDefect", "ReferenceReport", "LeftOut",
-    "ZerolineError", "BundleError", "DeviceError", "FrameError", "MissingExtraError",
-    "ParityError", "ReferenceFileError", "ScoringError", "ProviderWarning",
+    "ZerolineError", "BundleError", "DeviceError", "FrameError", "FramingError",
+    "MissingExtraError", "ParityError", "ReferenceFileError", "ScoringError", "ProviderWarning",
 ]  # fmt: skip
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from zeroline.runtime.arrays import Array, array_namespace
+from zeroline.runtime.arrays import Array, Bools, array_namespace
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.frames import Frame
+from zeroline.runtime.grid import counted_patches, on_grid
 from zeroline.runtime.matching.distances import distances_by
 from zeroline.runtime.matching.forms import pick_form
 from zeroline.runtime.recurring.codegraph import Community
@@ -36,6 +37,8 @@ def score_tokens(
     interval: tuple[float, float] = (0.0, 0.3),
     groups: Array | Sequence[int] | None = None,
     ignore: Array | None = None,
+    absent: Bools | None = None,
+    roi: Bools | None = None,
     codegraph: bool = False,
     matching: str = "exact",
     threads: int | None = None,
@@ -60,6 +63,10 @@ def score_tokens(
         Part of the sorted distances that is averaged.
     groups, ignore, matching
         See `match_distances`; the form is picked once for all layers.
+    absent : array, shape (N, P), bool, optional
+        Patches of an image that show no part: nobody may match them, and their score is 0.
+    roi : array, shape (P,), bool, optional
+        Patches that count in all images. The others neither score nor match, and cost nothing.
     codegraph : bool
         Look for recurring defects, and where there are some score a second time, their patches
         marked: nobody may match them.
@@ -91,6 +98,53 @@ def score_tokens(
     >>> score_tokens(tokens, size=32, rscin=()).patch_scores.shape
     (6, 9)
     """
+    _check(tokens)
+    matches = len(tokens.layers) * match_count(degrees)
+    xp = array_namespace(tokens.class_tokens)
+    low, high = interval
+    matching_of = _SetMatching(
+        tokens, ignore=ignore, absent=absent, roi=roi, groups=groups, form=matching, threads=threads
+    )
+    scales = Scales(degrees, layers=len(tokens.layers)) if codegraph else None
+
+    def patch_scores_with(ignored: Any, step: Callable[[int], None] | None) -> Any:
+        total: Any = 0.0
+
+        def scores_of(features: Any, number: int) -> Any:  # what it takes is free before the next
+            distances = matching_of.distances(features, ignored, step)
+            if scales is not None and ignored is matching_of.ignore:
+                scales.add(distances, number)
+            return interval_average(distances, low=low, high=high)
+
+        for layer in tokens.layers:
+            for number, features in enumerate(aggregated(layer, degrees, threads=threads)):
+                total = total + scores_of(features, number).astype(xp.float64)
+        return matching_of.on_grid((total / matches).astype(xp.float32))
+
+    patch_scores = patch_scores_with(matching_of.ignore, progress)
+    if scales is not None and scales.beside:
+        for layer in tokens.layers:
+            (features,) = aggregated(layer, (1,), threads=threads)
+            scales.add_finest(matching_of.distances(features, matching_of.ignore, None))
+    communities: tuple[Community, ...] = ()
+    recurring = xp.zeros(len(tokens), dtype=bool)
+    if scales is not None:
+        search = scales.recurring(roi=matching_of.roi)
+        communities = search.communities
+        if communities:
+            marks = xp.asarray(search.ignored)
+            recurring = marks.any(axis=1)
+            ignored = matching_of.ignore
+            patch_scores = patch_scores_with(marks if ignored is None else marks | ignored, None)
+    raw_scores = map_maximum(patch_scores, size=size)
+    scores = raw_scores
+    if rscin:
+        scores = rescore(raw_scores, tokens.class_tokens, neighbours=rscin, normalise=False)
+    return ScoreResult(patch_scores, raw_scores, scores, recurring, communities, matching_of.form)
+
+
+def _check(tokens: Tokens) -> None:
+    """Refuse tokens that are not those of two images or more."""
     images = len(tokens)
     shapes = {layer.shape[:2] for layer in tokens.layers}
     if len(shapes) != 1 or next(iter(shapes))[0] != images:
@@ -100,62 +154,82 @@ def score_tokens(
         )
     if images < 2:
         raise ScoringError(f"{images} image(s): mutual scoring needs at least 2")
-    matches = len(tokens.layers) * match_count(degrees)
     bad = np.nonzero(~tokens.finite())[0]
     if bad.size:
         raise ScoringError(
             f"the tokens of image {bad[0]} hold NaN or inf ({bad.size} such image(s))"
         )
-    xp = array_namespace(tokens.class_tokens)
-    low, high = interval
-    form = pick_form(
-        matching,
-        patches=tokens.layers[0].shape[1],
-        channels=tuple(layer.shape[2] for layer in tokens.layers),
-        xp=xp,
-    )
-    scales = Scales(degrees, layers=len(tokens.layers)) if codegraph else None
 
-    def patch_scores_with(ignored: Any, step: Callable[[int], None] | None) -> Any:
-        total = xp.zeros(tokens.layers[0].shape[:2], dtype=xp.float64)
 
-        def scores_of(features: Any, number: int) -> Any:  # what it takes is free before the next
-            distances = distances_by(
-                form, features, ignore=ignored, groups=groups, threads=threads, progress=step
-            )
-            if scales is not None and ignored is ignore:
-                scales.add(distances, number)
-            return interval_average(distances, low=low, high=high)
+class _SetMatching:
+    """Matches the images of a set by features of one layer and degree; see `score_tokens`.
 
-        for layer in tokens.layers:
-            for number, features in enumerate(aggregated(layer, degrees, threads=threads)):
-                total += scores_of(features, number)
-        return (total / matches).astype(xp.float32)
+    Attributes
+    ----------
+    roi : array, shape (P,), bool, or None
+        Patches that count; None: all.
+    ignore : array, shape (N, P), bool, or None
+        Patches that nobody may match, those without a part among them.
+    form : str
+        The form of matching.
+    """
 
-    patch_scores = patch_scores_with(ignore, progress)
-    if scales is not None and scales.beside:
-        for layer in tokens.layers:
-            (features,) = aggregated(layer, (1,), threads=threads)
-            scales.add_finest(
-                distances_by(
-                    form, features, ignore=ignore, groups=groups, threads=threads, progress=None
+    def __init__(
+        self,
+        tokens: Tokens,
+        *,
+        ignore: Array | None,
+        absent: Bools | None,
+        roi: Bools | None,
+        groups: Array | Sequence[int] | None,
+        form: str,
+        threads: int | None,
+    ) -> None:
+        self._xp = xp = array_namespace(tokens.class_tokens)
+        self._groups, self._threads = groups, threads
+        images, patches = tokens.layers[0].shape[:2]
+        self.roi = None if roi is None else counted_patches(roi, patches)
+        if self.roi is not None and self.roi.all():
+            self.roi = None
+        places = np.arange(patches) if self.roi is None else np.flatnonzero(self.roi)
+        self._places = None if self.roi is None else xp.asarray(places)
+        self.ignore = None if ignore is None else xp.asarray(ignore, dtype=bool)
+        self._absent = None
+        if absent is not None:
+            if absent.shape != (images, patches):
+                raise ScoringError(
+                    f"absent has shape {absent.shape}, {(images, patches)} is expected"
                 )
-            )
-    communities: tuple[Community, ...] = ()
-    recurring = xp.zeros(images, dtype=bool)
-    if scales is not None:
-        search = scales.recurring()
-        communities = search.communities
-        if communities:
-            marks = xp.asarray(search.ignored)
-            recurring = marks.any(axis=1)
-            ignored = marks if ignore is None else marks | xp.asarray(ignore, dtype=bool)
-            patch_scores = patch_scores_with(ignored, None)
-    raw_scores = map_maximum(patch_scores, size=size)
-    scores = raw_scores
-    if rscin:
-        scores = rescore(raw_scores, tokens.class_tokens, neighbours=rscin, normalise=False)
-    return ScoreResult(patch_scores, raw_scores, scores, recurring, communities, form.name)
+            self._absent = xp.asarray(absent)
+            self.ignore = self._absent if self.ignore is None else self._absent | self.ignore
+        channels = tuple(layer.shape[2] for layer in tokens.layers)
+        self._form = pick_form(form, patches=len(places), channels=channels, xp=xp)
+        self.form = self._form.name
+
+    def distances(
+        self, features: Any, ignored: Any | None, step: Callable[[int], None] | None
+    ) -> Any:
+        """Return the distances (N, P', N) of the P' patches that count."""
+        found = distances_by(
+            self._form,
+            self._counted(features),
+            ignore=None if ignored is None else self._counted(ignored),
+            groups=self._groups,
+            threads=self._threads,
+            progress=step,
+        )
+        if self._absent is not None:  # as near as can be to every image that can be matched
+            absent = self._counted(self._absent)
+            rows = found[absent]
+            found[absent] = self._xp.where(self._xp.isfinite(rows), rows.dtype.type(0), rows)
+        return found
+
+    def on_grid(self, rows: Any) -> Any:
+        """Return values (N, P') of the patches that count as (N, P)."""
+        return rows if self.roi is None else on_grid(rows, self.roi)
+
+    def _counted(self, rows: Any) -> Any:
+        return rows if self._places is None else rows[:, self._places]
 
 
 def patch_and_image_scores(tokens: Tokens, size: int, /) -> tuple[Any, Any]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-from zeroline.runtime.arrays import Bools
+from zeroline.runtime.arrays import Bools, array_namespace
 from zeroline.runtime.errors import ScoringError
 
 
@@ -43,6 +44,28 @@ def widened(marks: Bools, *, by: int) -> Bools:
     windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * by + 1,) * 2, axis=(1, 2))
     wide: Bools = windows.any(axis=(3, 4)).reshape(marks.shape)
     return wide
+
+
+def on_grid(values: Any, roi: Bools) -> Any:
+    """Return values (N, P') of the patches that count as values (N, P); 0 for the others.
+
+    Parameters
+    ----------
+    values : array, shape (N, P'), any type
+    roi : array, shape (P,), bool
+        Patches that count, P' of them.
+    """
+    xp = array_namespace(values)
+    placed = xp.zeros((len(values), roi.size), values.dtype)
+    placed[:, xp.asarray(np.flatnonzero(roi))] = values
+    return placed
+
+
+def both(one: Bools | None, other: Bools | None) -> Bools | None:
+    """Return which patches (P,) count by two rules; None is a rule by which all do."""
+    if one is None or other is None:
+        return one if other is None else other
+    return np.asarray(one, bool).reshape(-1) & other
 
 
 def counted_patches(roi: Bools | None, patches: int) -> Bools:

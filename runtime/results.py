@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from zeroline.runtime.arrays import Bools, Float32
+from zeroline.runtime.framing.view import View
 from zeroline.runtime.recurring.codegraph import Community
 from zeroline.runtime.stages.modes import TwoGroups
 from zeroline.runtime.stages.regions import Region
@@ -267,6 +268,8 @@ class Inspection:
         Why a search for recurring defects failed now; empty where none did.
     fault : str
         What is wrong, in words, where the verdict is FAULT; empty else.
+    view : View or None
+        Where in the frame the patches lie; None where there is no score.
     latency : mapping
         Seconds by stage.
 
@@ -296,4 +299,5 @@ class Inspection:
     two_groups: TwoGroups | None = None
     search_failed: str = ""
     fault: str = ""
+    view: View | None = field(default=None, repr=False)
     latency: Mapping[str, float] = field(default_factory=dict)

@@ -26,6 +26,7 @@ from trials.watched import Seen, Watched
 from zeroline.export.wrap import InputRules, wrap_onnx
 from zeroline.runtime import RollingInspector, Tokens, load_bundle
 from zeroline.runtime.errors import ZerolineError
+from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.network.open import BUNDLED, sha256_of
 from zeroline.runtime.reference.files import _digest, read_reference, write_reference
 from zeroline.runtime.reference.sets import ReferenceFrame, ReferenceSet
@@ -59,9 +60,11 @@ def make_originals(folder: Path) -> None:
         tokens = bundle.embed((image + noise).astype(np.float32))
         frames = tuple(ReferenceFrame(f"part {n}", 1e9 + n, 0.3, 0.4) for n in range(_FRAMES))
         network = bundle.manifest.network
+    mask = np.arange(20 * 30).reshape(20, 30) % 7 > 0
+    framing = Framing(size=(20, 30), crop=((2, 2), (28, 2), (2, 18)), mask=mask)
     small = Tokens(tuple(layer[:, :16] for layer in tokens.layers), tokens.class_tokens)
     for name, some in (("whole", tokens), ("small", small)):
-        reference = ReferenceSet(some, frames, "net", network, (1, 3), 0.01)
+        reference = ReferenceSet(some, frames, "net", network, (1, 3), 0.01, framing=framing)
         write_reference(folder / f"{name}.npz", reference)
 
 
@@ -138,12 +141,8 @@ def signed_anew(path: Path, rng: np.random.Generator) -> bytes:
     else:
         name = str(rng.choice(list(arrays)))
         arrays[name] = odd_array(arrays[name], rng)
-    tokens = Tokens(
-        tuple(array for name, array in arrays.items() if name.startswith("layer")),
-        arrays["class_tokens"],
-    )
     if isinstance(header, dict):
-        header["sha256"] = _digest(header, tokens)
+        header["sha256"] = _digest(header, arrays)
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     file = io.BytesIO()
     np.savez(file, header=text, **arrays)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.arrays import array_namespace, to_host
+from zeroline.runtime.arrays import Bools, array_namespace, to_host
 from zeroline.runtime.batch import score_tokens
 from zeroline.runtime.results import ScoreResult
 from zeroline.runtime.stages.rscin import rscin as rescore
@@ -31,6 +31,7 @@ def score_with_copies(
     *,
     same: Sequence[object],
     groups: Sequence[object] | None = None,
+    absent: Bools | None = None,
     **scoring: Any,
 ) -> ScoreResult:
     """Score N images of which some are copies, as a set with one copy of each picture.
@@ -45,6 +46,8 @@ def score_with_copies(
         Images of equal values have the same pixels.
     groups : sequence, optional
         Names of the parts: photographs of one part do not match each other.
+    absent : array, shape (N, P), bool, optional
+        Patches that show no part.
     **scoring
         See `score_tokens`.
 
@@ -56,7 +59,10 @@ def score_with_copies(
     pictures, place = np.unique(of, return_inverse=True)
     parts = None if groups is None else np.unique(np.asarray(groups, str), return_inverse=True)[1]
     shown = score_tokens(
-        tokens.select(pictures), groups=None if parts is None else parts[pictures], **scoring
+        tokens.select(pictures),
+        groups=None if parts is None else parts[pictures],
+        absent=None if absent is None else absent[pictures],
+        **scoring,
     )
     if len(pictures) == len(of):
         return shown
@@ -69,7 +75,9 @@ def score_with_copies(
         communities=tuple(replace(c, members=pictures[c.members]) for c in shown.communities),
     )
     near = np.array([n for n, original in enumerate(of) if same[n] != same[original]], np.intp)
-    return _with_near_copies(whole, tokens, of, near, parts, **scoring) if len(near) else whole
+    if not len(near):
+        return whole
+    return _with_near_copies(whole, tokens, of, near, parts, absent, **scoring)
 
 
 def _with_near_copies(
@@ -78,6 +86,7 @@ def _with_near_copies(
     of: Indices,
     near: Indices,
     parts: Indices | None,
+    absent: Bools | None,
     *,
     rscin: Sequence[int] = (1, 2, 3),
     **scoring: Any,
@@ -94,6 +103,7 @@ def _with_near_copies(
         tokens.select(chosen),
         groups=(of if parts is None else parts[of])[chosen],
         ignore=xp.asarray(ignore),
+        absent=None if absent is None else absent[chosen],
         **(scoring | {"rscin": (), "codegraph": False, "progress": None}),
     )
     mine = slice(len(pictures), None)

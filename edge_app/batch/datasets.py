@@ -12,7 +12,15 @@ import numpy.typing as npt
 from zeroline.edge_app.batch.visa import read_split
 from zeroline.edge_app.errors import ImageError, InputError
 from zeroline.edge_app.images import SUFFIXES, ImageFile, read_image
-from zeroline.edge_app.masks import EXPECTED, FOLDERS, masks_among, match_masks, read_mask
+from zeroline.edge_app.masks import (
+    EXPECTED,
+    FOLDERS,
+    masks_among,
+    match_masks,
+    read_mask,
+    read_picture_mask,
+)
+from zeroline.runtime.framing.view import View
 
 #: Folders of good images, in lower case.
 GOOD = ("good", "normal", "ok")
@@ -37,9 +45,13 @@ class Sample:
     defective: bool
     masks: tuple[Path, ...] = ()
 
-    def mask(self, *, size: int) -> npt.NDArray[np.bool_]:
-        """Read all masks as one, at size×size; see `read_mask`."""
+    def mask(self, *, size: int, view: View | None = None) -> npt.NDArray[np.bool_]:
+        """Read all masks as one, at size×size, of the picture or of a view; see `read_mask`."""
         defect = read_mask(None, size=size)
+        if view is not None:
+            for path in self.masks:
+                defect = defect | view.cut(read_picture_mask(path, shape=view.size), side=size)
+            return defect
         if self.masks:
             shape = _shape(self.file.path)
             for path in self.masks:

@@ -14,7 +14,10 @@ from zeroline.edge_app.errors import ImageError
 from zeroline.edge_app.images import ImageFile, read_image
 from zeroline.runtime.arrays import Float32
 from zeroline.runtime.copies import thumbnail
+from zeroline.runtime.errors import FrameError
 from zeroline.runtime.frames import Frame
+from zeroline.runtime.framing.framer import Framer
+from zeroline.runtime.framing.view import View
 from zeroline.runtime.network.model import Bundle
 from zeroline.runtime.tokens import TokenBuffer, Tokens
 from zeroline.runtime.workers import thread_count
@@ -43,6 +46,8 @@ class Embedding:
         For each file a digest of its decoded pixels: equal ones are the same picture.
     thumbnails : list of array
         From `zeroline.runtime.copies.thumbnail`, for each file.
+    views : list of View
+        Where in each file's picture the network's square lies.
     """
 
     files: list[ImageFile]
@@ -50,12 +55,14 @@ class Embedding:
     problems: list[Problem]
     pixels: list[bytes] = field(default_factory=list)
     thumbnails: list[Float32] = field(default_factory=list)
+    views: list[View] = field(default_factory=list)
 
 
 def embed_files(
     files: Sequence[ImageFile],
     bundle: Bundle,
     *,
+    framer: Framer,
     white_level: int | None = None,
     threads: int | None = None,
     progress: Callable[[int], None] | None = None,
@@ -71,6 +78,8 @@ def embed_files(
     files : sequence of ImageFile
     bundle : Bundle
         Loaded with one thread, if it runs on the CPU.
+    framer : Framer
+        Says what of each picture is looked at.
     white_level : int, optional
         See `read_image`.
     threads : int or None
@@ -83,24 +92,26 @@ def embed_files(
     kept: list[ImageFile] = []
     pixels: list[bytes] = []
     thumbnails: list[Float32] = []
+    views: list[View] = []
     problems: list[Problem] = []
     with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
         pending: deque[Future[Embedding]] = deque()
         size = bundle.batch_size
         for start in range(0, len(files), size):
             batch = files[start : start + size]
-            pending.append(pool.submit(_embed_batch, batch, bundle, white_level))
+            pending.append(pool.submit(_embed_batch, batch, bundle, framer, white_level))
             while len(pending) > workers or (pending and start + size >= len(files)):
                 done = pending.popleft().result()
                 kept += done.files
                 pixels += done.pixels
                 thumbnails += done.thumbnails
+                views += done.views
                 problems += done.problems
                 if done.tokens is not None:
                     buffer.append(done.tokens)
                 if progress is not None:
                     progress(len(done.files) + len(done.problems))
-    return Embedding(kept, buffer.tokens() if kept else None, problems, pixels, thumbnails)
+    return Embedding(kept, buffer.tokens() if kept else None, problems, pixels, thumbnails, views)
 
 
 def _digest(frame: Frame) -> bytes:
@@ -110,16 +121,20 @@ def _digest(frame: Frame) -> bytes:
     return digest.digest()
 
 
-def _embed_batch(files: Sequence[ImageFile], bundle: Bundle, white_level: int | None) -> Embedding:
+def _embed_batch(
+    files: Sequence[ImageFile], bundle: Bundle, framer: Framer, white_level: int | None
+) -> Embedding:
     """Take one batch from the files to the tokens."""
-    images, digests, readable, problems = [], [], [], []
+    images, digests, views, readable, problems = [], [], [], [], []
     for file in files:
         try:
             frame = read_image(file.path, white_level=white_level)
-            images.append(bundle.prepare(frame))
+            look = framer.look(frame)
+            images.append(bundle.prepare(look.image))
             digests.append(_digest(frame))
+            views.append(look.view)
             readable.append(file)
-        except ImageError as error:  # noqa: PERF203 - one bad file must not cost the others
+        except (ImageError, FrameError) as error:  # noqa: PERF203 - one bad file must not cost the others
             problems.append(Problem(file.name, str(error)))
     if not images:
         return Embedding([], None, problems)
@@ -136,4 +151,5 @@ def _embed_batch(files: Sequence[ImageFile], bundle: Bundle, white_level: int | 
         problems,
         [digest for digest, usable in zip(digests, finite, strict=True) if usable],
         [thumbnail(image) for image, usable in zip(images, finite, strict=True) if usable],
+        [view for view, usable in zip(views, finite, strict=True) if usable],
     )

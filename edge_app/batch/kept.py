@@ -21,8 +21,9 @@ from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.images import ImageFile
 from zeroline.edge_app.writing import whole_file
 from zeroline.runtime.archives import DAMAGE, Archive, open_archive, why_damaged
+from zeroline.runtime.framing.view import View
 
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -92,6 +93,7 @@ def write_scores(folder: Path, kept: KeptScores) -> None:
         "recurring": in_order([s.recurring for s in kept.sets]),
         "set": in_order([np.full(len(s.files), n, np.int32) for n, s in enumerate(kept.sets)]),
         "copy_of": in_order([_copy_of(s) for s in kept.sets]),
+        "views": in_order([_views(s) for s in kept.sets]),
         **{f"marks_{n}": np.asarray(d.marks, bool) for n, (_, d) in enumerate(defects)},
     }
     with whole_file(folder / KEPT_SCORES, "wb") as file:
@@ -135,9 +137,9 @@ def read_scores(folder: Path) -> KeptScores:
 
 
 def _read(header: Mapping[str, Any], archive: Archive) -> KeptScores:
-    patch_scores, raw_scores, scores, recurring, numbers, copy_of = (
+    patch_scores, raw_scores, scores, recurring, numbers, copy_of, views = (
         archive.array(name)
-        for name in ("patch_scores", "raw_scores", "scores", "recurring", "set", "copy_of")
+        for name in ("patch_scores", "raw_scores", "scores", "recurring", "set", "copy_of", "views")
     )
     names, paths = header["names"], header["paths"]
     count = len(names)
@@ -146,6 +148,7 @@ def _read(header: Mapping[str, Any], archive: Archive) -> KeptScores:
     fits &= recurring.dtype == bool and numbers.dtype == np.int32 and copy_of.dtype == np.int32
     arrays = (recurring, numbers, patch_scores, raw_scores, scores, copy_of)
     fits &= all(len(array) == count for array in (paths, *arrays))
+    fits &= views.shape == (count, 8) and views.dtype == np.float64 and np.isfinite(views).all()
     fits &= all(array.shape == (count,) for array in arrays if array is not patch_scores)
     fits = fits and bool(count) and numbers.min() >= 0 and numbers.max() < count
     if not fits or not all(np.isfinite(array).all() for array in arrays[2:5]):
@@ -156,6 +159,13 @@ def _read(header: Mapping[str, Any], archive: Archive) -> KeptScores:
         places = np.flatnonzero(numbers == number)
         chosen = tuple(files[place] for place in places)
         originals = copy_of[places].astype(np.intp)
+        seen = tuple(
+            View((int(height), int(width)), np.array(row).reshape(2, 3))
+            for height, width, *row in views[places]
+            if width
+        )
+        if seen and len(seen) < len(places):
+            raise ValueError("some views of a set are missing")
         if not ((originals >= 0) & (originals < len(places))).all():
             raise ValueError("a copy of no image of its set")
         defects = tuple(
@@ -164,6 +174,7 @@ def _read(header: Mapping[str, Any], archive: Archive) -> KeptScores:
                 archive.array(f"marks_{n}"),
                 chosen,
                 bool(defect["one_place"]),
+                tuple(seen[m] for m in defect["members"]) if seen else (),
             )
             for n, defect in enumerate(header["defects"])
             if defect["set"] == number
@@ -178,6 +189,7 @@ def _read(header: Mapping[str, Any], archive: Archive) -> KeptScores:
                 recurring[places],
                 defects,
                 originals,
+                seen,
             )
         )
     return KeptScores(
@@ -194,6 +206,14 @@ def _read(header: Mapping[str, Any], archive: Archive) -> KeptScores:
 def _copy_of(scored: ScoredSet) -> Any:
     numbers = np.arange(len(scored.files)) if scored.copy_of is None else scored.copy_of
     return numbers.astype(np.int32)
+
+
+def _views(scored: ScoredSet) -> Any:
+    """Return height, width and matrix of each file's view (n, 8); zeros for whole pictures."""
+    rows = np.zeros((len(scored.files), 8))
+    for row, view in zip(rows, scored.views, strict=False):
+        row[:] = *view.size, *view.matrix.ravel()
+    return rows
 
 
 def _check_table(path: Path, kept: KeptScores) -> None:

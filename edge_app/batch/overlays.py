@@ -97,6 +97,7 @@ def write_overlays(
                 score=result.scores.score,
                 threshold=result.scores.threshold,
                 recurring=result.recurring,
+                view=result.view,
             )
             if write:
                 write_png(folder / name, picture)

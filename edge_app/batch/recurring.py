@@ -11,6 +11,7 @@ from zeroline.edge_app.draw.sheet import MOST_SHOWN, outlined
 from zeroline.edge_app.errors import ImageError
 from zeroline.edge_app.images import ImageFile, read_image
 from zeroline.edge_app.opencv import opencv
+from zeroline.runtime.framing.view import View
 from zeroline.runtime.results import described_place
 
 _JPEG_QUALITY = 85
@@ -30,12 +31,15 @@ class SetDefect:
         All images of the set.
     one_place : bool
         Whether it is one mark at one place; else it is a defect of one kind at several places.
+    views : tuple of View
+        Where in each file the patches lie; empty: the whole picture.
     """
 
     files: tuple[ImageFile, ...]
     marks: npt.NDArray[np.bool_]
     among: tuple[ImageFile, ...]
     one_place: bool
+    views: tuple[View, ...] = ()
 
     @property
     def share(self) -> float:
@@ -71,7 +75,8 @@ def pictures_of(defect: SetDefect, *, white_level: int | None) -> dict[str, byte
             frame = read_image(file.path, white_level=white_level)
         except ImageError:  # `write_overlays` tells
             continue
-        picture = outlined(cv2, frame, defect.marks[place])
+        view = defect.views[place] if defect.views else None
+        picture = outlined(cv2, frame, defect.marks[place], view)
         quality = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
         pictures[file.name] = cv2.imencode(".jpg", picture, quality)[1].tobytes()
     return pictures

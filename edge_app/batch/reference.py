@@ -15,6 +15,8 @@ from zeroline.edge_app.memory import check_memory
 from zeroline.edge_app.progress import Bars
 from zeroline.edge_app.settings.options import ScoreOptions
 from zeroline.runtime.copies import originals
+from zeroline.runtime.framing.framer import Framer
+from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.network.model import Bundle
 from zeroline.runtime.reference.selection import Scoring, select_good
 from zeroline.runtime.reference.sets import ReferenceReport
@@ -28,6 +30,7 @@ def build_reference(
     options: ScoreOptions,
     bars: Bars,
     *,
+    framing: Framing,
     source: str,
     keep: Sequence[str] = (),
 ) -> tuple[ReferenceReport, list[Problem]]:
@@ -42,6 +45,8 @@ def build_reference(
     options : ScoreOptions
     bars : Bars
         Shows progress.
+    framing : Framing
+        What of each picture is looked at.
     source : str
         Where the pictures come from, to be kept in the file.
     keep : sequence of str
@@ -62,13 +67,18 @@ def build_reference(
     """
     check_memory(bundle, len(files), threads=options.threads, codegraph=True)
     in_time = sorted(files, key=lambda file: file.path.stat().st_mtime)
+    framer = Framer(framing, bundle.manifest.input, patches=bundle.patches)
     embedding = embed_files(
-        in_time, bundle, threads=options.threads, progress=bars("reading", len(files))
+        in_time,
+        bundle,
+        framer=framer,
+        threads=options.threads,
+        progress=bars("reading", len(files)),
     )
     tokens, used = embedding.tokens, embedding.files
     if tokens is None or len(used) < 2:
         raise InputError(f"{len(used)} usable image(s) of {len(files)}: at least 2 are needed")
-    chosen = options.scoring(bundle)
+    chosen = options.scoring(bundle) | {"roi": framer.roi}
     scoring = Scoring(
         **{name: chosen[name] for name in Scoring.__dataclass_fields__ if name in chosen}
     )
@@ -90,7 +100,7 @@ def build_reference(
         path,
         tokens,
         selection,
-        Origin(bundle.manifest, scoring.degrees, options.false_alarm_rate, source),
+        Origin(bundle.manifest, scoring.degrees, options.false_alarm_rate, source, framing),
         names=[file.name for file in used],
         times=[file.path.stat().st_mtime for file in used],
         confirmed=confirmed,

@@ -11,6 +11,7 @@ import numpy as np
 
 from zeroline.edge_app.images import RESULTS_HEADER, ImageFile, flat_names
 from zeroline.edge_app.writing import prepare_folder, remove_files, whole_file
+from zeroline.runtime.framing.view import View
 from zeroline.runtime.grid import grid_side
 from zeroline.runtime.results import FrameScores, Reason, Verdict
 
@@ -37,6 +38,8 @@ class ImageResult:
         Why it is not OK.
     copy_of : str or None
         The name of the file whose picture it shows as well.
+    view : View or None
+        Where in the picture the patches lie; None: the whole picture.
     """
 
     file: ImageFile
@@ -45,6 +48,7 @@ class ImageResult:
     recurring: bool = False
     reason: Reason | None = None
     copy_of: str | None = None
+    view: View | None = None
 
     @property
     def over(self) -> float | None:

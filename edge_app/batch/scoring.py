@@ -16,6 +16,8 @@ from zeroline.edge_app.memory import check_memory
 from zeroline.edge_app.progress import Bars
 from zeroline.edge_app.settings.options import ScoreOptions
 from zeroline.runtime.copies import originals
+from zeroline.runtime.framing.framer import Framer
+from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.network.model import Bundle
 from zeroline.runtime.stages.degrees import match_count
 
@@ -62,6 +64,7 @@ def score_files(
     options: ScoreOptions,
     bars: Bars,
     *,
+    framing: Framing | None = None,
     thumbnails: bool = True,
 ) -> ScoredFiles:
     """Score files as one set, or in random subsets.
@@ -72,6 +75,8 @@ def score_files(
     bundle : Bundle
     options : ScoreOptions
     bars : Bars
+    framing : Framing, optional
+        What of each picture is looked at; all of it, when not given.
     thumbnails : bool
         Near copies are found by their thumbnails as well. A published data set may have one part
         in two photographs, which are two images in others' figures.
@@ -87,7 +92,8 @@ def score_files(
     check_memory(
         bundle, max(map(len, subsets)), threads=options.threads, codegraph=options.codegraph
     )
-    scoring = options.scoring(bundle)
+    framer = Framer(framing or Framing(), bundle.manifest.input, patches=bundle.patches)
+    scoring = options.scoring(bundle) | {"roi": framer.roi}
     steps = len(bundle.channels) * match_count(scoring["degrees"])
     read = bars("reading", len(files))
     scored = bars("scoring", steps * len(files))
@@ -100,6 +106,7 @@ def score_files(
         embedding = embed_files(
             [files[place] for place in chosen],
             bundle,
+            framer=framer,
             white_level=options.white_level,
             threads=options.threads,
             progress=read,
@@ -132,7 +139,8 @@ def score_files(
         )
         scored(steps * (len(of) - pictures))
         forms.add(outcome.matching)
-        sets.append(ScoredSet.of(outcome, embedding.files, usable, copy_of=of))
+        views = () if framer.framing.is_plain else embedding.views
+        sets.append(ScoredSet.of(outcome, embedding.files, usable, copy_of=of, views=views))
         return []
 
     waiting: list[int] = []  # usable, but alone in their subset so far

@@ -12,6 +12,7 @@ from zeroline.edge_app.batch.recurring import SetDefect
 from zeroline.edge_app.batch.results import ImageResult, copies_in
 from zeroline.edge_app.images import ImageFile
 from zeroline.runtime.arrays import Bools, Float32, to_host
+from zeroline.runtime.framing.view import View
 from zeroline.runtime.judgement import Judgement, judge
 from zeroline.runtime.results import FrameScores, ScoreResult
 from zeroline.runtime.stages.threshold import ThresholdRule
@@ -37,6 +38,8 @@ class ScoredSet:
     copy_of : array, shape (n,), int, optional
         The number of the file whose picture each shows: its own, where it is no copy. Without it
         none is.
+    views : tuple of View
+        Where in each file's picture the patches lie; empty: the whole pictures.
     """
 
     places: tuple[int, ...]
@@ -47,6 +50,7 @@ class ScoredSet:
     recurring: Bools
     defects: tuple[SetDefect, ...] = ()
     copy_of: npt.NDArray[np.intp] | None = None
+    views: tuple[View, ...] = ()
 
     @property
     def original(self) -> npt.NDArray[np.bool_]:
@@ -62,6 +66,7 @@ class ScoredSet:
         places: Sequence[int],
         *,
         copy_of: npt.NDArray[np.intp] | None = None,
+        views: Sequence[View] = (),
     ) -> ScoredSet:
         """Take what scoring gave to the host."""
         together = tuple(files)
@@ -78,10 +83,12 @@ class ScoredSet:
                     community.marks,
                     together,
                     community.evidence.one_place,
+                    tuple(views[m] for m in community.members) if views else (),
                 )
                 for community in outcome.communities
             ),
             copy_of=copy_of,
+            views=tuple(views),
         )
 
     def judgement(self, rule: ThresholdRule) -> Judgement:
@@ -110,7 +117,8 @@ class ScoredSet:
             )
             of = number if self.copy_of is None else int(self.copy_of[number])
             original = self.files[of].name if of != number else None
-            results.append(ImageResult(file, verdict, frame, marked, reason, original))
+            view = self.views[number] if self.views else None
+            results.append(ImageResult(file, verdict, frame, marked, reason, original, view))
         return results
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zeroline.edge_app.cli import debug_option
+from zeroline.edge_app.settings.framing import FramingOptions, framing_options, take_framing
 from zeroline.edge_app.settings.options import (
     ScoreOptions,
     draw_option,
@@ -46,6 +47,7 @@ Figures = dict[str, Any]
 @click.command()
 @click.argument("datasets", nargs=-1, required=True, type=click.Path(path_type=Path))
 @scoring_options
+@framing_options
 @draw_option("none")
 @debug_option
 def evaluate(datasets: tuple[Path, ...], output: Path, draw: str, **values: Any) -> None:
@@ -60,7 +62,7 @@ def evaluate(datasets: tuple[Path, ...], output: Path, draw: str, **values: Any)
     from zeroline.edge_app.progress import progress_bars
     from zeroline.edge_app.writing import prepare_folder, whole_file
 
-    options = take_options(values)
+    options, framed = take_options(values), take_framing(values)
     opened = find_datasets(datasets)
     prepare_folder(output)
     metrics: dict[str, Figures] = {}
@@ -70,7 +72,7 @@ def evaluate(datasets: tuple[Path, ...], output: Path, draw: str, **values: Any)
     with options.open_bundle() as bundle, progress_bars() as bars:
         for dataset in opened:
             figures, at_threshold, left_out, undrawn = _evaluate_one(
-                dataset, bundle, options, bars, output=output, draw=draw
+                dataset, bundle, options, framed, bars, output=output, draw=draw
             )
             metrics[dataset.name], verdicts[dataset.name] = figures, at_threshold
             problems += left_out
@@ -97,6 +99,7 @@ def _evaluate_one(
     dataset: Dataset,
     bundle: Bundle,
     options: ScoreOptions,
+    framed: FramingOptions,
     bars: Bars,
     *,
     output: Path,
@@ -119,6 +122,7 @@ def _evaluate_one(
     from zeroline.edge_app.batch.scoring import score_files
     from zeroline.edge_app.batch.sets import judge_sets
     from zeroline.edge_app.commands.told import tell_copies
+    from zeroline.edge_app.images import first_size
     from zeroline.edge_app.writing import prepare_folder
     from zeroline.runtime.results import Verdict
     from zeroline.runtime.stages.maps import anomaly_map
@@ -133,9 +137,9 @@ def _evaluate_one(
     if dataset.has_masks:
         masks_by_name = {n: s.mask(size=bundle.size) for n, s in samples.items()}
         dataset.remarks.extend(_odd_masks(dataset, masks_by_name))
-    scored = score_files(
-        [s.file for s in dataset.samples], bundle, options, labelled_bars, thumbnails=False
-    )
+    files = [s.file for s in dataset.samples]
+    framing = framed.framing(lambda: first_size(files))
+    scored = score_files(files, bundle, options, labelled_bars, framing=framing, thumbnails=False)
     judged = judge_sets(scored.sets, options.rule)
     tell_copies(judged, of=f"{dataset.name}: ")
     results = judged.results
@@ -144,6 +148,10 @@ def _evaluate_one(
     masks = maps = None
     if dataset.has_masks:
         masks = [masks_by_name[s.file.name] for s in used]
+        if not framing.is_plain:
+            masks = [
+                s.mask(size=bundle.size, view=r.view) for s, r in zip(used, results, strict=True)
+            ]
         maps = anomaly_map(np.stack([r.scores.patch_scores for r in results]), size=bundle.size)
     figures = set_metrics(
         defective,

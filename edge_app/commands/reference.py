@@ -10,6 +10,7 @@ import click
 import numpy as np
 
 from zeroline.edge_app.cli import CommandGroup, debug_option
+from zeroline.edge_app.settings.framing import framing_options, take_framing
 from zeroline.edge_app.settings.options import (
     DegreesType,
     Rate,
@@ -51,6 +52,7 @@ def reference() -> None:
               help="Device that runs the network.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1, 256), metavar="N",
               help="CPU threads.  [default: all cores]")  # fmt: skip
+@framing_options
 @debug_option
 def build(paths: tuple[Path, ...], output: Path, keep: tuple[str, ...], **values: Any) -> None:
     """Make a reference set from pictures of good parts.
@@ -61,17 +63,26 @@ def build(paths: tuple[Path, ...], output: Path, keep: tuple[str, ...], **values
     Look at the pictures first. A part with a defect must not be among them.
     """
     from zeroline.edge_app.batch.reference import build_reference
-    from zeroline.edge_app.images import find_images
+    from zeroline.edge_app.images import find_images, first_size
     from zeroline.edge_app.progress import progress_bars
 
+    framed = take_framing(values)
     options = ScoreOptions(**values)
     images = find_images(paths)
+    framing = framed.framing(lambda: first_size(images.files))
     if images.note:
         click.echo(f"note: {images.note}", err=True)
     source = ", ".join(str(path) for path in paths)
     with options.open_bundle() as bundle, progress_bars() as bars:
         report, problems = build_reference(
-            images.files, output, bundle, options, bars, source=source, keep=keep
+            images.files,
+            output,
+            bundle,
+            options,
+            bars,
+            framing=framing,
+            source=source,
+            keep=keep,
         )
     for problem in problems:
         click.echo(f"not used: {problem.name}: {problem.reason}", err=True)
@@ -110,6 +121,7 @@ def show(file: Path) -> None:
         f'made by zeroline {_shown(held.program)} with "{_shown(held.bundle)}" '
         f"(degrees {described_degrees(held.degrees)}, false-alarm rate {held.false_alarm_rate:g})\n"
         f"from {_shown(held.source) or 'an unnamed source'}\n"
+        f"looks at {held.framing}\n"
         f"scores {low:.3f} to {high:.3f}, median {middle:.3f}"
     )
     for frame in held.frames:

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from zeroline.edge_app.cli import debug_option
+from zeroline.edge_app.settings.framing import framing_options, take_framing
 from zeroline.edge_app.settings.options import (
     DegreesType,
     NumberList,
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
                    "set.")  # fmt: skip
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True,
               help="Device that runs the network.")  # fmt: skip
+@framing_options
 @matching_option("fast")
 @click.option("--threads", type=click.IntRange(1, 256), metavar="N",
               help="CPU threads.  [default: all cores]")  # fmt: skip
@@ -122,13 +124,16 @@ def run(
     from zeroline.edge_app.passwords import without_password
     from zeroline.edge_app.runs import Run
     from zeroline.edge_app.sources.address import open_source
+    from zeroline.edge_app.sources.peeked import PeekedSource
     from zeroline.edge_app.station.loop import run_line, stopped_by_signals
     from zeroline.runtime.line.inspector import RollingInspector
+    from zeroline.runtime.reference.files import read_reference
 
     if draw == "all" and overlays is None:
         raise click.UsageError("--draw all has no meaning without --overlays")
     if keep != "none" and overlays is None:
         raise click.UsageError(f"--keep {keep} has no meaning without --overlays")
+    framed = take_framing(values)
     options = ScoreOptions(**values)
     events = Events()
     events.listen(lambda event: click.echo(event.text, err=True))
@@ -148,7 +153,10 @@ def run(
         bundle = stack.enter_context(options.open_bundle())
         check_window(bundle, window, degrees=options.degrees)
         stop = stack.enter_context(stopped_by_signals())
-        opened = open_source(source, events=events, stop=stop)
+        opened = PeekedSource(open_source(source, events=events, stop=stop))
+        framing = framed.framing(opened.size)
+        if framing.is_plain and reference is not None:
+            framing = read_reference(reference).framing
         inspector = stack.enter_context(
             RollingInspector(
                 bundle,
@@ -157,6 +165,7 @@ def run(
                 band=band,
                 exclusion=exclusion,
                 settle=settle,
+                framing=framing,
                 wait_for_search=not opened.live,
                 **options.rolling(bundle),
             )

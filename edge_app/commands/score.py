@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zeroline.edge_app.cli import debug_option
+from zeroline.edge_app.settings.framing import framing_options, take_framing
 from zeroline.edge_app.settings.options import draw_option, scoring_options, take_options
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ FEW_IMAGES = 5
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @scoring_options
+@framing_options
 @click.option("--maps", is_flag=True, help="Write patch scores too, as maps/*.npy.")
 @draw_option("all")
 @debug_option
@@ -36,15 +38,16 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, draw: str, **values
     from zeroline.edge_app.batch.sets import judge_sets
     from zeroline.edge_app.batch.thresholds import threshold_summary
     from zeroline.edge_app.commands.told import end_without_pictures, tell_results
-    from zeroline.edge_app.images import find_images
+    from zeroline.edge_app.images import find_images, first_size
     from zeroline.edge_app.progress import progress_bars
     from zeroline.edge_app.writing import prepare_folder
 
-    options = take_options(values)
+    options, framed = take_options(values), take_framing(values)
     images = find_images(paths, output=output)
+    framing = framed.framing(lambda: first_size(images.files))
     prepare_folder(output)
     with options.open_bundle() as bundle, progress_bars() as bars:
-        scored = score_files(images.files, bundle, options, bars)
+        scored = score_files(images.files, bundle, options, bars, framing=framing)
         judged = judge_sets(scored.sets, options.rule)
         summary = threshold_summary(judged)
         _tell_before_writing(images, scored)
@@ -52,7 +55,7 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, draw: str, **values
             judged.sets,
             tuple(scored.problems),
             title=", ".join(path.resolve().name for path in paths),
-            settings=options.described(bundle, form=scored.matching),
+            settings=options.described(bundle, form=scored.matching, framing=framing),
             draw=draw,
             false_alarm_rate=options.false_alarm_rate,
             white_level=options.white_level,

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from zeroline.edge_app.draw.sizes import drawn_size
 from zeroline.edge_app.opencv import opencv
 from zeroline.runtime.frames import Frame
+from zeroline.runtime.framing.view import View
 from zeroline.runtime.results import Verdict
 from zeroline.runtime.stages.maps import anomaly_map
 from zeroline.runtime.stages.threshold import auto_threshold
@@ -19,6 +20,7 @@ from zeroline.runtime.stages.threshold import auto_threshold
 LEAST_SIDE, MOST_SIDE = 480, 1280
 _STRONGEST = 0.6  # the defect must still be seen below the heat
 _BAR = 34
+_PALE = 110  # what is not looked at is no darker
 _COLOURS = {"OK": (74, 120, 40), "NG": (38, 38, 190), "UNCERTAIN": (30, 130, 190)}
 
 
@@ -66,6 +68,7 @@ def draw_overlay(
     score: float,
     threshold: float | None,
     recurring: bool = False,
+    view: View | None = None,
 ) -> Frame:
     """Draw one overlay.
 
@@ -84,6 +87,9 @@ def draw_overlay(
         The same; None while there is none.
     recurring : bool
         Whether the image has a recurring defect, for the caption.
+    view : View, optional
+        Where in the frame the patches lie; all of it, when not given. What is not looked at is
+        drawn paler.
 
     Returns
     -------
@@ -98,8 +104,15 @@ def draw_overlay(
     method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
     picture = cv2.resize(frame, size, interpolation=method)
 
-    side = min(max(size), 512)
-    heat = cv2.resize(anomaly_map(patch_scores, size=side), size, interpolation=cv2.INTER_LINEAR)
+    if view is None or view.is_whole:
+        side = min(max(size), 512)
+        drawn = anomaly_map(patch_scores, size=side)
+        heat = cv2.resize(drawn, size, interpolation=cv2.INTER_LINEAR)
+    else:
+        shape = (size[1], size[0])
+        heat = view.laid(patch_scores, size=shape)
+        seen = view.marked(patch_scores > 0, size=shape)  # 0 where nothing is looked at
+        picture[~seen] = _PALE + (1 - _PALE / 255) * picture[~seen]
     strength = np.clip((heat - scale.low) / (scale.high - scale.low), 0, 1)
     # the upper part of the colour map: yellow over orange to dark red
     shades = cv2.applyColorMap((160 + strength * 80).astype(np.uint8), cv2.COLORMAP_TURBO)

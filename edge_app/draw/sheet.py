@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from zeroline.edge_app.draw.sizes import drawn_size
 from zeroline.runtime.frames import Frame
-from zeroline.runtime.grid import grid_side
+from zeroline.runtime.framing.view import View
 
 #: Members of a recurring defect that are shown, spread over all of them.
 MOST_SHOWN = 8
@@ -25,15 +25,15 @@ _TO_A_ROW, _GAP, _TITLE, _CAPTION = 4, 6, 40, 30  # of a sheet, in pixels
 _COLOUR = (38, 38, 190)  # BGR, the report's red
 
 
-def outlined(cv2: Any, frame: Frame, marks: npt.NDArray[np.bool_]) -> Frame:
-    """Return a small copy of a frame with its marked patches outlined."""
+def outlined(
+    cv2: Any, frame: Frame, marks: npt.NDArray[np.bool_], view: View | None = None
+) -> Frame:
+    """Return a small copy of a frame with its marked patches outlined, where a view has them."""
     small = small_copy(cv2, frame)
-    side = grid_side(len(marks))
     height, width = small.shape[:2]
-    mask = cv2.resize(
-        marks.reshape(side, side).astype(np.uint8), (width, height),
-        interpolation=cv2.INTER_NEAREST,
-    )  # fmt: skip
+    if view is None or view.is_whole:
+        view = View.whole((height, width))
+    mask = view.marked(marks, size=(height, width)).astype(np.uint8)
     contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(small, contours, -1, _COLOUR, 2)
     return small
@@ -50,14 +50,17 @@ def small_copy(cv2: Any, frame: Frame) -> Frame:
 
 
 def sheet(
-    cv2: Any, shown: Sequence[tuple[str, Frame, npt.NDArray[np.bool_]]], *, title: str
+    cv2: Any,
+    shown: Sequence[tuple[str, Frame, npt.NDArray[np.bool_], View | None]],
+    *,
+    title: str,
 ) -> Frame:
     """Draw frames side by side, their marks outlined, four to a row and at most eight.
 
     Parameters
     ----------
     cv2 : module
-    shown : sequence of (caption, frame, marks)
+    shown : sequence of (caption, frame, marks, view)
     title : str
     """
     chosen = np.linspace(0, len(shown) - 1, min(MOST_SHOWN, len(shown))).round().astype(int)
@@ -66,8 +69,8 @@ def sheet(
     canvas = np.full((_TITLE + rows * cell, _TO_A_ROW * (_SIDE + _GAP) - _GAP, 3), 255, np.uint8)
     _write(cv2, canvas, title, (8, _TITLE - 12), canvas.shape[1])
     for place, number in enumerate(chosen.tolist()):
-        caption, frame, marks = shown[number]
-        picture = outlined(cv2, frame, marks)
+        caption, frame, marks, view = shown[number]
+        picture = outlined(cv2, frame, marks, view)
         top = _TITLE + place // _TO_A_ROW * cell
         left = place % _TO_A_ROW * (_SIDE + _GAP)
         canvas[top : top + picture.shape[0], left : left + picture.shape[1]] = picture

@@ -17,6 +17,7 @@ from zeroline.edge_app.images import flat_names
 from zeroline.edge_app.opencv import opencv
 from zeroline.edge_app.writing import prepare_folder, write_png
 from zeroline.runtime.frames import Frame
+from zeroline.runtime.framing.view import View
 from zeroline.runtime.results import FrameScores, Inspection
 
 TITLE = "zeroline"
@@ -143,6 +144,7 @@ class Pictures:
             score=scores.score,
             threshold=scores.threshold,
             recurring=inspection.recurring,
+            view=inspection.view,
         )
 
     def _film(self, path: Path, picture: Frame) -> None:
@@ -173,18 +175,19 @@ class DefectSheets:
         self._cv2 = opencv("to draw recurring defects")
         self._run_id, self._folder, self._kept = run_id, folder, kept
         prepare_folder(folder)
-        self._seen: dict[int, bytes] = {}
+        self._seen: dict[int, tuple[bytes, View | None]] = {}
 
     def take(self, captured: Captured, inspection: Inspection, /) -> None:
         """Keep a frame, and draw the defects that were found with it."""
         if captured.frame is not None:
             small = small_copy(self._cv2, captured.frame)
-            self._seen[inspection.frame_id] = self._cv2.imencode(".jpg", small)[1].tobytes()
+            packed = self._cv2.imencode(".jpg", small)[1].tobytes()
+            self._seen[inspection.frame_id] = packed, inspection.view
         for old in [number for number in self._seen if number <= inspection.frame_id - self._kept]:
             del self._seen[old]
         for defect in inspection.alarms:
             shown = [
-                (f"frame {number}", self._decoded(number), marks)
+                (f"frame {number}", self._decoded(number), marks, self._seen[number][1])
                 for number, marks in zip(defect.frames, defect.marks, strict=True)
                 if number in self._seen
             ]
@@ -196,6 +199,6 @@ class DefectSheets:
         """Nothing is left to do."""
 
     def _decoded(self, number: int) -> Frame:
-        packed = np.frombuffer(self._seen[number], np.uint8)
+        packed = np.frombuffer(self._seen[number][0], np.uint8)
         frame: Frame = self._cv2.imdecode(packed, self._cv2.IMREAD_COLOR)
         return frame

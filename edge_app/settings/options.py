@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from zeroline.edge_app.errors import InputError
+from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.loading import load_bundle
 from zeroline.runtime.matching.forms import MATCHING
 from zeroline.runtime.network.model import DEVICES, Bundle
@@ -246,13 +247,16 @@ class ScoreOptions:
         """How thresholds are found."""
         return ThresholdRule(self.threshold, self.false_alarm_rate)
 
-    def described(self, bundle: Bundle, *, form: str) -> Mapping[str, str]:
+    def described(
+        self, bundle: Bundle, *, form: str, framing: Framing | None = None
+    ) -> Mapping[str, str]:
         """Return the settings in words, for a report; `form` of matching was used."""
         scoring = self.scoring(bundle)
         low, high = scoring["interval"]
         source = bundle.manifest.source
         return {
             "Model": f"{bundle.name} ({source.architecture}, {source.weights}, {source.licence})",
+            "Looked at": str(framing or Framing()),
             "Input": f"{bundle.size}×{bundle.size} pixels, {bundle.patches} patches",
             "Runs on": f"{bundle.session.device} ({bundle.session.providers[0]})",
             "Degrees": described_degrees(scoring["degrees"]),

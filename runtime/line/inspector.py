@@ -14,13 +14,15 @@ import numpy as np
 
 from zeroline.runtime.arrays import Bools
 from zeroline.runtime.cuda import scoring_arrays
-from zeroline.runtime.errors import FrameError, ZerolineError
 from zeroline.runtime.frames import CaptureTime, Clock, Frame
-from zeroline.runtime.grid import counted_patches
+from zeroline.runtime.framing.framing import Framing
+from zeroline.runtime.framing.view import View
+from zeroline.runtime.grid import both, counted_patches
 from zeroline.runtime.line.contents import Contents
 from zeroline.runtime.line.known_good import WindowReferences
 from zeroline.runtime.line.product import ProductWatch
 from zeroline.runtime.line.scorer import WindowScorer
+from zeroline.runtime.line.seen import FrameReader
 from zeroline.runtime.line.slots import Slot, Slots
 from zeroline.runtime.line.tracker import DefectTracker
 from zeroline.runtime.line.verdicts import LineJudge, ng_regions
@@ -61,6 +63,8 @@ class RollingInspector:
         After so many later frames a frame is judged once more; None: never.
     roi : array, shape (P,), bool, optional
         Patches that count. The others neither score nor match, and cost nothing.
+    framing : Framing, optional
+        What of a frame is looked at. Frames must have its size, if it has one.
     admit_copies : bool
         Let near-duplicates of recent frames into the window as well.
     codegraph : bool
@@ -122,6 +126,7 @@ class RollingInspector:
         exclusion: int = 0,
         settle: int | None = None,
         roi: Bools | None = None,
+        framing: Framing | None = None,
         admit_copies: bool = False,
         codegraph: bool = True,
         wait_for_search: bool = True,
@@ -129,7 +134,8 @@ class RollingInspector:
         threads: int | None = None,
     ) -> None:
         defaults = bundle.manifest.defaults
-        self._roi = counted_patches(roi, bundle.patches)
+        self._reader = FrameReader(bundle, framing or Framing())
+        self._roi = counted_patches(both(roi, self._reader.framer.roi), bundle.patches)
         counted = int(self._roi.sum())
         self._xp = scoring_arrays(bundle.session.device)
         form = pick_form(matching, patches=counted, channels=bundle.channels, xp=self._xp)
@@ -137,7 +143,6 @@ class RollingInspector:
             window, bundle.patches, bundle.channels, degrees or defaults.degrees, form.name, counted
         )
         self.rule = threshold or ThresholdRule()
-        self._bundle = bundle
         self._admit_copies = admit_copies
         neighbours = tuple(defaults.rscin if rscin is None else rscin)
         interval = defaults.interval if interval is None else interval
@@ -161,8 +166,9 @@ class RollingInspector:
         )
         self._products = ProductWatch(self._slots, least=min_window)
         scoring = Scoring(bundle.size, self.shape.degrees, neighbours, interval, threads, self._roi)
+        origin = bundle.manifest, self._reader.framer.framing
         self._references = WindowReferences(
-            self._contents, self._slots, scoring, bundle.manifest, xp=self._xp
+            self._contents, self._slots, scoring, *origin, xp=self._xp
         )
         self._count = 0
 
@@ -204,18 +210,13 @@ class RollingInspector:
             it was.
         """
         captured, clock = captured or CaptureTime.now(), Clock()
-        try:
-            with clock.stage("prepare"):
-                image = self._bundle.prepare(frame)[None]
-            with clock.stage("network"):
-                tokens = self._bundle.embed(image)
-        except ZerolineError as error:
-            damaged = isinstance(error, FrameError)
-            reason = Reason.DAMAGED_FRAME if damaged else Reason.MODEL
-            return self.fault(reason, str(error), part_id=part_id, captured=captured, clock=clock)
+        seen = self._reader.see(frame, clock)
+        if seen.tokens is None:
+            reason = seen.reason or Reason.MODEL
+            return self.fault(reason, seen.text, part_id=part_id, captured=captured, clock=clock)
         return self.push_tokens(
-            tokens,
-            frame_size=(frame.shape[0], frame.shape[1]),
+            seen.tokens,
+            view=seen.view,
             part_id=part_id,
             ignore=ignore,
             captured=captured,
@@ -226,7 +227,7 @@ class RollingInspector:
         self,
         tokens: Tokens,
         *,
-        frame_size: tuple[int, int] | None = None,
+        view: View | None = None,
         part_id: str | None = None,
         ignore: Bools | None = None,
         captured: CaptureTime | None = None,
@@ -238,8 +239,9 @@ class RollingInspector:
         ----------
         tokens : Tokens
             Of one frame.
-        frame_size : (int, int), optional
-            Its height and width in pixels, for regions; the network's input when not given.
+        view : View, optional
+            Where in the frame the network's square lies, for regions; all of it, in the pixels of
+            the network's input, when not given.
         part_id, ignore, captured
             See `push`.
         clock : Clock, optional
@@ -251,6 +253,7 @@ class RollingInspector:
             If `ignore` has another shape.
         """
         captured, clock = captured or CaptureTime.now(), clock or Clock()
+        view = view or self._reader.square
         if not tokens.finite().all():
             text = "the model gives NaN or inf for this frame"
             return self.fault(Reason.MODEL, text, part_id=part_id, captured=captured, clock=clock)
@@ -278,12 +281,13 @@ class RollingInspector:
             settled = self._judge.settle(number, self.rule)
         inspection = Inspection(
             number, part_id, slot.verdict, slot.reason, captured.wall, captured.monotonic, scores,
-            ng_regions(slot.verdict, scores, frame_size or (self._bundle.size,) * 2),
+            ng_regions(slot.verdict, scores, view),
             recurring=slot.recurring,
             near_duplicate=compared.near_duplicate,
             admitted=compared.admitted,
             compared_with=compared.count,
             other_in_a_row=product.in_a_row,
+            view=view,
             latency=clock.seconds,
         )  # fmt: skip
         with clock.stage("recurring"):

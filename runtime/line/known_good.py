@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zeroline.runtime.errors import ReferenceFileError, ScoringError
+from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.line.contents import Contents
 from zeroline.runtime.line.slots import Slot, Slots
 from zeroline.runtime.reference.files import read_reference
@@ -38,15 +39,24 @@ class WindowReferences:
         How frames are scored against each other.
     manifest : Manifest
         Of the bundle.
+    framing : Framing
+        What of the frames is looked at.
     xp : module
         NumPy or CuPy: where frames are scored.
     """
 
     def __init__(
-        self, contents: Contents, slots: Slots, scoring: Scoring, manifest: Manifest, *, xp: Any
+        self,
+        contents: Contents,
+        slots: Slots,
+        scoring: Scoring,
+        manifest: Manifest,
+        framing: Framing,
+        *,
+        xp: Any,
     ) -> None:
         self._contents, self._slots, self._xp = contents, slots, xp
-        self._scoring, self._manifest = scoring, manifest
+        self._scoring, self._manifest, self._framing = scoring, manifest, framing
 
     def save(self, path: Path, *, false_alarm_rate: float, source: str) -> ReferenceReport:
         """Write the good ones of the window's frames; see `RollingInspector.save_reference`."""
@@ -66,7 +76,7 @@ class WindowReferences:
             path,
             tokens,
             selection,
-            Origin(self._manifest, self._scoring.degrees, false_alarm_rate, source),
+            Origin(self._manifest, self._scoring.degrees, false_alarm_rate, source, self._framing),
             names=[slot.label for slot in slots],
             times=[slot.time for slot in slots],
             confirmed=[slot.confirmed for slot in slots],
@@ -76,6 +86,11 @@ class WindowReferences:
         """Take the good ones of a set's frames; see `RollingInspector.load_reference`."""
         reference = read_reference(path, network=self._manifest.network)
         self._check_shapes(path, reference)
+        if reference.framing != self._framing:
+            raise ReferenceFileError(
+                f'reference "{path}" was made with another framing ({reference.framing}), this '
+                f"line has {self._framing}"
+            )
         room = self._contents.room(pinned=pinned)
         if not room:
             raise ScoringError(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.framing.view import View
 from zeroline.runtime.judgement import Judgement
 from zeroline.runtime.line.contents import Comparison, Contents
 from zeroline.runtime.line.known import KnownDefect, Recognition
@@ -287,10 +288,13 @@ def _revised(
     )
 
 
-def ng_regions(
-    verdict: Verdict, scores: FrameScores | None, frame_size: tuple[int, int]
-) -> tuple[Region, ...]:
-    """Return boxes round what is wrong in an NG frame of that height and width."""
+def ng_regions(verdict: Verdict, scores: FrameScores | None, view: View) -> tuple[Region, ...]:
+    """Return boxes round what is wrong in an NG frame, of which the network sees a view."""
     if verdict is not Verdict.NG or scores is None or scores.pixel_threshold is None:
         return ()
-    return regions(scores.patch_scores, above=scores.pixel_threshold, frame_size=frame_size)
+    return regions(
+        scores.patch_scores,
+        above=scores.pixel_threshold,
+        frame_size=view.size,
+        to_frame=view.to_picture,
+    )

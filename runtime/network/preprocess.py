@@ -31,6 +31,12 @@ def _normalised_values(spec: InputSpec) -> Float32:
     return (values - mean) / std
 
 
+def resized(frame: Frame, size: tuple[int, int], interpolation: str) -> Frame:
+    """Return a frame (H, W, 3) of uint8 in another height and width, as the network wants it."""
+    image = Image.fromarray(np.ascontiguousarray(frame))
+    return np.asarray(image.resize((size[1], size[0]), _RESAMPLING[interpolation]))
+
+
 def prepare(frame: Frame, spec: InputSpec, *, bundle_name: str = "model") -> Float32:
     """Resize and normalise one frame.
 
@@ -65,8 +71,6 @@ def prepare(frame: Frame, spec: InputSpec, *, bundle_name: str = "model") -> Flo
         raise FrameError(f"frame has shape {frame.shape}: it holds no pixel")
     ordered = frame[:, :, ::-1] if spec.colour == "RGB" else frame
     if ordered.shape[:2] != (spec.size, spec.size):
-        image = Image.fromarray(np.ascontiguousarray(ordered))
-        method = _RESAMPLING[spec.interpolation]
-        ordered = np.asarray(image.resize((spec.size, spec.size), method))
+        ordered = resized(ordered, (spec.size, spec.size), spec.interpolation)
     values = _normalised_values(spec)
     return np.stack([values[c][ordered[:, :, c]] for c in range(3)])

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from zeroline.runtime.arrays import to_host
-from zeroline.runtime.grid import widened
+from zeroline.runtime.arrays import Bools, to_host
+from zeroline.runtime.grid import on_grid, widened
 from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.codegraph import CodegraphResult, codegraph
 from zeroline.runtime.recurring.filter import shared
@@ -60,10 +60,29 @@ class Scales:
         """Add the distances (N, P, N) of one layer in degree 1, where degrees are fused."""
         self._finest_mean.add(distances)
 
-    def recurring(self) -> CodegraphResult:
-        """Return what recurs, and keep nothing."""
+    def recurring(self, *, roi: Bools | None = None) -> CodegraphResult:
+        """Return what recurs, and keep nothing.
+
+        Parameters
+        ----------
+        roi : array, shape (G,), bool, optional
+            Which patches of the grid the P are; all, where not given.
+
+        Returns
+        -------
+        CodegraphResult
+            With marks on the whole grid.
+        """
         wide = None if self._wide is None else self._wide.taken()
-        return codegraph_at_both_scales(self._finest_mean.taken(), wide, blur=self._blur)
+        finest = self._finest_mean.taken()
+        if roi is None:
+            return codegraph_at_both_scales(finest, wide, blur=self._blur)
+        found = codegraph_at_both_scales(finest, wide, blur=0, roi=roi)
+        return replace(
+            found,
+            ignored=_widened(on_grid(found.ignored, roi), by=self._blur),
+            communities=tuple(replace(c, marks=on_grid(c.marks, roi)) for c in found.communities),
+        )
 
 
 def codegraph_at_both_scales(

@@ -19,8 +19,9 @@ from typing import Any
 import numpy as np
 
 from zeroline.runtime.archives import DAMAGE, open_archive, why_damaged
-from zeroline.runtime.errors import ReferenceFileError, ScoringError
+from zeroline.runtime.errors import FramingError, ReferenceFileError, ScoringError
 from zeroline.runtime.files import replacing
+from zeroline.runtime.framing.kept import framing_arrays, framing_header, kept_framing
 from zeroline.runtime.reference.sets import ReferenceFrame, ReferenceSet
 from zeroline.runtime.stages.degrees import FUSED, match_count
 from zeroline.runtime.tokens import Tokens
@@ -60,8 +61,10 @@ def write_reference(path: Path, reference: ReferenceSet) -> None:
         "source": reference.source,
         "program": reference.program,
         "frames": [astuple(frame) for frame in reference.frames],
+        "framing": framing_header(reference.framing),
     }
-    header["sha256"] = _digest(header, tokens)
+    arrays |= framing_arrays(reference.framing)
+    header["sha256"] = _digest(header, arrays)
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,19 +99,18 @@ def read_reference(path: Path, *, network: str | None = None) -> ReferenceSet:
         with open_archive(path) as archive:
             header = archive.header()
             _check_version(path, header)
-            layers = tuple(archive.array(f"layer_{n}") for n in range(len(archive.names) - 2))
-            tokens = Tokens(layers, archive.array("class_tokens"))
+            arrays = {name: archive.array(name) for name in archive.names if name != "header"}
         if "sha256" not in header:
             raise ValueError('its header has no "sha256"')
-        intact = header.pop("sha256") == _digest(header, tokens)
-        reference = _reference(header, tokens)
+        intact = header.pop("sha256") == _digest(header, arrays)
+        reference = _reference(header, arrays)
     except FileNotFoundError as error:
         raise ReferenceFileError(f'reference "{path}" does not exist') from error
     except OSError as error:
         raise ReferenceFileError(
             f'reference "{path}" cannot be read: {why_damaged(error)}'
         ) from error
-    except DAMAGE as error:
+    except (FramingError, *DAMAGE) as error:
         raise ReferenceFileError(
             f'reference "{path}" is damaged, or no reference: {why_damaged(error)}'
         ) from error
@@ -131,8 +133,14 @@ def _check_version(path: Path, header: Mapping[str, Any]) -> None:
         )
 
 
-def _reference(header: Mapping[str, Any], tokens: Tokens) -> ReferenceSet:
+def _reference(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> ReferenceSet:
     """Return the set of a header; ValueError, KeyError or TypeError where it is none."""
+    framing = kept_framing(header.get("framing"), arrays.__getitem__)
+    layers = len(arrays) - 1 - len(framing_arrays(framing))
+    try:
+        tokens = Tokens(tuple(arrays[f"layer_{n}"] for n in range(layers)), arrays["class_tokens"])
+    except KeyError as error:
+        raise ValueError(f"it has no {error}") from error
     missing = [name for name in _KEYS if name not in header]
     if missing:
         raise ValueError(f"its header has no {', '.join(missing)}")
@@ -160,6 +168,7 @@ def _reference(header: Mapping[str, Any], tokens: Tokens) -> ReferenceSet:
         left_out=left_out,
         source=source,
         program=program,
+        framing=framing,
     )
 
 
@@ -205,9 +214,10 @@ def _text(value: Any) -> str:
     return value
 
 
-def _digest(header: Mapping[str, Any], tokens: Tokens) -> str:
+def _digest(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> str:
+    """Return a hash of the header and of the arrays in the order in which they are written."""
     digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for array in (*tokens.layers, tokens.class_tokens):
+    for array in arrays.values():
         digest.update(f"{array.dtype}{array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

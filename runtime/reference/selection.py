@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -19,8 +18,6 @@ from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.judgement import judge
 from zeroline.runtime.results import Reason
 from zeroline.runtime.stages.degrees import Degrees
-from zeroline.runtime.stages.maps import map_maximum
-from zeroline.runtime.stages.rscin import rscin as rescore
 from zeroline.runtime.stages.threshold import ThresholdRule, clearly_not_good
 from zeroline.runtime.tokens import Tokens
 
@@ -205,25 +202,15 @@ def _scored(tokens: Tokens, scoring: Scoring, groups: Sequence[int] | None) -> _
     count = len(tokens)
     if count < 2 or (groups is not None and len(set(groups)) < 2):
         raise ScoringError(f"{count} frame(s) of one part: a reference set needs 2 parts or more")
-    roi = scoring.roi
     result = score_tokens(
         tokens,
         size=scoring.size,
         degrees=scoring.degrees,
-        rscin=(),
+        rscin=scoring.rscin,
         interval=scoring.interval,
         groups=groups,
-        ignore=None if roi is None or roi.all() else np.tile(~roi, (count, 1)),
+        roi=scoring.roi,
         codegraph=True,
         threads=scoring.threads,
     )
-    patch_scores = to_host(result.patch_scores)
-    if roi is not None:
-        patch_scores = np.where(roi, patch_scores, np.float32(0))
-    raw: Any = map_maximum(patch_scores, size=scoring.size)
-    scores = raw
-    if scoring.rscin:
-        scores = rescore(
-            raw, to_host(tokens.class_tokens), neighbours=scoring.rscin, normalise=False
-        )
-    return _Scored(np.asarray(scores, np.float32), to_host(result.recurring))
+    return _Scored(np.asarray(to_host(result.scores), np.float32), to_host(result.recurring))

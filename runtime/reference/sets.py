@@ -8,6 +8,7 @@ from math import nan
 
 import numpy as np
 
+from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.reference.selection import ENOUGH, Selection
 from zeroline.runtime.results import Reason
 from zeroline.runtime.stages.degrees import Degrees
@@ -59,6 +60,8 @@ class ReferenceSet:
         Where the frames come from.
     program : str
         Version of zeroline.
+    framing : Framing
+        What of the pictures was looked at.
     """
 
     tokens: Tokens = field(compare=False, repr=False)
@@ -70,6 +73,7 @@ class ReferenceSet:
     left_out: int = 0
     source: str = ""
     program: str = ""
+    framing: Framing = field(default_factory=Framing)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.reference.files import write_reference
 from zeroline.runtime.reference.selection import Selection
 from zeroline.runtime.reference.sets import (
@@ -35,12 +36,15 @@ class Origin:
     false_alarm_rate : float
     source : str
         Folders or address of the frames.
+    framing : Framing
+        What of them was looked at.
     """
 
     manifest: Manifest
     degrees: Degrees
     false_alarm_rate: float
     source: str
+    framing: Framing = field(default_factory=Framing)
 
 
 def write_selected(
@@ -85,6 +89,7 @@ def write_selected(
             left_out=len(names) - len(frames),
             source=origin.source,
             program=version("zeroline"),
+            framing=origin.framing,
         ),
     )
     return report_of(selection, names, frames=len(frames), offered=len(names))

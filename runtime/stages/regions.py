@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.arrays import Bools, to_host
+from zeroline.runtime.arrays import Bools, Float64, to_host
 from zeroline.runtime.stages.maps import anomaly_map
 
 #: Side of the map on which regions are found: a patch of a 37×37 grid is seven pixels wide there.
@@ -42,7 +43,12 @@ class Region:
 
 
 def regions(
-    patch_scores: Any, /, *, above: float, frame_size: tuple[int, int]
+    patch_scores: Any,
+    /,
+    *,
+    above: float,
+    frame_size: tuple[int, int],
+    to_frame: Callable[[Float64], Float64] | None = None,
 ) -> tuple[Region, ...]:
     """Return boxes round the connected parts of a map that lie over a threshold.
 
@@ -53,6 +59,9 @@ def regions(
         The map's threshold, in distance units.
     frame_size : (int, int)
         Height and width of the frame, in pixels.
+    to_frame : callable, optional
+        Takes points (n, 2) of the unit square, which the map fills, to points (x, y) of the frame.
+        Without it the map fills the frame.
 
     Returns
     -------
@@ -61,19 +70,22 @@ def regions(
         are one.
     """
     drawn = to_host(anomaly_map(patch_scores, size=MAP_SIDE))
-    factor_y, factor_x = (side / MAP_SIDE for side in frame_size)
+    height, width = frame_size
     boxes = []
     for rows, starts, stops in connected_runs(drawn > above):
-        top, bottom = rows.min(), rows.max() + 1
-        left, right = starts.min(), stops.max()
+        across, down = np.tile(np.concatenate([starts, stops]), 2), np.tile(rows, 2)
+        corners = np.column_stack([across, np.concatenate([down, down + 1])]) / MAP_SIDE
+        corners = corners * (width, height) if to_frame is None else to_frame(corners)
+        corners = np.clip(corners, 0, (width, height))
+        (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
         highest = max(
             drawn[row, start:stop].max()
             for row, start, stop in zip(rows, starts, stops, strict=True)
         )
         boxes.append(
             Region(
-                *(round(float(left * factor_x)), round(float(top * factor_y))),
-                *(round(float((right - left) * factor_x)), round(float((bottom - top) * factor_y))),
+                *(round(float(left)), round(float(top))),
+                *(round(float(right - left)), round(float(bottom - top))),
                 float(highest),
             )
         )

@@ -60,6 +60,46 @@ def test_equals_the_literal_pipeline(xp, seed):
     assert sum(steps) == 7 * 2 * 3
 
 
+@pytest.mark.parametrize("codegraph", [False, True])
+def test_patches_that_do_not_count_and_patches_without_a_part(xp, codegraph):
+    """Outside the region nothing scores or matches; without a part a patch matches all, at 0."""
+    tokens = random_tokens(images=14)
+    rng = np.random.default_rng(5)
+    roi, absent = rng.random(16) < 0.7, rng.random((14, 16)) < 0.15
+    given = Tokens(tuple(map(xp.array, tokens.layers)), xp.array(tokens.class_tokens))
+    result = score_tokens(
+        given, size=19, rscin=(), roi=roi, absent=absent, codegraph=codegraph, threads=2
+    )
+    patch_scores, _ = literal_scores(tokens, 19, ignore=absent | ~roi)
+    wanted = np.where(absent | ~roi, 0, patch_scores)
+    np.testing.assert_allclose(xp.host(result.patch_scores), wanted, atol=2e-6)
+    raw = [literal_upsample(row.reshape(4, 4), 19).max() for row in wanted]
+    np.testing.assert_allclose(xp.host(result.raw_scores), raw, atol=2e-6)
+
+
+def test_a_recurring_defect_has_its_marks_on_the_whole_grid():
+    """A mark in the region is found with its place; one outside is not."""
+    rng = np.random.default_rng(9)
+    rows = rng.normal(size=(1, 49, 8)) + 0.3 * rng.normal(size=(30, 49, 8))
+    look = 6 * rng.normal(size=(2, 8))
+    roi = np.ones(49, bool)
+    roi[:14] = False
+    rows[:7, 30] = look[0] + 0.05 * rng.normal(size=(7, 8))
+    rows[10:17, 10] = look[1] + 0.05 * rng.normal(size=(7, 8))
+    tokens = Tokens((rows.astype(np.float32),), np.ones((30, 1), np.float32))
+    whole = score_tokens(tokens, size=21, rscin=(), degrees=(1, 3), codegraph=True)
+    assert len(whole.communities) == 2
+    for degrees in ((1, 3), (1,)):
+        result = score_tokens(tokens, size=21, rscin=(), degrees=degrees, codegraph=True, roi=roi)
+        (found,) = result.communities
+        assert found.members.tolist() == list(range(7))
+        assert found.marks.shape == (7, 49)
+        assert found.marks[:, 30].all()
+        assert not found.marks[:, ~roi].any()
+        assert np.flatnonzero(result.recurring).tolist() == list(range(7))
+        assert result.raw_scores[:7].min() > 1.1 * result.raw_scores[20:].max()
+
+
 def test_rscin_off_keeps_the_raw_scores():
     result = score_tokens(random_tokens(), size=8, rscin=())
     np.testing.assert_array_equal(result.scores, result.raw_scores)

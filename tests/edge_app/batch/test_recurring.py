@@ -121,7 +121,7 @@ def test_a_sheet_shows_frames_side_by_side():
     frame = np.full((120, 160, 3), 90, np.uint8)
     marks = np.zeros(100, bool)
     marks[44] = True
-    shown = [(f"frame {number}", frame, marks) for number in range(11)]
+    shown = [(f"frame {number}", frame, marks, None) for number in range(11)]
     one, two = (sheet(cv2, some, title="recurring defect") for some in (shown[:4], shown))
     assert one.shape == (40 + 350, 4 * 326 - 6, 3)
     assert two.shape == (40 + 2 * 350, 4 * 326 - 6, 3)

@@ -1,0 +1,143 @@
+"""A framing: what of a camera's picture is looked at. One immutable thing, for sets and lines."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from zeroline.runtime.arrays import Bools
+from zeroline.runtime.errors import FramingError
+from zeroline.runtime.framing.geometry import Polygon, bounds, filled
+
+#: How what is looked at is brought into the network's square.
+ASPECTS = ("stretch", "fit")
+#: How the part is found in a picture.
+ALIGN = ("off", "outline", "pattern")
+
+
+@dataclass(frozen=True, eq=False)
+class Framing:
+    """What of a picture is looked at.
+
+    Attributes
+    ----------
+    size : (int, int) or None
+        Height and width of the pictures; the rest is drawn on a picture of this size. None: any,
+        where the whole picture is looked at.
+    crop : tuple of points
+        A polygon (x, y), in pixels from the left upper corner (`rectangle` makes one). What lies
+        outside does not count. Empty: the whole picture.
+    ignored : tuple of polygons
+        What lies in them does not count.
+    mask : array, shape (H, W), bool, or None
+        True where the picture counts.
+    aspect : {"stretch", "fit"}
+        "stretch": pressed into the network's square, as MuSc does. "fit": the aspect is kept, and
+        what the square has beside it does not count.
+
+    Raises
+    ------
+    FramingError
+        For what does not fit the picture, or leaves nothing to look at.
+
+    Examples
+    --------
+    >>> from zeroline.runtime.framing.geometry import rectangle
+    >>> Framing(size=(480, 640), crop=rectangle(80, 0, 480, 480)).is_plain
+    False
+    """
+
+    size: tuple[int, int] | None = None
+    crop: Polygon = ()
+    ignored: tuple[Polygon, ...] = ()
+    mask: Bools | None = field(default=None, repr=False)
+    aspect: str = "stretch"
+
+    def __post_init__(self) -> None:
+        if self.aspect not in ASPECTS:
+            raise FramingError(f'aspect is "{self.aspect}", {" or ".join(ASPECTS)} is expected')
+        if self.is_plain:
+            return
+        if self.size is None:
+            raise FramingError("a framing needs the size of the picture that it is drawn on")
+        for name, polygon in [("crop", self.crop)] * bool(self.crop) + [
+            ("ignored", polygon) for polygon in self.ignored
+        ]:
+            self._check(name, polygon)
+        if self.mask is not None and self.mask.shape != tuple(self.size):
+            raise FramingError(
+                f"the mask has {_pixels(self.mask.shape)}, the picture has {_pixels(self.size)}"
+            )
+        if self.mask is not None and not self.mask.any():
+            raise FramingError("the mask ignores the whole picture")
+        if not self.counted.any():
+            raise FramingError("crop, mask and ignored polygons leave nothing to look at")
+
+    def _check(self, name: str, polygon: Polygon) -> None:
+        """Refuse what is no polygon, or a crop that leaves the picture."""
+        assert self.size is not None  # noqa: S101 - the caller has looked
+        shown = " ".join(f"{x:g},{y:g}" for x, y in polygon)
+        if len(polygon) < 3 or not np.isfinite(np.asarray(polygon, float)).all():
+            raise FramingError(f"{name} {shown}: three points or more are expected")
+        left, top, right, bottom = bounds(polygon)
+        height, width = self.size
+        if name == "crop" and not (left >= 0 and right <= width and top >= 0 and bottom <= height):
+            raise FramingError(f"crop {shown} leaves the picture of {_pixels(self.size)}")
+        if right <= left or bottom <= top:
+            raise FramingError(f"{name} {shown} encloses nothing")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the whole picture is looked at, as it comes."""
+        return not (self.crop or self.ignored) and self.mask is None and self.aspect == "stretch"
+
+    @cached_property
+    def counted(self) -> Bools:
+        """Which pixels (H, W) of the picture count."""
+        assert self.size is not None  # noqa: S101 - a plain framing counts all
+        counts = np.ones(self.size, bool)
+        if self.crop:
+            counts &= filled(self.crop, size=self.size)
+        for polygon in self.ignored:
+            counts &= ~filled(polygon, size=self.size)
+        return counts if self.mask is None else counts & self.mask
+
+    @cached_property
+    def digest(self) -> str:
+        """A sha256 that two framings share which look at the same; empty for a plain one."""
+        if self.is_plain:
+            return ""
+        polygons = [[[float(x), float(y)] for x, y in p] for p in (self.crop, *self.ignored)]
+        text = json.dumps([self.size, polygons, self.aspect])
+        digest = hashlib.sha256(text.encode())
+        if self.mask is not None:
+            digest.update(np.packbits(self.mask).tobytes())
+        return digest.hexdigest()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Framing) and self.digest == other.digest
+
+    def __hash__(self) -> int:
+        return hash(self.digest)
+
+    def __str__(self) -> str:
+        """Return the settings in words."""
+        parts = []
+        if self.crop:
+            parts.append("crop " + " ".join(f"{x:g},{y:g}" for x, y in self.crop))
+        if self.ignored:
+            parts.append(f"{len(self.ignored)} ignored polygon(s)")
+        if self.mask is not None:
+            parts.append(f"a mask that ignores {1 - self.mask.mean():.0%}")
+        if self.aspect != "stretch":
+            parts.append(f"aspect {self.aspect}")
+        return ", ".join(parts) or "the whole picture"
+
+
+def _pixels(size: Any) -> str:
+    return f"{size[1]}×{size[0]} pixels"

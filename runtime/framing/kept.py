@@ -1,0 +1,69 @@
+"""A framing as JSON and arrays, for files that keep it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.framing.framing import Framing
+from zeroline.runtime.framing.geometry import Polygon
+
+MASK = "framing_mask"
+
+
+def framing_header(framing: Framing) -> dict[str, Any] | None:
+    """Return what of a framing goes into a header in JSON; None for a plain one."""
+    if framing.is_plain:
+        return None
+    return {
+        "size": framing.size,
+        "crop": _numbers(framing.crop),
+        "ignored": [_numbers(polygon) for polygon in framing.ignored],
+        "aspect": framing.aspect,
+        "mask": framing.mask is not None,
+    }
+
+
+def framing_arrays(framing: Framing) -> dict[str, npt.NDArray[Any]]:
+    """Return the arrays of a framing, by their names in an archive."""
+    return {} if framing.mask is None else {MASK: framing.mask}
+
+
+def kept_framing(
+    header: Mapping[str, Any] | None, array: Callable[[str], npt.NDArray[Any]]
+) -> Framing:
+    """Return the framing of a header and of an archive's arrays, which `array` gives by name.
+
+    Raises
+    ------
+    FramingError, ValueError, TypeError, KeyError
+        For what is none.
+    """
+    if header is None:
+        return Framing()
+    height, width = header["size"]
+    if type(height) is not int or type(width) is not int or min(height, width) < 1:
+        raise ValueError("the framing's size is no height and width")
+    mask = None
+    if header["mask"]:
+        mask = array(MASK)
+        if mask.dtype != np.bool_:
+            raise ValueError(f"the framing's mask holds {mask.dtype}")
+    return Framing(
+        size=(height, width),
+        crop=_polygon(header["crop"]),
+        ignored=tuple(_polygon(points) for points in header["ignored"]),
+        mask=mask,
+        aspect=str(header["aspect"]),
+    )
+
+
+def _numbers(polygon: Polygon) -> list[list[float]]:
+    return [[float(x), float(y)] for x, y in polygon]
+
+
+def _polygon(points: Any) -> Polygon:
+    return tuple((float(x), float(y)) for x, y in points)
