@@ -58,7 +58,9 @@ class LineSettings(BaseModel):
         default=0.0, description="Share of parts with a tool mark: the same defect on each"
     )
     tool_marks_from: int = Field(default=0, ge=0, description="First part that may be marked")
-    second_lot: _Share = Field(default=0.0, description="Share of parts from another lot of metal")
+    second_lot: _Share = Field(
+        default=0.0, description="Share of parts from another lot of material"
+    )
     place: float = Field(
         default=0.0,
         ge=0,

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from zeroline.edge_app.opencv import opencv
 from zeroline.edge_app.sim.parts.part import Part, Place
 from zeroline.edge_app.sim.surface import (
     Plane,
@@ -28,7 +29,7 @@ CAVITY_TOP, CAVITY_BOTTOM, CAVITY_HALF = -0.104, -0.036, 0.021
 NAME, NAME_AT = "ZEROLINE C-12", (0.0, 0.024)
 EJECTORS = ((-LONG + 0.034, 0.045), (LONG - 0.034, 0.045))
 """Where the body was pushed out of its mould."""
-_PLASTIC, _TIN, _HOLLOW = 0.5, 0.8, 0.06
+_PLASTIC, _TIN, _HOLLOW = 0.57, 0.82, 0.06
 
 
 def make_surface(
@@ -48,11 +49,12 @@ def make_surface(
 
 
 def _moulded(size: int, rng: Generator, *, variation: float, second_lot: bool) -> Surface:
+    cv2 = opencv("to draw the simulated line")
     x, y = coordinates(size)
     pixels = size / 480
     edge = _body(x, y)
     rough = grain(size, rng, along=1.1 * pixels, across=1.1 * pixels)
-    flow = grain(size, rng, along=40 * pixels, across=9 * pixels)
+    flow = cv2.resize(grain(120, rng, along=10, across=2.2), (size, size))  # smooth: drawn small
     base = (_PLASTIC - 0.05 if second_lot else _PLASTIC) + 0.012 * variation * rng.normal()
     height = -np.clip(edge + np.float32(0.009), 0, 0.009) * np.float32(size)
     height += rough * np.float32((0.2 if second_lot else 0.12) * pixels)
@@ -72,7 +74,7 @@ def _print(surface: Surface, rng: Generator, *, variation: float) -> None:
     right, down, dense = variation * rng.normal(0, 1, 3)
     at = (NAME_AT[0] + 0.001 * right, NAME_AT[1] + 0.001 * down)
     ink = lettering(NAME, (size, size), size=size, at=at, scale=0.95)
-    dark = np.clip(0.72 + 0.05 * dense, 0.3, 0.95)
+    dark = np.clip(0.64 + 0.05 * dense, 0.3, 0.95)
     surface.tone *= 1 - ink * np.float32(dark)
 
 
