@@ -9,6 +9,7 @@ from zeroline.edge_app.batch.datasets import find_datasets
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.sim import camera
+from zeroline.edge_app.sim.defects import damage
 from zeroline.edge_app.sim.line import GOOD, SimulatedLine
 from zeroline.edge_app.sim.parts import PARTS
 from zeroline.edge_app.sim.settings import KINDS, TOOL_MARK, LineSettings, settings_from
@@ -71,6 +72,21 @@ def test_defects_begin_on_the_face(part):
     cracks = [PARTS[part].crack_start(rng) for _ in range(500)]
     assert all(at(cover, s + 0.02 * np.array((np.cos(t), np.sin(t)))) for s, t in cracks)
     assert at(cover, PARTS[part].tool_mark.T).all()
+
+
+@pytest.mark.parametrize("kind", ["scratch", "crack"])
+@pytest.mark.parametrize("part", PARTS)
+def test_a_line_that_runs_over_the_edge_is_a_defect_of_the_part_alone(part, kind):
+    over = 0
+    for seed in range(30):
+        surface = made(part, size=96)
+        before = surface.tone.copy()
+        rng = np.random.default_rng(seed)
+        footprint = damage(PARTS[part], surface, kind, rng, largest=0.02)
+        assert footprint.max() > 0.2
+        assert (footprint <= surface.cover).all()
+        over += (surface.tone != before)[surface.cover == 0].any()
+    assert over > 0
 
 
 @pytest.mark.parametrize("part", PARTS)
