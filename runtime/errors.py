@@ -6,6 +6,7 @@
     ├── BundleError            a model bundle
     ├── DeviceError            a device or an execution provider
     ├── FrameError             a frame
+    ├── FramingError           which part of a picture is looked at
     ├── MissingExtraError      an optional package (also ImportError)
     ├── ParityError            a network that differs from its original
     ├── ReferenceFileError     a reference set
@@ -43,6 +44,10 @@ class BundleError(ZerolineError):
 
 class FrameError(ZerolineError):
     """A frame whose shape or type the pipeline does not take."""
+
+
+class FramingError(ZerolineError):
+    """A taught part, a mask or a picture that do not fit each other."""
 
 
 class ScoringError(ZerolineError, ValueError):

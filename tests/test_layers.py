@@ -29,6 +29,7 @@ ARROWS = {
             "network.manifest", "network.model",
         },
         "copies": {"ground", "matching", "stages"},
+        "framing": {"ground"},
         "loading": {"batch", "network"},
     },
     "edge_app": {

@@ -1,0 +1,1 @@
+"""Framing: which part of a camera's picture the network sees."""
