@@ -64,7 +64,7 @@ def simulated(case: Case, seed: int) -> MadeSet:
         lot = bool(own.random() < case.lot)
         surface = make_surface(480, own, variation=1.0, second_lot=lot)
         pose = camera.Pose.drawn(own, size=480, variation=1.0)
-        ground = camera.belt(480, own, variation=1.0)
+        ground = camera.belt((480, 480), own, variation=1.0)
         mask = np.zeros((480, 480), bool)
         if fate is not None:
             again = fate < len(case.kinds)
@@ -72,7 +72,7 @@ def simulated(case: Case, seed: int) -> MadeSet:
             drawn = np.random.default_rng((seed, 77 + fate) if again else (seed, 200 + number))
             strength = case.strength * rng.uniform(0.85, 1.15) if again else 1.0
             footprint = damage(surface, kind, drawn, largest=0.01, strength=strength)
-            seen = camera.placed(footprint, pose)
+            seen = camera.placed(footprint, pose, (480, 480))
             mask = seen > min(0.2, 0.5 * float(seen.max()))
         light = camera.Light.at(number, seed=seed, variation=1.0)
         scene = camera.lit(surface, pose, ground, light)

@@ -17,7 +17,7 @@ from numpy.random import Generator
 from zeroline.edge_app.sim import camera
 from zeroline.edge_app.sim.defects import damage, missing_hole
 from zeroline.edge_app.sim.settings import TOOL_MARK, LineSettings
-from zeroline.edge_app.sim.surface import HOLES, Plane, make_surface
+from zeroline.edge_app.sim.surface import HOLES, Plane, Surface, make_surface
 from zeroline.runtime.frames import Frame
 
 GOOD, EMPTY = "good", "empty"
@@ -35,12 +35,16 @@ class SimFrame:
         Number of the part, None where the belt is empty. A stopped belt repeats it.
     kind : str
         ``good``, a kind of defect, ``tool_mark``, or ``empty``.
-    image : array, shape (S, S, 3), uint8
+    image : array, shape (H, W, 3), uint8
         BGR.
-    mask : array, shape (S, S), bool
-        Where the defect is seen.
+    mask : array, shape (H, W), bool
+        Where the defect is seen. It is empty if the defect is out of view.
     part_area : int
-        Pixels of the part, 0 where the belt is empty.
+        Pixels of the part in the picture, 0 where the belt is empty.
+    in_view : float
+        Share of the part that is in the picture: 1 if all of it is, 0 where the belt is empty.
+    pose : Pose or None
+        Where the part lies, None where the belt is empty.
     """
 
     number: int
@@ -49,6 +53,28 @@ class SimFrame:
     image: Frame
     mask: npt.NDArray[np.bool_]
     part_area: int
+    in_view: float
+    pose: camera.Pose | None
+
+    @property
+    def to_picture(self) -> npt.NDArray[np.float64]:
+        """The way of a point from the part's upright drawing to this picture.
+
+        Shape (2, 3): ``to_picture @ (x, y, 1)`` is the place of what is drawn at ``(x, y)``. The
+        drawing is a square of the picture's shorter side S, with the part's middle at
+        ``(S - 1) / 2``, in x and in y. Places are in pixels: x to the right, y down, the middles
+        of pixels at whole numbers. A positive turn is counter-clockwise as seen in the picture.
+        So ``b.to_picture`` after the inverse of ``a.to_picture`` leads from frame a to frame b.
+
+        Raises
+        ------
+        ValueError
+            If the belt is empty.
+        """
+        if self.pose is None:
+            raise ValueError(f"frame {self.number} shows an empty belt: it has no pose")
+        shape = (self.image.shape[0], self.image.shape[1])
+        return self.pose.matrix(min(shape), shape)
 
     @property
     def defective(self) -> bool:
@@ -119,17 +145,18 @@ class SimulatedLine:
     def _empty(self, number: int, part: int, look: int) -> SimFrame:
         """Show the belt before a part, in that part's light."""
         settings = self.settings
-        size, variation = settings.size, settings.variation
+        shape, variation = settings.shape, settings.variation
         sensor = np.random.default_rng((settings.seed, 6, part, look))
         light = camera.Light.at(part, seed=settings.seed, variation=variation)
-        ground = camera.belt(size, sensor, variation=variation)
+        ground = camera.belt(shape, sensor, variation=variation)
         scene = camera.lit(None, camera.Pose(0, 0, 0), ground, light)
         image = camera.exposed(scene, sensor, variation=variation)
-        return SimFrame(number, None, EMPTY, image, np.zeros((size, size), bool), 0)
+        return SimFrame(number, None, EMPTY, image, np.zeros(shape, bool), 0, 0.0, None)
 
     def _frame(self, number: int, part: int, look: int) -> SimFrame:
         settings = self.settings
-        size, variation = settings.size, settings.variation
+        shape, variation = settings.shape, settings.variation
+        size = min(shape)
         sensor = np.random.default_rng((settings.seed, 4, part, look))
         kind, fate = self._fate(part)
         rng = np.random.default_rng((settings.seed, 5, part))
@@ -141,8 +168,13 @@ class SimulatedLine:
             second_lot=bool(rng.random() < settings.second_lot),
             missing=missing,
         )
-        pose = camera.Pose.drawn(rng, size=size, variation=variation)
-        ground = camera.belt(size, rng, variation=variation)
+        pose = camera.Pose.drawn(rng, size=size, variation=variation).moved(
+            np.random.default_rng((settings.seed, 7, part)),
+            right=settings.place * size,
+            down=settings.place * size,
+            turn=settings.turn,
+        )
+        ground = camera.belt(shape, rng, variation=variation)
         footprint: Plane | None = None
         if missing is not None:
             footprint = missing_hole(surface, missing)
@@ -154,9 +186,18 @@ class SimulatedLine:
         image = camera.exposed(
             camera.lit(surface, pose, ground, light), sensor, variation=variation
         )
-        mask = np.zeros((size, size), bool)
+        mask = np.zeros(shape, bool)
         if footprint is not None:  # the soft rim of a thin line is part of what is seen
-            seen = camera.placed(footprint, pose)
+            seen = camera.placed(footprint, pose, shape)
             mask = seen > min(0.2, 0.5 * float(seen.max()))
-        area = int((camera.placed(surface.cover, pose) > 0.5).sum())
-        return SimFrame(number, part, kind, image, mask, area)
+        cover = camera.placed(surface.cover, pose, shape)
+        area = int((cover > 0.5).sum())
+        return SimFrame(number, part, kind, image, mask, area, _in_view(cover, surface), pose)
+
+
+def _in_view(cover: Plane, surface: Surface) -> float:
+    """Return the share of a part that a picture shows; exactly 1 if it is clear of the border."""
+    border = (cover[0], cover[-1], cover[:, 0], cover[:, -1])
+    if not any(line.any() for line in border):
+        return 1.0
+    return min(1.0, float(cover.sum()) / surface.area)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 from urllib.parse import parse_qsl, urlsplit
@@ -17,6 +18,7 @@ Kind = Literal["scratch", "dent", "stain", "missing", "crack"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 TOOL_MARK = "tool_mark"
 
+_WIDEST, _TALLEST = 2448, 2048
 _Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -27,7 +29,9 @@ class LineSettings(BaseModel):
 
     seed: int = Field(default=0, ge=0, lt=2**32, description="The same seed gives the same frames")
     parts: int | None = Field(default=None, ge=1, description="Parts until the line ends")
-    size: int = Field(default=480, ge=64, le=2048, description="Side of the frames in pixels")
+    size: int | tuple[int, int] = Field(
+        default=480, description="Side of the frames in pixels, or WIDTHxHEIGHT up to 2448x2048"
+    )
     rate: float | None = Field(default=None, gt=0, le=1000, description="Frames in a second")
     defects: _Share = Field(default=0.1, description="Share of parts with a random defect")
     kinds: tuple[Kind, ...] = Field(
@@ -47,6 +51,19 @@ class LineSettings(BaseModel):
     )
     tool_marks_from: int = Field(default=0, ge=0, description="First part that may be marked")
     second_lot: _Share = Field(default=0.0, description="Share of parts from another lot of metal")
+    place: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="Largest shift of a part to each side, as a share of the picture's shorter "
+        "side. Parts may lie partly out of view",
+    )
+    turn: float = Field(
+        default=0.0,
+        ge=0,
+        le=180,
+        description="Largest turn of a part in degrees, either way. 180: any turn",
+    )
     empty: float = Field(default=0.0, ge=0, le=0.9, description="Share of frames without a part")
     stop_every: int = Field(
         default=0, ge=0, description="Parts between two stops of the belt. 0: no stop"
@@ -57,6 +74,24 @@ class LineSettings(BaseModel):
     variation: float = Field(
         default=1.0, ge=0, le=3, description="Strength of normal variation between good parts"
     )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the frames in pixels."""
+        return (self.size, self.size) if isinstance(self.size, int) else self.size[::-1]
+
+    @field_validator("size", mode="before")
+    @classmethod
+    def _measure(cls, value: Any) -> int | tuple[int, int]:
+        text = "x".join(str(side) for side in value) if isinstance(value, tuple) else str(value)
+        sides = re.fullmatch(r"([0-9]{1,5})(?:x([0-9]{1,5}))?", text)
+        if sides is not None:
+            width, height = int(sides[1]), int(sides[2] or sides[1])
+            if 64 <= width <= _WIDEST and 64 <= height <= _TALLEST:
+                return (width, height) if sides[2] else width
+        raise ValueError(
+            f"a side of 64 to {_TALLEST} pixels, or WIDTHxHEIGHT up to {_WIDEST}x{_TALLEST}"
+        )
 
     @field_validator("kinds", mode="before")
     @classmethod
@@ -115,5 +150,6 @@ def settings_of(values: Mapping[str, str], *, option: bool = False) -> LineSetti
         first = error.errors()[0]
         name = str(first["loc"][0])
         shown = f"--{name.replace('_', '-')} {values[name]}" if option else f"{name}={values[name]}"
-        reason = first["msg"].removeprefix("Input should be ").partition(", unable")[0]
+        reason = first["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+        reason = reason.partition(", unable")[0]
         raise InputError(f"{shown}: {reason} is expected") from error

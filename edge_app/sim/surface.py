@@ -58,15 +58,16 @@ class Surface:
         return float(self.cover.sum())
 
 
-def line_of(size: int) -> Plane:
-    """Return the places of a row of pixels, in shares of the side, the middle at 0."""
-    return np.asarray((np.arange(size) + 0.5) / size - 0.5, dtype=np.float32)
+def line_of(length: int, side: int) -> Plane:
+    """Return the places of a row of pixels, in shares of a side, the row's middle at 0."""
+    places = (np.arange(length) + 0.5) / side - 0.5 * length / side
+    return np.asarray(places, dtype=np.float32)
 
 
 @lru_cache(maxsize=4)
 def coordinates(size: int) -> tuple[Plane, Plane]:
     """Return the x and y of every pixel, in shares of the side, the middle at 0; not writable."""
-    x, y = np.meshgrid(line_of(size), line_of(size))
+    x, y = np.meshgrid(line_of(size, size), line_of(size, size))
     x.flags.writeable = y.flags.writeable = False
     return x, y
 

@@ -73,17 +73,16 @@ def write_video(
         raise InputError(f'video "{path}": {" or ".join(VIDEO_SUFFIXES)} is expected as its ending')
     if rate < 1:
         raise InputError(f"rate {rate:g}: at least 1 frame in a second is expected for a video")
-    if settings.size % 2:
-        raise InputError(f"size {settings.size}: an even number is expected for a video")
+    height, width = settings.shape
+    if width % 2 or height % 2:
+        raise InputError(f"size {width}x{height}: even numbers are expected for a video")
     for taken in (path, truth):
         if taken.exists():
             raise InputError(f'"{taken}" exists already: name another video')
     prepare_folder(path.parent)
     partial = path.with_name(f".part-{path.name}")
     counts: Counter[str] = Counter()
-    writer = cv2.VideoWriter(
-        str(partial), cv2.VideoWriter_fourcc(*codec), rate, (settings.size, settings.size)
-    )
+    writer = cv2.VideoWriter(str(partial), cv2.VideoWriter_fourcc(*codec), rate, (width, height))
     try:
         if not writer.isOpened():
             raise OutputError(f'video "{path}" could not be opened for writing by OpenCV')

@@ -249,7 +249,7 @@ def test_an_interrupted_folder_leaves_nothing(tmp_path):
         (["--video", "line.gif"], 1, 'video "line.gif": .avi or .mp4 is expected'),
         (["--output", "a", "--defects", "2"], 2, "--defects 2: less than or equal to 1"),
         (["--video", "a.avi", "--rate", "0.5"], 1, "rate 0.5: at least 1 frame in a second"),
-        (["--video", "a.mp4", "--size", "65"], 1, "size 65: an even number is expected"),
+        (["--video", "a.mp4", "--size", "65"], 1, "size 65x65: even numbers are expected"),
     ],
 )
 def test_wrong_use_is_told_in_one_line(arguments, code, message):
