@@ -23,7 +23,7 @@ import numpy as np
 from zeroline.edge_app.batch.metrics import ranking_metrics
 from zeroline.edge_app.sim import camera
 from zeroline.edge_app.sim.defects import damage
-from zeroline.edge_app.sim.surface import make_surface
+from zeroline.edge_app.sim.parts.plate import PLATE
 from zeroline.runtime import load_bundle
 from zeroline.runtime.batch import embed_images, score_tokens
 from zeroline.runtime.stages.maps import anomaly_map
@@ -62,7 +62,7 @@ def simulated(case: Case, seed: int) -> MadeSet:
     for number, fate in enumerate(fates):
         own = np.random.default_rng((seed, 5, number))
         lot = bool(own.random() < case.lot)
-        surface = make_surface(480, own, variation=1.0, second_lot=lot)
+        surface = PLATE.make(480, own, variation=1.0, second_lot=lot)
         pose = camera.Pose.drawn(own, size=480, variation=1.0)
         ground = camera.belt((480, 480), own, variation=1.0)
         mask = np.zeros((480, 480), bool)
@@ -71,7 +71,7 @@ def simulated(case: Case, seed: int) -> MadeSet:
             kind = case.kinds[fate] if again else OTHERS[int(rng.integers(len(OTHERS)))]
             drawn = np.random.default_rng((seed, 77 + fate) if again else (seed, 200 + number))
             strength = case.strength * rng.uniform(0.85, 1.15) if again else 1.0
-            footprint = damage(surface, kind, drawn, largest=0.01, strength=strength)
+            footprint = damage(PLATE, surface, kind, drawn, largest=0.01, strength=strength)
             seen = camera.placed(footprint, pose, (480, 480))
             mask = seen > min(0.2, 0.5 * float(seen.max()))
         light = camera.Light.at(number, seed=seed, variation=1.0)

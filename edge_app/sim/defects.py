@@ -12,23 +12,32 @@ import numpy.typing as npt
 from numpy.random import Generator
 
 from zeroline.edge_app.opencv import opencv
+from zeroline.edge_app.sim.parts.part import Part
 from zeroline.edge_app.sim.settings import TOOL_MARK
-from zeroline.edge_app.sim.surface import BORE, HALF, HOLE, HOLES, RIM, Plane, Surface, coordinates
+from zeroline.edge_app.sim.surface import Plane, Surface, coordinates
 
 _FIXED_POINT = 4  # bits behind the point, in OpenCV's drawing
 
 
 def damage(
-    surface: Surface, kind: str, rng: Generator, *, largest: float, strength: float = 1.0
+    part: Part,
+    surface: Surface,
+    kind: str,
+    rng: Generator,
+    *,
+    largest: float,
+    strength: float = 1.0,
 ) -> Plane:
     """Put one defect of a kind on a part, in place.
 
     Parameters
     ----------
+    part : Part
     surface : Surface
+        The part as it was made.
     kind : str
-        ``scratch``, ``dent``, ``stain``, ``crack`` or ``tool_mark``; a missing hole is left out
-        when the part is made, see `missing_hole`.
+        ``scratch``, ``dent``, ``stain``, ``crack`` or ``tool_mark``; what is missing is left out
+        when the part is made, see `Part.make` and `Part.feature`.
     rng : Generator
     largest : float
         Largest area, as a share of the part's.
@@ -41,21 +50,13 @@ def damage(
         The footprint, 0 to 1; over a half is the defect.
     """
     height, tone = surface.height.copy(), surface.tone.copy()
-    footprint = _DEFECTS[kind](surface, rng, largest * surface.area)
+    footprint = _DEFECTS[kind](part, surface, rng, largest * surface.area)
     surface.height[:] = height + np.float32(strength) * (surface.height - height)
     surface.tone[:] = np.clip(tone + np.float32(strength) * (surface.tone - tone), 0.02, 1)
     return np.asarray(footprint * surface.cover, dtype=np.float32)
 
 
-def missing_hole(surface: Surface, hole: int) -> Plane:
-    """Return the footprint of a hole that was left out, its rim included."""
-    x, y = coordinates(surface.size)
-    cx, cy = HOLES[hole]
-    away = np.hypot(x - np.float32(cx), y - np.float32(cy))
-    return np.asarray(away < HOLE + RIM, dtype=np.float32)
-
-
-def _scratch(surface: Surface, rng: Generator, area: float) -> Plane:
+def _scratch(part: Part, surface: Surface, rng: Generator, area: float) -> Plane:
     """Draw a bent line of bare metal with a furrow."""
     size = surface.size
     width = size / 480 * rng.uniform(1.6, 3.0)
@@ -63,7 +64,7 @@ def _scratch(surface: Surface, rng: Generator, area: float) -> Plane:
     steps = 12
     turn = rng.uniform(0, 2 * np.pi) + np.cumsum(rng.normal(0, 0.09, steps))
     path = np.cumsum(np.stack((np.cos(turn), np.sin(turn)), axis=1), axis=0) * length / steps
-    path += _place(rng, size) - path[steps // 2]
+    path += _place(part, rng, size) - path[steps // 2]
     footprint = _stroke(path, size=size, width=width)
     sign = 1 if rng.random() < 0.6 else -1
     surface.height -= footprint * np.float32(rng.uniform(1.2, 2.2) * size / 480)
@@ -71,24 +72,24 @@ def _scratch(surface: Surface, rng: Generator, area: float) -> Plane:
     return footprint
 
 
-def _dent(surface: Surface, rng: Generator, area: float) -> Plane:
+def _dent(part: Part, surface: Surface, rng: Generator, area: float) -> Plane:
     """Press a round hollow, bright on one side and dark on the other."""
     size = surface.size
     radius = min(np.sqrt(area / np.pi), size * 0.06) * rng.uniform(0.65, 0.98)
     x, y = coordinates(size)
-    cx, cy = _place(rng, size) / size - 0.5
+    cx, cy = _place(part, rng, size) / size - 0.5
     away = np.hypot(x - np.float32(cx), y - np.float32(cy)) * np.float32(size / radius)
     bowl = np.clip(1 - away * away, 0, 1) ** 1.5
     surface.height -= np.asarray(bowl, np.float32) * np.float32(radius * rng.uniform(0.28, 0.5))
     return np.asarray(away < 1, dtype=np.float32)
 
 
-def _stain(surface: Surface, rng: Generator, area: float) -> Plane:
+def _stain(part: Part, surface: Surface, rng: Generator, area: float) -> Plane:
     """Leave a darker or lighter patch of uneven outline."""
     size = surface.size
     radius = min(np.sqrt(area / np.pi), size * 0.06) * rng.uniform(0.6, 0.9)
     x, y = coordinates(size)
-    cx, cy = _place(rng, size) / size - 0.5
+    cx, cy = _place(part, rng, size) / size - 0.5
     x, y = (x - np.float32(cx)) * size, (y - np.float32(cy)) * size
     angle = np.arctan2(y, x)
     outline = np.ones_like(angle)
@@ -103,13 +104,13 @@ def _stain(surface: Surface, rng: Generator, area: float) -> Plane:
     return np.asarray(blot, dtype=np.float32)
 
 
-def _crack(surface: Surface, rng: Generator, area: float) -> Plane:
-    """Start a thin, dark, jagged line at a hole, the bore or the edge; it may branch."""
+def _crack(part: Part, surface: Surface, rng: Generator, area: float) -> Plane:
+    """Start a thin, dark, jagged line at an edge or a hole; it may branch."""
     size = surface.size
     width = size / 480 * rng.uniform(1.3, 2.0)
     length = min(area / (width + 1) * 0.75, size * 0.16) * rng.uniform(0.55, 1)
-    start, towards = _crack_start(rng)
-    line = _jagged(rng, start * size, towards, length)
+    start, towards = part.crack_start(rng)
+    line = _jagged(rng, np.asarray(start + 0.5, np.float32) * size, towards, length)
     footprint = _stroke(line, size=size, width=width)
     if rng.random() < 0.4:
         branch = _jagged(rng, line[len(line) // 2], towards + rng.choice((-0.8, 0.8)), length * 0.3)
@@ -119,12 +120,10 @@ def _crack(surface: Surface, rng: Generator, area: float) -> Plane:
     return footprint
 
 
-def _tool_mark(surface: Surface, rng: Generator, _: float) -> Plane:
-    """Put the mark of a stuck tool on a part: the same arc in the same place, more or less deep."""
+def _tool_mark(part: Part, surface: Surface, rng: Generator, _: float) -> Plane:
+    """Put the mark of a stuck tool on a part: the same line in one place, more or less deep."""
     size = surface.size
-    angles = np.linspace(0.15, 1.0, 24) * np.pi / 2
-    path = np.stack((np.cos(angles) - 0.55, np.sin(angles) - 0.2), axis=1) * 0.13
-    path = (path + (0.165, -0.235) + rng.normal(0, 0.002, 2)) + 0.5
+    path = (part.tool_mark + rng.normal(0, 0.002, 2)) + 0.5
     footprint = _stroke(path * size, size=size, width=size / 480 * 4.0)
     depth = rng.uniform(0.8, 1.2)
     surface.height -= footprint * np.float32(depth * 1.8 * size / 480)
@@ -132,7 +131,7 @@ def _tool_mark(surface: Surface, rng: Generator, _: float) -> Plane:
     return footprint
 
 
-_DEFECTS: dict[str, Callable[[Surface, Generator, float], Plane]] = {
+_DEFECTS: dict[str, Callable[[Part, Surface, Generator, float], Plane]] = {
     "scratch": _scratch,
     "dent": _dent,
     "stain": _stain,
@@ -141,34 +140,9 @@ _DEFECTS: dict[str, Callable[[Surface, Generator, float], Plane]] = {
 }
 
 
-def _place(rng: Generator, size: int) -> Plane:
-    """Choose a place on the plate's face, in pixels, clear of edge, bore and holes."""
-    while True:
-        place = rng.uniform(-HALF + 0.06, HALF - 0.06, 2)
-        clear = np.hypot(*place) > BORE + 0.06 and all(
-            np.hypot(place[0] - cx, place[1] - cy) > HOLE + 0.05 for cx, cy in HOLES
-        )
-        if clear:
-            return np.asarray((place + 0.5) * size, dtype=np.float32)
-
-
-def _crack_start(rng: Generator) -> tuple[Plane, float]:
-    """Choose where a crack starts (shares of the side, the corner at 0) and runs to (radians)."""
-    towards = rng.uniform(0, 2 * np.pi)
-    way = np.array((np.cos(towards), np.sin(towards)))
-    kind = rng.integers(3)
-    if kind == 0:
-        start = way * BORE
-    elif kind == 1:
-        start = np.array(HOLES[rng.integers(4)]) + way * HOLE
-        if np.abs(start + way * 0.1).max() > HALF:  # rather to the middle than over the edge
-            towards, start = towards + np.pi, start - 2 * way * HOLE
-    else:
-        side = rng.integers(4)
-        along = rng.uniform(-0.2, 0.2)
-        start = np.array(((-HALF, along), (HALF, along), (along, -HALF), (along, HALF))[side])
-        towards = (0, np.pi, np.pi / 2, -np.pi / 2)[side] + rng.normal(0, 0.3)
-    return np.asarray(start + 0.5, dtype=np.float32), float(towards)
+def _place(part: Part, rng: Generator, size: int) -> Plane:
+    """Choose a place on the part's face, in pixels."""
+    return np.asarray((part.place(rng) + 0.5) * size, dtype=np.float32)
 
 
 def _jagged(rng: Generator, start: Plane, towards: float, length: float) -> Plane:

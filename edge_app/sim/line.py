@@ -15,9 +15,10 @@ import numpy.typing as npt
 from numpy.random import Generator
 
 from zeroline.edge_app.sim import camera
-from zeroline.edge_app.sim.defects import damage, missing_hole
+from zeroline.edge_app.sim.defects import damage
+from zeroline.edge_app.sim.parts import PARTS
 from zeroline.edge_app.sim.settings import TOOL_MARK, LineSettings
-from zeroline.edge_app.sim.surface import HOLES, Plane, Surface, make_surface
+from zeroline.edge_app.sim.surface import Plane, Surface
 from zeroline.runtime.frames import Frame
 
 GOOD, EMPTY = "good", "empty"
@@ -92,6 +93,7 @@ class SimulatedLine:
 
     def __init__(self, settings: LineSettings) -> None:
         self.settings = settings
+        self._drawn = PARTS[settings.part]
 
     def __iter__(self) -> Iterator[SimFrame]:
         """Yield the frames, at the rate of the settings if there is one."""
@@ -160,8 +162,8 @@ class SimulatedLine:
         sensor = np.random.default_rng((settings.seed, 4, part, look))
         kind, fate = self._fate(part)
         rng = np.random.default_rng((settings.seed, 5, part))
-        missing = int(fate.integers(len(HOLES))) if kind == "missing" else None
-        surface = make_surface(
+        missing = int(fate.integers(self._drawn.features)) if kind == "missing" else None
+        surface = self._drawn.make(
             size,
             rng,
             variation=variation,
@@ -177,10 +179,15 @@ class SimulatedLine:
         ground = camera.belt(shape, rng, variation=variation)
         footprint: Plane | None = None
         if missing is not None:
-            footprint = missing_hole(surface, missing)
+            footprint = self._drawn.feature(size, missing)
         elif kind != GOOD:
             footprint = damage(
-                surface, kind, fate, largest=settings.defect_area, strength=settings.strength
+                self._drawn,
+                surface,
+                kind,
+                fate,
+                largest=settings.defect_area,
+                strength=settings.strength,
             )
         light = camera.Light.at(part, seed=settings.seed, variation=variation)
         image = camera.exposed(

@@ -1,4 +1,4 @@
-"""What the simulated line is like; the query of a ``sim://parts`` address."""
+"""What the simulated line is like; an address such as ``sim://parts?seed=3`` says it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.passwords import without_password
 
-ADDRESS = "sim://parts"
+PartName = Literal["plate", "ring", "connector"]
+ADDRESSES: dict[str, PartName] = {
+    "sim://parts": "plate",
+    "sim://ring": "ring",
+    "sim://connector": "connector",
+}
+"""The part that an address shows."""
 Kind = Literal["scratch", "dent", "stain", "missing", "crack"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 TOOL_MARK = "tool_mark"
@@ -23,10 +29,11 @@ _Share = Annotated[float, Field(ge=0, le=1)]
 
 
 class LineSettings(BaseModel):
-    """The simulated line; every field can stand in the address, ``sim://parts?seed=3&parts=100``."""
+    """The simulated line, as ``sim://ring?seed=3&parts=100``; the address begins with the part."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    part: PartName = Field(default="plate", description="What is made: plate, ring or connector")
     seed: int = Field(default=0, ge=0, lt=2**32, description="The same seed gives the same frames")
     parts: int | None = Field(default=None, ge=1, description="Parts until the line ends")
     size: int | tuple[int, int] = Field(
@@ -41,7 +48,8 @@ class LineSettings(BaseModel):
         default=0.01,
         gt=0.0005,
         le=0.02,
-        description="Largest defect, as a share of the part's area. A missing hole has 0.008",
+        description="Largest defect, as a share of the part's area. A missing hole or notch has "
+        "0.008, a missing pin 0.013",
     )
     strength: float = Field(
         default=1.0, gt=0, le=3, description="Depth and contrast of defects and tool marks"
@@ -112,10 +120,13 @@ def settings_from(address: str) -> LineSettings:
         parts = urlsplit(address)
     except ValueError as error:
         raise InputError(f'source "{shown}" is no address: {error}') from error
-    if f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}" != ADDRESS or parts.fragment:
-        raise InputError(f'source "{shown}" is not simulated: {ADDRESS}[?name=value&…] is')
+    part = ADDRESSES.get(f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}")
+    if part is None or parts.fragment:
+        raise InputError(
+            f'source "{shown}" is not simulated: {", ".join(ADDRESSES)} are, with [?name=value&…]'
+        )
     pairs = parse_qsl(parts.query, keep_blank_values=True)
-    known = list(LineSettings.model_fields)
+    known = [name for name in LineSettings.model_fields if name != "part"]
     for name, _ in pairs:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
@@ -124,7 +135,7 @@ def settings_from(address: str) -> LineSettings:
         if [other for other, _ in pairs].count(name) > 1:
             raise InputError(f'source "{shown}": setting "{name}" is given twice')
     try:
-        return settings_of(dict(pairs))
+        return settings_of({"part": part, **dict(pairs)})
     except InputError as error:
         raise InputError(f'source "{shown}": {error}') from error
 

@@ -1,6 +1,6 @@
-"""The good part: a milled plate with a bore, a turned ring, four holes and an engraved name.
+"""What a part is drawn from: a surface, and the shapes that all parts share.
 
-Lengths are shares of the frame's side. A surface is two planes, height in pixels and tone (the
+Lengths are shares of the drawing's side. A surface is two planes, height in pixels and tone (the
 share of light given back), so that light falls on damage as it falls on the part.
 """
 
@@ -17,17 +17,6 @@ from zeroline.edge_app.opencv import opencv
 
 Plane = NDArray[np.float32]
 
-HALF = 0.37
-CORNER = 0.05
-BORE = 0.085
-RING = 0.16
-HOLE = 0.03
-RIM = 0.008
-HOLES = ((-0.27, -0.27), (0.27, -0.27), (-0.27, 0.27), (0.27, 0.27))
-NAME_AT = (0.0, 0.275)
-"""Middle of the engraved name."""
-_METAL, _HOLLOW = 0.62, 0.12
-
 
 @dataclass
 class Surface:
@@ -36,7 +25,7 @@ class Surface:
     Attributes
     ----------
     height : array, shape (S, S), float32
-        In pixels, the plate's face at 0.
+        In pixels, the part's face at 0.
     tone : array, shape (S, S), float32
         0 black to 1 white.
     cover : array, shape (S, S), float32
@@ -78,68 +67,32 @@ def inside(distance: Plane, *, size: int, softness: float = 1.0) -> Plane:
     return np.asarray(cover, dtype=np.float32)
 
 
-def make_surface(
-    size: int, rng: Generator, *, variation: float, second_lot: bool, missing: int | None = None
-) -> Surface:
-    """Machine one good part; ``missing`` leaves out one of the four holes.
-
-    What differs from part to part: the brushed grain, the turned ring's grooves, the metal's
-    tone. The second lot is darker and of coarser grain.
-    """
-    x, y = coordinates(size)
-    corner = np.maximum(np.abs((x, y)) - np.float32(HALF - CORNER), 0)
-    edge = np.hypot(corner[0], corner[1]) - np.float32(CORNER)
-    cover = inside(edge, size=size, softness=1.5)
-    chamfer = np.clip(edge + np.float32(0.012), 0, 0.012) * np.float32(size)
-    height = -chamfer
-    base = (_METAL - 0.05 if second_lot else _METAL) + 0.012 * variation * rng.normal()
-    grain = _grain(size, rng, coarse=second_lot)
-    tone = np.float32(base) + np.float32(0.022 * variation) * grain
-
-    radius = np.hypot(x, y)
-    ring = inside(radius - np.float32(RING), size=size, softness=2)
-    pitch = 90 + 2 * variation * rng.normal()
-    grooves = np.sin(2 * np.pi * (np.float32(pitch) * radius + np.float32(rng.random())))
-    tone = tone * (1 - ring) + ring * (np.float32(base + 0.05) + np.float32(0.03) * grooves)
-    height = height - ring * np.float32(1.5 * size / 480)
-    _hollow(height, tone, radius - np.float32(BORE))
-    for number, (cx, cy) in enumerate(HOLES):
-        if number != missing:
-            _hollow(height, tone, np.hypot(x - np.float32(cx), y - np.float32(cy)) - HOLE)
-    name = _engraving(size)
-    height -= name * np.float32(1.5 * size / 480)
-    tone -= name * np.float32(0.12)
-    return Surface(height, np.asarray(tone, dtype=np.float32), cover)
+def box(x: Plane, y: Plane, *, half: tuple[float, float], corner: float) -> Plane:
+    """Return the signed distance to a box about 0 with round corners; inside, at least -corner."""
+    beyond = [
+        np.maximum(np.abs(along) - np.float32(side - corner), 0)
+        for along, side in zip((x, y), half, strict=True)
+    ]
+    return np.asarray(np.hypot(*beyond) - np.float32(corner), dtype=np.float32)
 
 
-def _hollow(height: Plane, tone: Plane, distance: Plane) -> None:
-    """Drill: a dark bottom and a rim that catches the light."""
-    size = height.shape[0]
-    hole = inside(np.asarray(distance, np.float32), size=size, softness=1.5)
-    rim = inside(np.asarray(distance - np.float32(RIM), np.float32), size=size, softness=4)
-    height -= rim * np.float32(3 * size / 480)
-    tone *= 1 - hole
-    tone += hole * np.float32(_HOLLOW)
-
-
-def _grain(size: int, rng: Generator, *, coarse: bool) -> Plane:
-    """Return brushed grain along x, of unit spread."""
+def grain(size: int, rng: Generator, *, along: float, across: float) -> Plane:
+    """Return noise of unit spread, smooth over some pixels along x and across it."""
     cv2 = opencv("to draw the simulated line")
     noise = rng.standard_normal((size, size), np.float32)
-    along = size / (6 if coarse else 14)
-    fine = cv2.GaussianBlur(noise, (0, 0), sigmaX=along, sigmaY=1.6 if coarse else 0.7)
+    fine = cv2.GaussianBlur(noise, (0, 0), sigmaX=along, sigmaY=across)
     return np.asarray(fine / max(float(fine.std()), 1e-6), dtype=np.float32)
 
 
-def _engraving(size: int) -> Plane:
-    """Return the cover of the engraved name."""
+def lettering(
+    text: str, shape: tuple[int, int], *, size: int, at: tuple[float, float], scale: float = 0.9
+) -> Plane:
+    """Return the cover of a name, its middle at a place in shares of the side."""
     cv2 = opencv("to draw the simulated line")
-    plane = np.zeros((size, size), np.uint8)
-    scale, weight = size / 480 * 0.9, max(1, round(size / 240))
-    (width, tall), _ = cv2.getTextSize("ZL-40", cv2.FONT_HERSHEY_SIMPLEX, scale, weight)
-    left = round(size * (0.5 + NAME_AT[0]) - width / 2)
-    base = round(size * (0.5 + NAME_AT[1]) + tall / 2)
-    cv2.putText(
-        plane, "ZL-40", (left, base), cv2.FONT_HERSHEY_SIMPLEX, scale, 255, weight, cv2.LINE_AA
-    )
+    plane = np.zeros(shape, np.uint8)
+    font, tall, weight = cv2.FONT_HERSHEY_SIMPLEX, size / 480 * scale, max(1, round(size / 240))
+    (wide, high), _ = cv2.getTextSize(text, font, tall, weight)
+    left = round(shape[1] / 2 + size * at[0] - wide / 2)
+    base = round(shape[0] / 2 + size * at[1] + high / 2)
+    cv2.putText(plane, text, (left, base), font, tall, 255, weight, cv2.LINE_AA)
     return np.asarray(plane / np.float32(255), dtype=np.float32)
