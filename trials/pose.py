@@ -59,17 +59,18 @@ def errors(taught: TaughtPart, first: SimFrame, found: FoundPose, frame: SimFram
     return [float(shift), between(turn_of(seen), turn_of(true))]
 
 
-def found_poses(product: str, seed: int, place: float, turn: float, method: Any) -> dict[str, Any]:
-    """Return the errors and problems of a line's frames."""
+def found_poses(product: str, seed: int, place: float, turn: float) -> dict[str, Any]:
+    """Return the errors and problems of a line's frames, by method."""
     taught, first = taught_from(product, seed)
-    poses = []
+    poses: dict[str, list[Any]] = {method: [] for method in METHODS}
     for frame in islice(line(product, seed, place=place, turn=turn, parts=FRAMES + 1), 1, None):
-        found = taught.find(frame.image, by=method)
-        poses.append(
-            [*errors(taught, first, found, frame), found.quality, found.in_view, found.margin,
-             frame.in_view, found.problem]
-        )  # fmt: skip
-    return {"poses": poses}
+        for method in METHODS:
+            found = taught.find(frame.image, by=method)
+            poses[method].append(
+                [*errors(taught, first, found, frame), found.quality, found.in_view,
+                 found.margin, frame.in_view, found.problem]
+            )  # fmt: skip
+    return poses
 
 
 def cut(frame: Frame) -> Frame:
@@ -91,44 +92,51 @@ def others(product: str, seed: int) -> Iterator[tuple[str, Iterable[Frame]]]:
     yield "two cut parts", (cut(frame.image) for frame in near)
 
 
-def problems(product: str, seed: int, method: Any) -> dict[str, Any]:
-    """Return what was told of each thing in view."""
+def problems(product: str, seed: int) -> dict[str, Any]:
+    """Return what was told of each thing in view, by method."""
     taught, _ = taught_from(product, seed)
-    told = {}
+    told: dict[str, Any] = {}
     for thing, frames in others(product, seed):
-        poses = [taught.find(frame, by=method) for frame in frames]
-        told[thing] = [[pose.problem, pose.quality, pose.in_view] for pose in poses]
-    return {"told": told}
+        for frame in frames:
+            for method in METHODS:
+                pose = taught.find(frame, by=method)
+                row = [pose.problem, pose.quality, pose.in_view]
+                told.setdefault(method, {}).setdefault(thing, []).append(row)
+    return told
 
 
 def run(report: Callable[[str], None], *, seeds: Iterable[int] = SEEDS, rows: Rows) -> None:
     """Report errors of poses, and what is told; see `false_alarms.run`."""
     seeds = list(seeds)
-    report("| product | method | place, turn | frames | px p50 | p99 | ° p50 | p99 | wrong | refused |")
+    report(
+        "| product | method | place, turn | frames | px p50 | p99 | ° p50 | p99 | wrong | refused |"
+    )
     report("|---|---|---|---|---|---|---|---|---|---|")
     for product in PRODUCTS:
-        for method in METHODS:
-            for place, turn in PLACES:
-                poses = []
-                for seed in seeds:
-                    of = [product, method, place, turn]
-                    measure = partial(found_poses, product, seed, place, turn, method)
-                    poses += rows.once({"seed": seed, "of": of}, measure)["poses"]
+        for place, turn in PLACES:
+            found = [
+                rows.once(
+                    {"seed": seed, "of": [product, place, turn]},
+                    partial(found_poses, product, seed, place, turn),
+                )
+                for seed in seeds
+            ]
+            for method in METHODS:
+                poses = [pose for row in found for pose in row[method]]
                 report(f"| {product} | {method} | {place:g}, {turn}° | {_summary(poses)} |")
     report("| product | method | in view | frames | told | largest quality of the others |")
     report("|---|---|---|---|---|---|")
     for product in PRODUCTS:
+        told = [
+            rows.once({"seed": seed, "of": [product]}, partial(problems, product, seed))
+            for seed in seeds
+        ]
         for method in METHODS:
-            together: dict[str, list[Any]] = {}
-            for seed in seeds:
-                key = {"seed": seed, "of": [product, method]}
-                told = rows.once(key, partial(problems, product, seed, method))["told"]
-                for thing, poses in told.items():
-                    together.setdefault(thing, []).extend(poses)
-            for thing, poses in together.items():
+            for thing in told[0][method]:
+                poses = [pose for row in told for pose in row[method][thing]]
                 missed = [quality for problem, quality, _ in poses if problem is None]
-                told = f"{len(poses) - len(missed)} | {max(missed, default=0):.2f}"
-                report(f"| {product} | {method} | {thing} | {len(poses)} | {told} |")
+                counts = f"{len(poses)} | {len(poses) - len(missed)} | {max(missed, default=0):.2f}"
+                report(f"| {product} | {method} | {thing} | {counts} |")
 
 
 def _summary(poses: list[Any]) -> str:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from zeroline.runtime.framing.pose.field import direction_field, gradients
 from zeroline.runtime.framing.pose.opencv import opencv
 from zeroline.runtime.framing.pose.pixels import Bools, Floats, Grey, shrunk
-from zeroline.runtime.framing.pose.rigid import Matrix, after, enlarged, turned
+from zeroline.runtime.framing.pose.rigid import Matrix, enlarged, turned
 
 #: Turns that are tried: every 5 degrees. A pair half a turn apart shares one transform.
 TURNS = 72
@@ -141,12 +141,27 @@ class CoarseSearch:
         best = agreements.reshape(TURNS, -1)[np.arange(TURNS), places]
         peak = (best >= np.roll(best, 1)) & (best > np.roll(best, -1))
         turns = [int(turn) for turn in np.argsort(-best, kind="stable") if peak[turn]][:most]
-        return [Candidate(self._pose(turn, int(places[turn])), float(best[turn])) for turn in turns]
+        return [
+            Candidate(self._pose(agreements[turn], turn + _top(best, turn)), float(best[turn]))
+            for turn in turns
+        ]
 
-    def _pose(self, turn: int, place: int) -> Matrix:
-        down, right = divmod(place, self._places[1])
-        there = after(enlarged(self.factor), np.array(((1, 0, right), (0, 1, down)), float))
-        return turned(360 / TURNS * turn, about=(self._middle,) * 2, to=(there[0, 2], there[1, 2]))
+    def _pose(self, agreement: Floats, turn: float) -> Matrix:
+        """Return the pose of the best place, between the pixels."""
+        down, right = np.unravel_index(agreement.argmax(), agreement.shape)
+        x = right + _top(agreement[down], int(right))
+        y = down + _top(agreement[:, right], int(down))
+        there = enlarged(self.factor) @ (x, y, 1)
+        return turned(
+            360 / TURNS * turn, about=(self._middle,) * 2, to=(float(there[0]), float(there[1]))
+        )
+
+
+def _top(values: Floats, highest: int) -> float:
+    """Return how far the top of a parabola through a peak is from it, -½ to ½."""
+    before, top, behind = (float(values[(highest + step) % len(values)]) for step in (-1, 0, 1))
+    bend = 2 * top - before - behind
+    return float(np.clip((behind - before) / (2 * bend), -0.5, 0.5)) if bend > 0 else 0.0
 
 
 def _level(grey: Grey, weight: Floats) -> float:

@@ -36,6 +36,8 @@ NEAR = 3
 CANDIDATES, FIRST, LAST, FINAL = 3, (6, 5), (4, 3, 2), (2,)
 #: A pose in which so much of the part's own field agrees is another reading.
 ALIKE = 0.4
+#: A part is round if so much of it agrees at half of all turns: each turn is a reading.
+ROUND = 0.6
 
 
 @dataclass(frozen=True, eq=False)
@@ -319,6 +321,12 @@ class _Itself:
         own = CoarseSearch(
             self.upright, self.near, factor=self.search.factor, shape=(height, width)
         )
+        best = own.agreements(self.upright).max(axis=(1, 2))
+        if (best >= ROUND * best[0]).mean() > 0.5:
+            about = (self.middle, self.middle)
+            return [
+                rigid.turned(360 / len(best) * turn, about=about) for turn in range(1, len(best))
+            ]
         candidates = own.candidates(self.upright, most=8)
         edges = Edges.of(self.upright)
         found = []
