@@ -32,6 +32,7 @@ _COMMANDS = {
     "run": "zeroline.edge_app.commands.run:run",
     "score": "zeroline.edge_app.commands.score:score",
     "sim": "zeroline.edge_app.commands.sim:sim",
+    "teach": "zeroline.edge_app.commands.teach:teach",
     "threshold": "zeroline.edge_app.commands.threshold:threshold",
 }
 

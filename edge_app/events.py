@@ -210,6 +210,16 @@ def events_of(inspection: Inspection) -> list[Event]:
     anew = inspection.other_in_a_row > 0 and inspection.reason is not Reason.OTHER_PRODUCT
     if inspection.other_in_a_row == OTHER_PRODUCT_FROM or anew:
         events.append(_other_product(inspection, anew=anew))
+    if inspection.unplaced_in_a_row == 1:
+        assert inspection.reason is not None  # noqa: S101 - it is UNCERTAIN
+        events.append(
+            Event(
+                EventName.PART_NOT_FOUND,
+                f"frame {inspection.frame_id}: {inspection.fault}. It is not inspected",
+                {"frame": inspection.frame_id, "reason": inspection.reason.value},
+                part=inspection.part_id,
+            )
+        )
     if inspection.search_failed:
         text = f"a search for recurring defects failed: {inspection.search_failed}"
         events.append(

@@ -19,6 +19,7 @@ from zeroline.runtime.recurring.scales import Scales
 from zeroline.runtime.results import ScoreResult
 from zeroline.runtime.stages.degrees import Degrees, aggregated, match_count
 from zeroline.runtime.stages.interval import interval_average
+from zeroline.runtime.stages.levels import less_level, place_levels
 from zeroline.runtime.stages.maps import map_maximum
 from zeroline.runtime.stages.rscin import rscin as rescore
 from zeroline.runtime.tokens import TokenBuffer, Tokens
@@ -39,6 +40,7 @@ def score_tokens(
     ignore: Array | None = None,
     absent: Bools | None = None,
     roi: Bools | None = None,
+    own_level: bool = False,
     codegraph: bool = False,
     matching: str = "exact",
     threads: int | None = None,
@@ -67,6 +69,9 @@ def score_tokens(
         Patches of an image that show no part: nobody may match them, and their score is 0.
     roi : array, shape (P,), bool, optional
         Patches that count in all images. The others neither score nor match, and cost nothing.
+    own_level : bool
+        Take each place's own level off the patch scores (`zeroline.runtime.stages.levels`), where
+        all images show the part in one pose.
     codegraph : bool
         Look for recurring defects, and where there are some score a second time, their patches
         marked: nobody may match them.
@@ -136,11 +141,17 @@ def score_tokens(
             recurring = marks.any(axis=1)
             ignored = matching_of.ignore
             patch_scores = patch_scores_with(marks if ignored is None else marks | ignored, None)
+    level = None
+    if own_level:
+        level = place_levels(patch_scores, absent=absent)
+        patch_scores = less_level(patch_scores, level, absent=absent)
     raw_scores = map_maximum(patch_scores, size=size)
     scores = raw_scores
     if rscin:
         scores = rescore(raw_scores, tokens.class_tokens, neighbours=rscin, normalise=False)
-    return ScoreResult(patch_scores, raw_scores, scores, recurring, communities, matching_of.form)
+    return ScoreResult(
+        patch_scores, raw_scores, scores, recurring, communities, matching_of.form, level
+    )
 
 
 def _check(tokens: Tokens) -> None:

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any
 
 from zeroline.runtime.arrays import Bools, Float32
+from zeroline.runtime.framing.pose import FoundPose
 from zeroline.runtime.framing.view import View
 from zeroline.runtime.recurring.codegraph import Community
 from zeroline.runtime.stages.modes import TwoGroups
@@ -91,6 +92,8 @@ class ScoreResult:
         The recurring defects, the clearest first (`zeroline.runtime.recurring`).
     matching : str
         The form of matching that was used; see `zeroline.runtime.matching.forms`.
+    level : array, shape (P,), float32, or None
+        Each place's own level, which the patch scores are less; None where it was not taken off.
 
     Examples
     --------
@@ -106,6 +109,7 @@ class ScoreResult:
     recurring: Any
     communities: tuple[Community, ...] = ()
     matching: str = "exact"
+    level: Any = None
 
 
 @dataclass(frozen=True)
@@ -256,6 +260,8 @@ class Inspection:
     other_in_a_row : int
         Frames of another product one after the other, this one included. Where the reason is not
         `OTHER_PRODUCT`, the window begins anew with this frame.
+    unplaced_in_a_row : int
+        Frames without a whole part one after the other, this one included.
     revisions : tuple of Revision
         Earlier frames that were judged anew now.
     alarms : tuple of RecurringDefect
@@ -267,9 +273,11 @@ class Inspection:
     search_failed : str
         Why a search for recurring defects failed now; empty where none did.
     fault : str
-        What is wrong, in words, where the verdict is FAULT; empty else.
+        What is wrong, in words, where the frame could not be scored; empty else.
     view : View or None
-        Where in the frame the patches lie; None where there is no score.
+        Where in the frame the patches lie; None where that is not known.
+    pose : FoundPose or None
+        Where the part lies, where it was looked for.
     latency : mapping
         Seconds by stage.
 
@@ -293,6 +301,7 @@ class Inspection:
     admitted: bool = False
     compared_with: int = 0
     other_in_a_row: int = 0
+    unplaced_in_a_row: int = 0
     revisions: tuple[Revision, ...] = ()
     alarms: tuple[RecurringDefect, ...] = ()
     withdrawn: tuple[RecurringDefect, ...] = ()
@@ -300,4 +309,5 @@ class Inspection:
     search_failed: str = ""
     fault: str = ""
     view: View | None = field(default=None, repr=False)
+    pose: FoundPose | None = field(default=None, repr=False)
     latency: Mapping[str, float] = field(default_factory=dict)

@@ -38,7 +38,7 @@ ARROWS = {
         "images": {"ground", "decoding", "masks"},
         "masks": {"ground", "decoding"},
         "sim": {"ground"},
-        "settings": {"ground", "masks"},
+        "settings": {"ground", "masks", "images"},
         "draw": {"ground"},
         "sources": {"ground", "decoding", "images", "sim"},
         "outputs": {"ground", "draw", "images"},

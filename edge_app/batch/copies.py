@@ -18,6 +18,8 @@ import numpy.typing as npt
 from zeroline.runtime.arrays import Bools, array_namespace, to_host
 from zeroline.runtime.batch import score_tokens
 from zeroline.runtime.results import ScoreResult
+from zeroline.runtime.stages.levels import less_level
+from zeroline.runtime.stages.maps import map_maximum
 from zeroline.runtime.stages.rscin import rscin as rescore
 from zeroline.runtime.tokens import Tokens
 
@@ -97,16 +99,21 @@ def _with_near_copies(
     chosen = np.concatenate([pictures, near])
     ignore = np.zeros((len(chosen), tokens.layers[0].shape[1]), bool)
     ignore[len(pictures) :] = True  # nobody may match a copy
+    absent = None if absent is None else absent[chosen]
     for community in whole.communities:
         ignore[np.searchsorted(pictures, community.members)] |= community.marks
     scored = score_tokens(
         tokens.select(chosen),
         groups=(of if parts is None else parts[of])[chosen],
         ignore=xp.asarray(ignore),
-        absent=None if absent is None else absent[chosen],
-        **(scoring | {"rscin": (), "codegraph": False, "progress": None}),
+        absent=absent,
+        **(scoring | {"rscin": (), "codegraph": False, "progress": None, "own_level": False}),
     )
     mine = slice(len(pictures), None)
+    if whole.level is not None:
+        leveled = less_level(scored.patch_scores, whole.level, absent=absent)
+        raw = map_maximum(leveled, size=scoring["size"])
+        scored = replace(scored, patch_scores=leveled, raw_scores=raw)
     patch_scores, raw_scores, scores = (
         array.copy() for array in (whole.patch_scores, whole.raw_scores, whole.scores)
     )

@@ -5,30 +5,43 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from hashlib import blake2b
 
 import numpy as np
 
 from zeroline.edge_app.errors import ImageError
 from zeroline.edge_app.images import ImageFile, read_image
-from zeroline.runtime.arrays import Float32
+from zeroline.runtime.arrays import Bools, Float32
 from zeroline.runtime.copies import thumbnail
 from zeroline.runtime.errors import FrameError
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.framing.framer import Framer
 from zeroline.runtime.framing.view import View
 from zeroline.runtime.network.model import Bundle
+from zeroline.runtime.results import Reason
 from zeroline.runtime.tokens import TokenBuffer, Tokens
 from zeroline.runtime.workers import thread_count
 
 
 @dataclass(frozen=True)
 class Problem:
-    """An image that was left out, and why."""
+    """An image that was left out, and why.
+
+    Attributes
+    ----------
+    name : str
+        Of the image.
+    reason : str
+        In words.
+    verdict : Reason or None
+        Why it is UNCERTAIN, where the picture is sound and shows no whole part; None where it
+        could not be used at all.
+    """
 
     name: str
     reason: str
+    verdict: Reason | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +61,10 @@ class Embedding:
         From `zeroline.runtime.copies.thumbnail`, for each file.
     views : list of View
         Where in each file's picture the network's square lies.
+    absent : list of array, shape (P,), bool
+        For each file the patches whose part lies outside the picture.
+    turns : list of float
+        Degrees by which each part is turned from the taught one; 0 where that was not looked for.
     """
 
     files: list[ImageFile]
@@ -56,6 +73,14 @@ class Embedding:
     pixels: list[bytes] = field(default_factory=list)
     thumbnails: list[Float32] = field(default_factory=list)
     views: list[View] = field(default_factory=list)
+    absent: list[Bools] = field(default_factory=list)
+    turns: list[float] = field(default_factory=list)
+
+    def add(self, other: Embedding) -> None:
+        """Add all but the tokens of another one."""
+        for about in fields(self):
+            if about.name != "tokens":
+                getattr(self, about.name).extend(getattr(other, about.name))
 
 
 def embed_files(
@@ -89,11 +114,7 @@ def embed_files(
     """
     workers = thread_count(threads)
     buffer = TokenBuffer(len(files))
-    kept: list[ImageFile] = []
-    pixels: list[bytes] = []
-    thumbnails: list[Float32] = []
-    views: list[View] = []
-    problems: list[Problem] = []
+    whole = Embedding([], None, [])
     with ThreadPoolExecutor(workers, thread_name_prefix="embed") as pool:
         pending: deque[Future[Embedding]] = deque()
         size = bundle.batch_size
@@ -102,16 +123,12 @@ def embed_files(
             pending.append(pool.submit(_embed_batch, batch, bundle, framer, white_level))
             while len(pending) > workers or (pending and start + size >= len(files)):
                 done = pending.popleft().result()
-                kept += done.files
-                pixels += done.pixels
-                thumbnails += done.thumbnails
-                views += done.views
-                problems += done.problems
+                whole.add(done)
                 if done.tokens is not None:
                     buffer.append(done.tokens)
                 if progress is not None:
                     progress(len(done.files) + len(done.problems))
-    return Embedding(kept, buffer.tokens() if kept else None, problems, pixels, thumbnails, views)
+    return replace(whole, tokens=buffer.tokens() if whole.files else None)
 
 
 def _digest(frame: Frame) -> bytes:
@@ -125,16 +142,19 @@ def _embed_batch(
     files: Sequence[ImageFile], bundle: Bundle, framer: Framer, white_level: int | None
 ) -> Embedding:
     """Take one batch from the files to the tokens."""
-    images, digests, views, readable, problems = [], [], [], [], []
+    images, digests, looks, readable, problems = [], [], [], [], []
     for file in files:
         try:
             frame = read_image(file.path, white_level=white_level)
             look = framer.look(frame)
+            if look.problem:
+                problems.append(Problem(file.name, look.problem, Reason(look.reason)))
+                continue
             images.append(bundle.prepare(look.image))
             digests.append(_digest(frame))
-            views.append(look.view)
+            looks.append(look)
             readable.append(file)
-        except (ImageError, FrameError) as error:  # noqa: PERF203 - one bad file must not cost the others
+        except (ImageError, FrameError) as error:
             problems.append(Problem(file.name, str(error)))
     if not images:
         return Embedding([], None, problems)
@@ -145,11 +165,15 @@ def _embed_batch(
         for file, usable in zip(readable, finite, strict=True)
         if not usable
     ]
+    usable = np.flatnonzero(finite).tolist()
+    seen = [looks[n] for n in usable]
     return Embedding(
-        [file for file, usable in zip(readable, finite, strict=True) if usable],
+        [readable[n] for n in usable],
         tokens if finite.all() else tokens.select(finite),
         problems,
-        [digest for digest, usable in zip(digests, finite, strict=True) if usable],
-        [thumbnail(image) for image, usable in zip(images, finite, strict=True) if usable],
-        [view for view, usable in zip(views, finite, strict=True) if usable],
+        [digests[n] for n in usable],
+        [thumbnail(images[n]) for n in usable],
+        [look.view for look in seen],
+        [np.zeros(bundle.patches, bool) if look.absent is None else look.absent for look in seen],
+        [0.0 if look.pose is None else look.pose.turn for look in seen],
     )

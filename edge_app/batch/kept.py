@@ -22,6 +22,7 @@ from zeroline.edge_app.images import ImageFile
 from zeroline.edge_app.writing import whole_file
 from zeroline.runtime.archives import DAMAGE, Archive, open_archive, why_damaged
 from zeroline.runtime.framing.view import View
+from zeroline.runtime.results import Reason
 
 VERSION = 3
 
@@ -76,7 +77,7 @@ def write_scores(folder: Path, kept: KeptScores) -> None:
         "white_level": kept.white_level,
         "names": [file.name for file in files],
         "paths": [str(file.path.absolute()) for file in files],
-        "problems": [[problem.name, problem.reason] for problem in kept.problems],
+        "problems": [[p.name, p.reason, p.verdict and p.verdict.value] for p in kept.problems],
         "defects": [
             {
                 "set": number,
@@ -194,7 +195,10 @@ def _read(header: Mapping[str, Any], archive: Archive) -> KeptScores:
         )
     return KeptScores(
         tuple(sets),
-        tuple(Problem(name, reason) for name, reason in header["problems"]),
+        tuple(
+            Problem(name, reason, None if verdict is None else Reason(verdict))
+            for name, reason, verdict in header["problems"]
+        ),
         header["title"],
         header["settings"],
         header["draw"],
@@ -226,7 +230,7 @@ def _check_table(path: Path, kept: KeptScores) -> None:
         for scored in kept.sets
         for file, score in zip(scored.files, scored.scores.tolist(), strict=True)
     }
-    if {row["image"]: row.get("score") for row in rows} != scores:
+    if {row["image"]: row.get("score") for row in rows if row.get("score")} != scores:
         raise InputError(
             f'"{path}" and scores.csv beside it are of different runs: score the images again'
         )

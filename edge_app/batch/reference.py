@@ -21,6 +21,7 @@ from zeroline.runtime.network.model import Bundle
 from zeroline.runtime.reference.selection import Scoring, select_good
 from zeroline.runtime.reference.sets import ReferenceReport
 from zeroline.runtime.reference.written import Origin, write_selected
+from zeroline.runtime.stages.levels import in_one_pose
 
 
 def build_reference(
@@ -78,7 +79,11 @@ def build_reference(
     tokens, used = embedding.tokens, embedding.files
     if tokens is None or len(used) < 2:
         raise InputError(f"{len(used)} usable image(s) of {len(files)}: at least 2 are needed")
-    chosen = options.scoring(bundle) | {"roi": framer.roi}
+    aligned = framing.taught is not None
+    chosen = options.scoring(bundle) | {
+        "roi": framer.roi,
+        "own_level": aligned and in_one_pose(embedding.turns),
+    }
     scoring = Scoring(
         **{name: chosen[name] for name in Scoring.__dataclass_fields__ if name in chosen}
     )
@@ -88,6 +93,7 @@ def build_reference(
         scoring,
         false_alarm_rate=options.false_alarm_rate,
         confirmed=np.array(confirmed, bool),
+        absent=np.stack(embedding.absent) if np.any(embedding.absent) else None,
         # copies of a bad picture would vouch for each other
         groups=originals(
             tokens,

@@ -66,8 +66,11 @@ def copies_in(results: Sequence[ImageResult]) -> dict[str, list[str]]:
     return found
 
 
-def write_csv(results: Sequence[ImageResult], path: Path) -> None:
-    """Write ``scores.csv``, in the order of the results; whole or not at all."""
+def write_csv(results: Sequence[ImageResult], path: Path, *, unplaced: Sequence[str] = ()) -> None:
+    """Write ``scores.csv``, in the order of the results; whole or not at all.
+
+    `unplaced` are names of images without a score, since they show no whole part: they come last.
+    """
     with whole_file(path) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
@@ -76,6 +79,8 @@ def write_csv(results: Sequence[ImageResult], path: Path) -> None:
             numbers = ("" if value is None else f"{value:.6f}" for value in values)
             recurring = str(r.recurring).lower()
             writer.writerow([r.file.name, *numbers, r.verdict.value, r.copy_of or "", recurring])
+        for name in unplaced:
+            writer.writerow([name, "", "", "", Verdict.UNCERTAIN.value, "", "false"])
 
 
 def write_maps(results: Sequence[ImageResult], folder: Path) -> None:

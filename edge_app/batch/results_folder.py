@@ -56,7 +56,8 @@ def write_results(
     """
     remove_earlier(output, scores_too=not again)
     # what is smallest and matters most is written first
-    write_csv(results, output / "scores.csv")
+    unplaced = [problem.name for problem in problems if problem.verdict is not None]
+    write_csv(results, output / "scores.csv", unplaced=unplaced)
     if keep is not None:
         write_scores(output, keep)
     if maps:

@@ -20,6 +20,7 @@ from zeroline.runtime.framing.framer import Framer
 from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.network.model import Bundle
 from zeroline.runtime.stages.degrees import match_count
+from zeroline.runtime.stages.levels import in_one_pose
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,14 @@ class ScoredFiles:
     problems : list of Problem
     matching : str
         The form of matching that was used.
+    leveled : bool
+        Whether each place's own level was taken off the scores.
     """
 
     sets: list[ScoredSet]
     problems: list[Problem]
     matching: str
+    leveled: bool = False
 
     @property
     def smallest_set(self) -> int:
@@ -100,6 +104,7 @@ def score_files(
     problems: list[Problem] = []
     sets: list[ScoredSet] = []
     forms: set[str] = set()
+    leveled: list[bool] = []
 
     def score_set(chosen: Sequence[int]) -> list[int]:
         """Score the files at some places as a set; return the one place that had no company."""
@@ -133,12 +138,15 @@ def score_files(
             embedding.tokens,
             of,
             same=embedding.pixels,
+            absent=np.stack(embedding.absent) if np.any(embedding.absent) else None,
+            own_level=framer.framing.taught is not None and in_one_pose(embedding.turns),
             groups=options.parts_of([file.name for file in embedding.files]),
             progress=scored,
             **scoring,
         )
         scored(steps * (len(of) - pictures))
         forms.add(outcome.matching)
+        leveled.append(outcome.level is not None)
         views = () if framer.framing.is_plain else embedding.views
         sets.append(ScoredSet.of(outcome, embedding.files, usable, copy_of=of, views=views))
         return []
@@ -150,7 +158,7 @@ def score_files(
         score_set(sorted([*sets.pop().places, *waiting]))
     if not sets:
         raise _too_few(len(files), len(waiting), problems)
-    return ScoredFiles(sets, problems, ", ".join(sorted(forms)))
+    return ScoredFiles(sets, problems, ", ".join(sorted(forms)), leveled=all(leveled))
 
 
 def _too_few(given: int, usable: int, problems: Sequence[Problem]) -> InputError:

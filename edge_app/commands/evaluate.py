@@ -47,7 +47,7 @@ Figures = dict[str, Any]
 @click.command()
 @click.argument("datasets", nargs=-1, required=True, type=click.Path(path_type=Path))
 @scoring_options
-@framing_options
+@framing_options()
 @draw_option("none")
 @debug_option
 def evaluate(datasets: tuple[Path, ...], output: Path, draw: str, **values: Any) -> None:
@@ -112,6 +112,7 @@ def _evaluate_one(
     import numpy as np
 
     from zeroline.edge_app.batch.embedding import Problem
+    from zeroline.edge_app.batch.framed import opened_framing
     from zeroline.edge_app.batch.metrics import set_metrics
     from zeroline.edge_app.batch.overlays import write_overlays
     from zeroline.edge_app.batch.recall import (
@@ -122,7 +123,6 @@ def _evaluate_one(
     from zeroline.edge_app.batch.scoring import score_files
     from zeroline.edge_app.batch.sets import judge_sets
     from zeroline.edge_app.commands.told import tell_copies
-    from zeroline.edge_app.images import first_size
     from zeroline.edge_app.writing import prepare_folder
     from zeroline.runtime.results import Verdict
     from zeroline.runtime.stages.maps import anomaly_map
@@ -138,7 +138,7 @@ def _evaluate_one(
         masks_by_name = {n: s.mask(size=bundle.size) for n, s in samples.items()}
         dataset.remarks.extend(_odd_masks(dataset, masks_by_name))
     files = [s.file for s in dataset.samples]
-    framing = framed.framing(lambda: first_size(files))
+    framing = opened_framing(framed, files)
     scored = score_files(files, bundle, options, labelled_bars, framing=framing, thumbnails=False)
     judged = judge_sets(scored.sets, options.rule)
     tell_copies(judged, of=f"{dataset.name}: ")
@@ -153,10 +153,16 @@ def _evaluate_one(
                 s.mask(size=bundle.size, view=r.view) for s, r in zip(used, results, strict=True)
             ]
         maps = anomaly_map(np.stack([r.scores.patch_scores for r in results]), size=bundle.size)
+    unplaced = [samples[p.name].defective for p in scored.problems if p.verdict is not None]
     figures = set_metrics(
-        defective,
-        np.array([r.scores.score for r in results]),
-        np.array([r.scores.raw_score for r in results]),
+        np.append(defective, np.array(unplaced, bool)),
+        *(
+            np.append(some, np.full(len(unplaced), some.max() + 1))  # above all others
+            for some in (
+                np.array([r.scores.score for r in results]),
+                np.array([r.scores.raw_score for r in results]),
+            )
+        ),
         masks=masks,
         maps=maps,
     )
@@ -168,6 +174,7 @@ def _evaluate_one(
         "found": int((ng & defective).sum()),
         "copies": sum(map(len, judged.copies.values())),
         "thresholds": sorted(set(judged.thresholds)),
+        "no_whole_part": {"good": unplaced.count(False), "defective": unplaced.count(True)},
     }
     table = recall_table(judged, [s.kind for s in used], [not s.defective for s in used])
     folder = output / "thresholds"

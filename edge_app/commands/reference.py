@@ -52,7 +52,7 @@ def reference() -> None:
               help="Device that runs the network.")  # fmt: skip
 @click.option("--threads", type=click.IntRange(1, 256), metavar="N",
               help="CPU threads.  [default: all cores]")  # fmt: skip
-@framing_options
+@framing_options()
 @debug_option
 def build(paths: tuple[Path, ...], output: Path, keep: tuple[str, ...], **values: Any) -> None:
     """Make a reference set from pictures of good parts.
@@ -62,14 +62,15 @@ def build(paths: tuple[Path, ...], output: Path, keep: tuple[str, ...], **values
 
     Look at the pictures first. A part with a defect must not be among them.
     """
+    from zeroline.edge_app.batch.framed import opened_framing
     from zeroline.edge_app.batch.reference import build_reference
-    from zeroline.edge_app.images import find_images, first_size
+    from zeroline.edge_app.images import find_images
     from zeroline.edge_app.progress import progress_bars
 
     framed = take_framing(values)
     options = ScoreOptions(**values)
     images = find_images(paths)
-    framing = framed.framing(lambda: first_size(images.files))
+    framing = opened_framing(framed, images.files)
     if images.note:
         click.echo(f"note: {images.note}", err=True)
     source = ", ".join(str(path) for path in paths)

@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from zeroline.edge_app.cli import debug_option
-from zeroline.edge_app.settings.framing import framing_options, take_framing
+from zeroline.edge_app.settings.framing import FramingOptions, framing_options, take_framing
 from zeroline.edge_app.settings.options import (
     DegreesType,
     NumberList,
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from zeroline.edge_app.events import Events
     from zeroline.edge_app.outputs.guarded import Output
     from zeroline.edge_app.runs import Run
+    from zeroline.edge_app.sources.peeked import PeekedSource
+    from zeroline.runtime.framing.framing import Framing
     from zeroline.runtime.line.inspector import RollingInspector
 
 
@@ -68,7 +70,7 @@ if TYPE_CHECKING:
                    "set.")  # fmt: skip
 @click.option("--device", type=click.Choice(DEVICES), default="auto", show_default=True,
               help="Device that runs the network.")  # fmt: skip
-@framing_options
+@framing_options()
 @matching_option("fast")
 @click.option("--threads", type=click.IntRange(1, 256), metavar="N",
               help="CPU threads.  [default: all cores]")  # fmt: skip
@@ -127,7 +129,6 @@ def run(
     from zeroline.edge_app.sources.peeked import PeekedSource
     from zeroline.edge_app.station.loop import run_line, stopped_by_signals
     from zeroline.runtime.line.inspector import RollingInspector
-    from zeroline.runtime.reference.files import read_reference
 
     if draw == "all" and overlays is None:
         raise click.UsageError("--draw all has no meaning without --overlays")
@@ -154,9 +155,7 @@ def run(
         check_window(bundle, window, degrees=options.degrees)
         stop = stack.enter_context(stopped_by_signals())
         opened = PeekedSource(open_source(source, events=events, stop=stop))
-        framing = framed.framing(opened.size)
-        if framing.is_plain and reference is not None:
-            framing = read_reference(reference).framing
+        framing = _framing(framed, reference, opened)
         inspector = stack.enter_context(
             RollingInspector(
                 bundle,
@@ -189,6 +188,16 @@ def run(
             click.echo(f'{saved} to "{save_reference}"', err=True)
         if opened.incomplete:
             raise click.exceptions.Exit(1)
+
+
+def _framing(framed: FramingOptions, reference: Path | None, source: PeekedSource) -> Framing:
+    """Return what of a frame is looked at: by the options, or as a reference set was made."""
+    from zeroline.runtime.reference.files import read_reference
+
+    kept = None if reference is None else read_reference(reference).framing
+    if kept is not None and (framed.is_plain or framed.only_aligns(kept)):
+        return kept
+    return framed.opened(source.size)
 
 
 def _opened_outputs(

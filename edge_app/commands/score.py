@@ -22,7 +22,7 @@ FEW_IMAGES = 5
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path))
 @scoring_options
-@framing_options
+@framing_options()
 @click.option("--maps", is_flag=True, help="Write patch scores too, as maps/*.npy.")
 @draw_option("all")
 @debug_option
@@ -32,19 +32,20 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, draw: str, **values
     Writes scores.csv, overlays/*.png and report.html, and scores.npz for "zeroline threshold".
     An image that cannot be used is named and left out. The exit code is then 1.
     """
+    from zeroline.edge_app.batch.framed import opened_framing
     from zeroline.edge_app.batch.kept import KeptScores
     from zeroline.edge_app.batch.results_folder import write_results
     from zeroline.edge_app.batch.scoring import score_files
     from zeroline.edge_app.batch.sets import judge_sets
     from zeroline.edge_app.batch.thresholds import threshold_summary
     from zeroline.edge_app.commands.told import end_without_pictures, tell_results
-    from zeroline.edge_app.images import find_images, first_size
+    from zeroline.edge_app.images import find_images
     from zeroline.edge_app.progress import progress_bars
     from zeroline.edge_app.writing import prepare_folder
 
     options, framed = take_options(values), take_framing(values)
     images = find_images(paths, output=output)
-    framing = framed.framing(lambda: first_size(images.files))
+    framing = opened_framing(framed, images.files)
     prepare_folder(output)
     with options.open_bundle() as bundle, progress_bars() as bars:
         scored = score_files(images.files, bundle, options, bars, framing=framing)
@@ -55,7 +56,9 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, draw: str, **values
             judged.sets,
             tuple(scored.problems),
             title=", ".join(path.resolve().name for path in paths),
-            settings=options.described(bundle, form=scored.matching, framing=framing),
+            settings=options.described(
+                bundle, form=scored.matching, framing=framing, leveled=scored.leveled
+            ),
             draw=draw,
             false_alarm_rate=options.false_alarm_rate,
             white_level=options.white_level,

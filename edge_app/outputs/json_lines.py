@@ -126,11 +126,27 @@ def described(captured: Captured, inspection: Inspection) -> dict[str, Any]:
         "admitted": inspection.admitted,
         "compared_with": inspection.compared_with,
         "regions": [[r.x, r.y, r.width, r.height] for r in inspection.regions],
+        "pose": described_pose(inspection),
         "fault": inspection.fault or None,
         "dropped": captured.dropped,
         "wall_time": inspection.wall_time,
         "monotonic_time": inspection.monotonic_time,
         "latency_ms": {name: round(1e3 * s, 3) for name, s in inspection.latency.items()},
+    }
+
+
+def described_pose(inspection: Inspection) -> dict[str, float] | None:
+    """Return where the part lies as a JSON object; None where it was not looked for."""
+    pose, view = inspection.pose, inspection.view
+    if pose is None or view is None:
+        return None
+    ((x, y),) = view.to_picture([(0.5, 0.5)]).tolist()
+    return {
+        "x": round(x, 2),
+        "y": round(y, 2),
+        "turn": round(pose.turn, 3),
+        "quality": round(pose.quality, 3),
+        "in_view": round(pose.in_view, 3),
     }
 
 

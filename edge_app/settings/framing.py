@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,9 +10,12 @@ from typing import Any, TypeVar
 import click
 import numpy as np
 
-from zeroline.edge_app.errors import InputError
+from zeroline.edge_app.errors import ImageError, InputError
+from zeroline.edge_app.images import read_image
 from zeroline.edge_app.masks import read_area
-from zeroline.runtime.framing.framing import ASPECTS, Framing
+from zeroline.runtime.frames import Frame
+from zeroline.runtime.framing.files import read_framing
+from zeroline.runtime.framing.framing import ALIGN, ASPECTS, Framing
 from zeroline.runtime.framing.geometry import Polygon, rectangle
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -53,58 +56,135 @@ class FramingOptions:
     ignore: tuple[Polygon, ...] = ()
     mask: Path | None = None
     aspect: str = "stretch"
+    align: str = "off"
+    taught: Path | None = None
+    framing: Path | None = None
+
+    @property
+    def _drawn(self) -> bool:
+        """Whether anything is given but a file that has all of it."""
+        others = (self.crop, self.ignore, self.mask, self.taught)
+        return any(others) or self.aspect != "stretch" or self.align != "off"
 
     @property
     def is_plain(self) -> bool:
         """Whether the whole picture is looked at, as it comes."""
-        return not (self.crop or self.ignore or self.mask) and self.aspect == "stretch"
+        return not self._drawn and self.framing is None
 
-    def framing(self, size: Callable[[], tuple[int, int] | None]) -> Framing:
+    def only_aligns(self, kept: Framing) -> bool:
+        """Tell whether nothing is asked for but to find the part as another framing does."""
+        same = FramingOptions(align=self.align)
+        return self == same and self.align == kept.align
+
+    def opened(
+        self,
+        size: Callable[[], tuple[int, int] | None],
+        *,
+        typical: Callable[[], Frame] | None = None,
+    ) -> Framing:
         """Return the framing of pictures.
 
         Parameters
         ----------
         size : callable
             Gives their height and width, if it is asked; None where that is not known.
+        typical : callable, optional
+            Gives a picture of the part, where it has to be found and no taught picture is given.
 
         Raises
         ------
         FramingError
             If it does not fit them.
         InputError
-            If the mask cannot be read, or no picture tells the size.
+            If a file cannot be read, no picture tells the size, or none is taught.
         """
         if self.is_plain:
             return Framing()
+        if self.framing is not None:
+            if self._drawn:
+                raise InputError(
+                    f'"{self.framing}" says what is looked at: give --framing, or the other options'
+                )
+            return read_framing(self.framing)
         mask = None if self.mask is None else read_area(self.mask)
-        found = size()
+        taught = None if self.taught is None else _taught(self.taught)
+        if taught is None and self.align != "off":
+            if typical is None:
+                raise InputError(
+                    f"--align {self.align} needs a picture of a good part, as --taught PICTURE, or "
+                    "a reference set that was built with one"
+                )
+            taught = typical()
+        found = size() if taught is None else taught.shape[:2]
         if found is None:
             raise InputError("no picture could be read that tells the size of the framing")
         return Framing(
-            size=found, crop=self.crop or (), ignored=self.ignore, mask=mask, aspect=self.aspect
+            size=(found[0], found[1]),
+            crop=self.crop or (),
+            ignored=self.ignore,
+            mask=mask,
+            aspect=self.aspect,
+            align=self.align,
+            taught=taught,
         )
 
 
-_OPTIONS = (
-    click.option("--crop", type=AreaType(), metavar="AREA",
-                 help='Look at this part of the picture alone: a rectangle "x,y,width,height", or '
-                      'a polygon "x,y x,y x,y". In pixels from the left upper corner.'),
-    click.option("--ignore", type=AreaType(), multiple=True, metavar="AREA",
-                 help="Do not look at this area. May be given several times."),
-    click.option("--mask", type=click.Path(path_type=Path, dir_okay=False), metavar="PICTURE",
-                 help="Do not look at what is black in this picture. It has the size of the "
-                      "camera's pictures."),
-    click.option("--aspect", type=click.Choice(ASPECTS), default="stretch", show_default=True,
-                 help="How the network's square is filled. stretch: the picture is pressed into "
-                      "it. fit: the aspect is kept."),
-)  # fmt: skip
+def _taught(path: Path) -> Frame:
+    try:
+        return read_image(path)
+    except ImageError as error:
+        raise InputError(f'taught picture "{path}": {error}') from error
 
 
-def framing_options(command: Command) -> Command:
-    """Add the options of a framing to a command."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "crop": {
+        "type": AreaType(), "metavar": "AREA",
+        "help": 'Look at this part of the picture alone: a rectangle "x,y,width,height", or a '
+                'polygon "x,y x,y x,y". In pixels from the left upper corner.',
+    },
+    "ignore": {
+        "type": AreaType(), "metavar": "AREA", "multiple": True,
+        "help": "Do not look at this area. May be given several times.",
+    },
+    "mask": {
+        "type": _FILE, "metavar": "PICTURE",
+        "help": "Do not look at what is black in this picture. It has the size of the camera's "
+                "pictures.",
+    },
+    "aspect": {
+        "type": click.Choice(ASPECTS), "default": "stretch", "show_default": True,
+        "help": "How the network's square is filled. stretch: the picture is pressed into it. "
+                "fit: the aspect is kept.",
+    },
+    "align": {
+        "type": click.Choice(ALIGN), "default": "off", "show_default": True,
+        "help": "Find the part in each picture, and lay it upright. outline: by its outline on an "
+                "even ground. pattern: by the edges on it. Crop, mask and ignored areas move with "
+                "the part. The crop is then the part.",
+    },
+    "taught": {
+        "type": _FILE, "metavar": "PICTURE",
+        "help": "The picture of a good part by which it is found. Crop, mask and ignored areas "
+                "are drawn on it.",
+    },
+    "framing": {
+        "type": _FILE, "metavar": "FILE",
+        "help": 'All of this in a file that "zeroline teach" has written.',
+    },
+}  # fmt: skip
+
+
+def framing_options(*, but: Sequence[str] = ()) -> Callable[[Command], Command]:
+    """Return what adds the options of a framing to a command, but for some."""
+
+    def add(command: Command) -> Command:
+        for name in reversed(_OPTIONS):
+            if name not in but:
+                command = click.option(f"--{name}", **_OPTIONS[name])(command)
+        return command
+
+    return add
 
 
 def take_framing(values: dict[str, Any]) -> FramingOptions:

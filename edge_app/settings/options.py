@@ -248,9 +248,17 @@ class ScoreOptions:
         return ThresholdRule(self.threshold, self.false_alarm_rate)
 
     def described(
-        self, bundle: Bundle, *, form: str, framing: Framing | None = None
+        self,
+        bundle: Bundle,
+        *,
+        form: str,
+        framing: Framing | None = None,
+        leveled: bool = False,
     ) -> Mapping[str, str]:
-        """Return the settings in words, for a report; `form` of matching was used."""
+        """Return the settings in words, for a report.
+
+        `form` of matching was used. `leveled`: each place's own level was taken off the scores.
+        """
         scoring = self.scoring(bundle)
         low, high = scoring["interval"]
         source = bundle.manifest.source
@@ -264,6 +272,7 @@ class ScoreOptions:
             "Interval": f"{low:g} to {high:g}",
             "Matching": f"{self.matching} ({form})",
             "Recurring defects": "looked for" if self.codegraph else "not looked for",
+            "Scores": "less each place's own level" if leveled else "as matched",
             "Threshold": described_rule(self.rule),
             "Photographs of one part": f"by {self.group_by.pattern}" if self.group_by else "none",
             "Subsets": f"of {self.subset}, seed {self.seed}" if self.subset else "none",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from zeroline.runtime.arrays import Bools
@@ -11,26 +9,12 @@ from zeroline.runtime.errors import FrameError, FramingError
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.framing.geometry import bounds, box_map
+from zeroline.runtime.framing.look import Look
+from zeroline.runtime.framing.placed import PlacedPart
 from zeroline.runtime.framing.view import View
 from zeroline.runtime.grid import grid_side
 from zeroline.runtime.network.manifest import InputSpec
 from zeroline.runtime.network.preprocess import resized
-
-
-@dataclass(frozen=True)
-class Look:
-    """What of one picture goes into the network.
-
-    Attributes
-    ----------
-    image : array, shape (h, w, 3), uint8
-        BGR; the network's own preparation follows.
-    view : View
-        Where it lies in the picture.
-    """
-
-    image: Frame
-    view: View
 
 
 class Framer:
@@ -54,7 +38,11 @@ class Framer:
     framing : Framing
     roi : array, shape (P,), bool, or None
         Patches that count in every picture; None: all.
+    part : PlacedPart
+        What is looked for, where the framing finds a part.
     """
+
+    part: PlacedPart
 
     def __init__(self, framing: Framing, spec: InputSpec, *, patches: int) -> None:
         self.framing, self._spec = framing, spec
@@ -62,9 +50,13 @@ class Framer:
         if framing.is_plain:
             return
         assert framing.size is not None  # noqa: S101 - a framing that is not plain has one
-        self._box = self._content()
-        side = grid_side(patches)
-        roi = self._view().covered(framing.counted, side=side)
+        self._side = side = grid_side(patches)
+        if framing.taught is not None:
+            self.part = PlacedPart(framing, spec.size)
+            roi = self.part.counted(side)
+        else:
+            self._box = self._content()
+            roi = self._view().covered(framing.counted, side=side)
         if not roi.any():
             raise FramingError(
                 f"{framing}: less than half a patch is left of the {side}×{side} that the network "
@@ -95,6 +87,8 @@ class Framer:
                 f"the picture has {size[1]}×{size[0]} pixels, the framing is drawn on "
                 f"{width}×{height}"
             )
+        if self.framing.taught is not None:
+            return self.part.look(frame, side=self._side)
         left, top, right, bottom = self._cut()
         image = frame[top:bottom, left:right]
         if self.framing.aspect == "fit":

@@ -12,6 +12,7 @@ import numpy as np
 
 from zeroline.runtime.arrays import Bools
 from zeroline.runtime.errors import FramingError
+from zeroline.runtime.frames import Frame
 from zeroline.runtime.framing.geometry import Polygon, bounds, filled
 
 #: How what is looked at is brought into the network's square.
@@ -39,6 +40,12 @@ class Framing:
     aspect : {"stretch", "fit"}
         "stretch": pressed into the network's square, as MuSc does. "fit": the aspect is kept, and
         what the square has beside it does not count.
+    align : {"off", "outline", "pattern"}
+        How the part is found in each picture. It is then laid upright and flat, whatever the
+        aspect; crop, ignored polygons and mask move with it. The crop is then the part; without
+        one, it is what differs from the ground.
+    taught : array, shape (H, W, 3), uint8, or None
+        A picture of a good part, BGR, by which it is found.
 
     Raises
     ------
@@ -57,10 +64,18 @@ class Framing:
     ignored: tuple[Polygon, ...] = ()
     mask: Bools | None = field(default=None, repr=False)
     aspect: str = "stretch"
+    align: str = "off"
+    taught: Frame | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.aspect not in ASPECTS:
             raise FramingError(f'aspect is "{self.aspect}", {" or ".join(ASPECTS)} is expected')
+        if self.align not in ALIGN:
+            raise FramingError(f'align is "{self.align}", {", ".join(ALIGN)} is expected')
+        if self.align != "off" and self.taught is None:
+            raise FramingError(f'align is "{self.align}", and no taught picture is given')
+        if self.align == "off" and self.taught is not None:
+            raise FramingError('a taught picture is given, and align is "off"')
         if self.is_plain:
             return
         if self.size is None:
@@ -72,6 +87,11 @@ class Framing:
         if self.mask is not None and self.mask.shape != tuple(self.size):
             raise FramingError(
                 f"the mask has {_pixels(self.mask.shape)}, the picture has {_pixels(self.size)}"
+            )
+        if self.taught is not None and self.taught.shape[:2] != tuple(self.size):
+            raise FramingError(
+                f"the taught picture has {_pixels(self.taught.shape)}, the others have "
+                f"{_pixels(self.size)}"
             )
         if self.mask is not None and not self.mask.any():
             raise FramingError("the mask ignores the whole picture")
@@ -94,18 +114,24 @@ class Framing:
     @property
     def is_plain(self) -> bool:
         """Whether the whole picture is looked at, as it comes."""
-        return not (self.crop or self.ignored) and self.mask is None and self.aspect == "stretch"
+        drawn = self.crop or self.ignored or self.mask is not None
+        return not drawn and self.aspect == "stretch" and self.align == "off"
+
+    @cached_property
+    def cropped(self) -> Bools:
+        """Which pixels (H, W) of the picture lie in the crop."""
+        assert self.size is not None  # noqa: S101 - a plain framing counts all
+        return filled(self.crop, size=self.size) if self.crop else np.ones(self.size, bool)
 
     @cached_property
     def counted(self) -> Bools:
         """Which pixels (H, W) of the picture count."""
-        assert self.size is not None  # noqa: S101 - a plain framing counts all
-        counts = np.ones(self.size, bool)
-        if self.crop:
-            counts &= filled(self.crop, size=self.size)
+        counts: Bools = self.cropped.copy()
         for polygon in self.ignored:
-            counts &= ~filled(polygon, size=self.size)
-        return counts if self.mask is None else counts & self.mask
+            counts &= ~filled(polygon, size=counts.shape)
+        if self.mask is not None:
+            counts &= self.mask
+        return counts
 
     @cached_property
     def digest(self) -> str:
@@ -113,10 +139,12 @@ class Framing:
         if self.is_plain:
             return ""
         polygons = [[[float(x), float(y)] for x, y in p] for p in (self.crop, *self.ignored)]
-        text = json.dumps([self.size, polygons, self.aspect])
+        text = json.dumps([self.size, polygons, self.aspect, self.align])
         digest = hashlib.sha256(text.encode())
         if self.mask is not None:
             digest.update(np.packbits(self.mask).tobytes())
+        if self.taught is not None:
+            digest.update(np.ascontiguousarray(self.taught).tobytes())
         return digest.hexdigest()
 
     def __eq__(self, other: object) -> bool:
@@ -136,6 +164,8 @@ class Framing:
             parts.append(f"a mask that ignores {1 - self.mask.mean():.0%}")
         if self.aspect != "stretch":
             parts.append(f"aspect {self.aspect}")
+        if self.align != "off":
+            parts.append(f"the part, found by its {self.align}")
         return ", ".join(parts) or "the whole picture"
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.framing.geometry import Polygon
 
-MASK = "framing_mask"
+MASK, TAUGHT = "framing_mask", "framing_taught"
 
 
 def framing_header(framing: Framing) -> dict[str, Any] | None:
@@ -23,13 +23,16 @@ def framing_header(framing: Framing) -> dict[str, Any] | None:
         "crop": _numbers(framing.crop),
         "ignored": [_numbers(polygon) for polygon in framing.ignored],
         "aspect": framing.aspect,
+        "align": framing.align,
         "mask": framing.mask is not None,
+        "taught": framing.taught is not None,
     }
 
 
 def framing_arrays(framing: Framing) -> dict[str, npt.NDArray[Any]]:
     """Return the arrays of a framing, by their names in an archive."""
-    return {} if framing.mask is None else {MASK: framing.mask}
+    arrays = {MASK: framing.mask, TAUGHT: framing.taught}
+    return {name: array for name, array in arrays.items() if array is not None}
 
 
 def kept_framing(
@@ -47,17 +50,22 @@ def kept_framing(
     height, width = header["size"]
     if type(height) is not int or type(width) is not int or min(height, width) < 1:
         raise ValueError("the framing's size is no height and width")
-    mask = None
-    if header["mask"]:
-        mask = array(MASK)
-        if mask.dtype != np.bool_:
-            raise ValueError(f"the framing's mask holds {mask.dtype}")
+    mask = array(MASK) if header["mask"] else None
+    taught = array(TAUGHT) if header["taught"] else None
+    for name, kept, dtype, dimensions in (
+        ("mask", mask, bool, 2),
+        ("picture", taught, np.uint8, 3),
+    ):
+        if kept is not None and (kept.dtype != dtype or kept.ndim != dimensions):
+            raise ValueError(f"the framing's {name} holds {kept.dtype} {kept.shape}")
     return Framing(
         size=(height, width),
         crop=_polygon(header["crop"]),
         ignored=tuple(_polygon(points) for points in header["ignored"]),
         mask=mask,
         aspect=str(header["aspect"]),
+        align=str(header["align"]),
+        taught=taught,
     )
 
 

@@ -117,6 +117,12 @@ class View:
         enough: Bools = (shares >= 0.5).ravel()
         return enough
 
+    def touched(self, marked: Bools, *, side: int) -> Bools:
+        """Return which of side·side patches show a marked pixel of the picture; see `covered`."""
+        fine = self.cut(marked, side=side * _SAMPLES)
+        touched: Bools = fine.reshape(side, _SAMPLES, side, _SAMPLES).any(axis=(1, 3)).ravel()
+        return touched
+
     def _from(self, size: tuple[int, int], *, side: int) -> Float64:
         """Return the map from pixels of a picture drawn in that size to those of a square."""
         height, width = size

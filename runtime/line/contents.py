@@ -96,7 +96,8 @@ class Contents:
         same = np.zeros(len(self._slots.filled), bool)
         if not slot.reference:
             same = self._slots.same_part(slot.frame_id, slot.part_id)
-        return self._window.match(features, reachable=self._slots.filled & ~same, ignore=ignore)
+        reachable = self._slots.filled & ~same
+        return self._window.match(features, reachable=reachable, ignore=ignore, absent=slot.absent)
 
     def compared(
         self, matches: Matches, *, roi: Bools, copies: bool, other: bool = False

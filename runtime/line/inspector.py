@@ -16,13 +16,14 @@ from zeroline.runtime.arrays import Bools
 from zeroline.runtime.cuda import scoring_arrays
 from zeroline.runtime.frames import CaptureTime, Clock, Frame
 from zeroline.runtime.framing.framing import Framing
+from zeroline.runtime.framing.pose import FoundPose
 from zeroline.runtime.framing.view import View
 from zeroline.runtime.grid import both, counted_patches
 from zeroline.runtime.line.contents import Contents
 from zeroline.runtime.line.known_good import WindowReferences
 from zeroline.runtime.line.product import ProductWatch
 from zeroline.runtime.line.scorer import WindowScorer
-from zeroline.runtime.line.seen import FrameReader
+from zeroline.runtime.line.seen import FrameReader, Seen
 from zeroline.runtime.line.slots import Slot, Slots
 from zeroline.runtime.line.tracker import DefectTracker
 from zeroline.runtime.line.verdicts import LineJudge, ng_regions
@@ -30,7 +31,7 @@ from zeroline.runtime.line.window import Window, WindowShape
 from zeroline.runtime.matching.forms import pick_form
 from zeroline.runtime.reference.selection import Scoring
 from zeroline.runtime.reference.sets import ReferenceReport
-from zeroline.runtime.results import Inspection, Reason, RecurringDefect, ScoreResult, Verdict
+from zeroline.runtime.results import Inspection, Reason, RecurringDefect, ScoreResult
 from zeroline.runtime.stages.degrees import Degrees
 from zeroline.runtime.stages.threshold import ThresholdRule
 from zeroline.runtime.tokens import Tokens
@@ -156,7 +157,13 @@ class RollingInspector:
         )
         self._contents = Contents(self.window, self._slots, self._tracker, xp=self._xp)
         self._judge = LineJudge(
-            WindowScorer(self.window, self._slots, size=bundle.size, neighbours=neighbours),
+            WindowScorer(
+                self.window,
+                self._slots,
+                size=bundle.size,
+                neighbours=neighbours,
+                levels_from=min_window if self._reader.framer.framing.taught is not None else None,
+            ),
             self._slots,
             self._contents,
             self._tracker,
@@ -212,11 +219,12 @@ class RollingInspector:
         captured, clock = captured or CaptureTime.now(), Clock()
         seen = self._reader.see(frame, clock)
         if seen.tokens is None:
-            reason = seen.reason or Reason.MODEL
-            return self.fault(reason, seen.text, part_id=part_id, captured=captured, clock=clock)
+            return self._unscored(seen, part_id, captured, clock)
         return self.push_tokens(
             seen.tokens,
             view=seen.view,
+            absent=seen.absent,
+            pose=seen.pose,
             part_id=part_id,
             ignore=ignore,
             captured=captured,
@@ -228,6 +236,8 @@ class RollingInspector:
         tokens: Tokens,
         *,
         view: View | None = None,
+        absent: Bools | None = None,
+        pose: FoundPose | None = None,
         part_id: str | None = None,
         ignore: Bools | None = None,
         captured: CaptureTime | None = None,
@@ -242,6 +252,10 @@ class RollingInspector:
         view : View, optional
             Where in the frame the network's square lies, for regions; all of it, in the pixels of
             the network's input, when not given.
+        absent : array, shape (P,), bool, optional
+            Patches whose part lies outside the frame: they neither score nor match.
+        pose : FoundPose, optional
+            Where the part lies in the frame.
         part_id, ignore, captured
             See `push`.
         clock : Clock, optional
@@ -258,7 +272,10 @@ class RollingInspector:
             text = "the model gives NaN or inf for this frame"
             return self.fault(Reason.MODEL, text, part_id=part_id, captured=captured, clock=clock)
         number = self._count
-        slot = Slot(number, part_id, self._contents.placed(tokens), time=captured.wall)
+        slot = Slot(
+            number, part_id, self._contents.placed(tokens), time=captured.wall, absent=absent,
+            turn=0.0 if pose is None else pose.turn,
+        )  # fmt: skip
         with clock.stage("match"):
             product = self._products.look(slot.tokens.class_tokens[0])
             if product.begun_anew:
@@ -288,6 +305,7 @@ class RollingInspector:
             compared_with=compared.count,
             other_in_a_row=product.in_a_row,
             view=view,
+            pose=pose,
             latency=clock.seconds,
         )  # fmt: skip
         with clock.stage("recurring"):
@@ -314,11 +332,17 @@ class RollingInspector:
 
         `reason` is one of FAULT's, `text` the same in words; see `push_tokens` for the others.
         """
-        captured = captured or CaptureTime.now()
+        seen = Seen(reason=reason, text=text)
+        return self._unscored(seen, part_id, captured or CaptureTime.now(), clock or Clock())
+
+    def _unscored(
+        self, seen: Seen, part_id: str | None, captured: CaptureTime, clock: Clock
+    ) -> Inspection:
         self._count += 1
         return Inspection(
-            self._count - 1, part_id, Verdict.FAULT, reason, captured.wall, captured.monotonic,
-            fault=text, latency=(clock or Clock()).seconds,
+            self._count - 1, part_id, seen.verdict, seen.reason, captured.wall, captured.monotonic,
+            unplaced_in_a_row=seen.in_a_row, fault=seen.text, view=seen.view, pose=seen.pose,
+            latency=clock.seconds,
         )  # fmt: skip
 
     def scores(self) -> tuple[list[int], ScoreResult]:

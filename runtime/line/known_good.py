@@ -6,11 +6,13 @@ may have made.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zeroline.runtime.arrays import Bools
 from zeroline.runtime.errors import ReferenceFileError, ScoringError
 from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.line.contents import Contents
@@ -20,6 +22,7 @@ from zeroline.runtime.reference.selection import Scoring, recheck, select_good
 from zeroline.runtime.reference.sets import ReferenceReport, ReferenceSet, report_of
 from zeroline.runtime.reference.written import Origin, write_selected
 from zeroline.runtime.results import Reason, Verdict
+from zeroline.runtime.stages.levels import in_one_pose
 from zeroline.runtime.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -66,11 +69,12 @@ class WindowReferences:
         slots = [slot for _, slot in self._slots.in_order()]
         selection = select_good(
             self._placed(tokens),
-            self._scoring,
+            self._scoring_of(slots),
             false_alarm_rate=false_alarm_rate,
             not_good=[_known_reason(slot) for slot in slots],
             confirmed=np.array([slot.confirmed for slot in slots], bool),
             groups=_groups(slots),
+            absent=_absent(slots),
         )
         return write_selected(
             path,
@@ -100,13 +104,20 @@ class WindowReferences:
         newest = slice(-len(self._slots.filled), None)  # more can never enter
         tokens, frames = reference.tokens.select(newest), reference.frames[newest]
         confirmed = np.array([frame.confirmed for frame in frames], bool)
-        selection = recheck(self._placed(tokens), self._scoring, confirmed=confirmed)
+        selection = recheck(self._placed(tokens), self._scoring_of([]), confirmed=confirmed)
         taken = selection.kept.nonzero()[0][-room:]
         self._contents.admit_reference(
             tokens.select(taken), [frames[number] for number in taken], pinned=pinned
         )
         names = [frame.name for frame in frames]
         return report_of(selection, names, frames=len(taken), offered=len(reference.frames))
+
+    def _scoring_of(self, slots: list[Slot]) -> Scoring:
+        """Return how frames are scored, with their places' levels if they are in one pose."""
+        aligned = self._framing.taught is not None
+        return replace(
+            self._scoring, own_level=aligned and in_one_pose([slot.turn for slot in slots])
+        )
 
     def _check_shapes(self, path: Path, reference: ReferenceSet) -> None:
         """Refuse tokens that this network cannot have made, whatever the file says."""
@@ -124,6 +135,15 @@ class WindowReferences:
         """Return tokens where they are scored."""
         layers = tuple(self._xp.asarray(layer) for layer in tokens.layers)
         return Tokens(layers, self._xp.asarray(tokens.class_tokens))
+
+
+def _absent(slots: list[Slot]) -> Bools | None:
+    """Return which patches (n, P) of frames show no part; None where all do."""
+    marks = [slot.absent for slot in slots if slot.absent is not None]
+    if not marks:
+        return None
+    whole = np.zeros_like(marks[0])
+    return np.stack([whole if slot.absent is None else slot.absent for slot in slots])
 
 
 def _known_reason(slot: Slot) -> Reason | None:

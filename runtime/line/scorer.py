@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from zeroline.runtime.arrays import Float32
+from zeroline.runtime.arrays import Float32, Float64
 from zeroline.runtime.judgement import Judgement, judge
-from zeroline.runtime.line.slots import Slots
+from zeroline.runtime.line.slots import Slot, Slots
 from zeroline.runtime.line.window import Window
+from zeroline.runtime.stages.levels import in_one_pose, less_level, place_levels
 from zeroline.runtime.stages.maps import map_maximum
 from zeroline.runtime.stages.rscin import rscin
 from zeroline.runtime.stages.threshold import ThresholdRule
@@ -33,30 +34,63 @@ class WindowScorer:
         Side S of the maps whose maximum is the image score, in pixels.
     neighbours : tuple of int
         Of RsCIN; empty: off.
+    levels_from : int or None
+        From so many frames on, each place's own level is taken off; None: never.
+
+    Attributes
+    ----------
+    level : array, shape (P,), float32, or None
+        Each place's own level, as it was when scores were last refreshed.
     """
 
     def __init__(
-        self, window: Window, slots: Slots, *, size: int, neighbours: tuple[int, ...]
+        self,
+        window: Window,
+        slots: Slots,
+        *,
+        size: int,
+        neighbours: tuple[int, ...],
+        levels_from: int | None = None,
     ) -> None:
         self._window, self._slots, self._size = window, slots, size
-        self._neighbours = neighbours
+        self._neighbours, self._levels_from = neighbours, levels_from
         self._turn = 0
+        self.level: Float32 | None = None
 
     @property
     def form(self) -> str:
         """The form of matching."""
         return self._window.shape.form
 
-    def raw_score(self, patch_scores: Float32) -> float:
-        """Return the image score of a map, before RsCIN."""
-        return float(map_maximum(patch_scores[None], size=self._size)[0])
+    def shown(self, patch_scores: Float32, slot: Slot) -> Float32:
+        """Return a frame's patch scores (P,) less its places' levels, where they are taken off."""
+        if self.level is None:
+            return patch_scores
+        absent = None if slot.absent is None else slot.absent[None]
+        scores: Float32 = less_level(patch_scores[None], self.level, absent=absent)[0]
+        return scores
 
-    def keep(self, place: int, raw_score: float) -> None:
-        """Write down the score of the frame in a place."""
-        self._slots[place].raw_score = raw_score
+    def limits(self, shown: float) -> Float64:
+        """Return a limit of shown scores as limits (P,) of scores as they are matched."""
+        if self.level is None:
+            return np.full(self._window.shape.patches, shown)
+        limits: Float64 = self.level + np.float64(shown)
+        return limits
+
+    def raw_score(self, shown: Float32) -> float:
+        """Return the image score of a map, before RsCIN."""
+        return float(map_maximum(shown[None], size=self._size)[0])
+
+    def keep(self, slot: Slot, patch_scores: Float32) -> float:
+        """Write down a frame's scores as they were matched; return its image score."""
+        slot.patch_scores = patch_scores
+        slot.raw_score = self.raw_score(self.shown(patch_scores, slot))
+        return slot.raw_score
 
     def score_held(self, place: int, *, without: Sequence[int] = ()) -> Float32 | None:
-        """Score a frame of the window anew; its patch scores (P,), None where nothing matches.
+        """Score a frame of the window anew; its patch scores (P,) as they are shown.
+
+        None where nothing matches.
 
         Parameters
         ----------
@@ -66,9 +100,10 @@ class WindowScorer:
             Places that do not count.
         """
         patch_scores = self._window.patch_scores(place, without=without)
-        if patch_scores is not None:
-            self.keep(place, self.raw_score(patch_scores))
-        return patch_scores
+        if patch_scores is None:
+            return None
+        self.keep(self._slots[place], patch_scores)
+        return self.shown(patch_scores, self._slots[place])
 
     def refresh(self, *, everyone: bool) -> None:
         """Score some frames of the window anew, in turn, or all of them."""
@@ -79,6 +114,24 @@ class WindowScorer:
         for place in places:
             self.score_held(place)
         self._turn += REFRESHED
+        if self._levels_from is not None:
+            self._find_levels(anew=places)
+
+    def _find_levels(self, *, anew: Sequence[int]) -> None:
+        """Find the levels again, and score some frames by them; all, where they begin or end."""
+        before, self.level = self.level, None
+        slots = [slot for _, slot in self._slots.in_order() if slot.patch_scores is not None]
+        assert self._levels_from is not None  # noqa: S101 - the caller has asked
+        if len(slots) >= self._levels_from and in_one_pose([slot.turn for slot in slots]):
+            scores = np.array([slot.patch_scores for slot in slots], np.float32)
+            nowhere = np.zeros(scores.shape[1], bool)
+            absent = np.array([nowhere if s.absent is None else s.absent for s in slots])
+            self.level = np.asarray(place_levels(scores, absent=absent), np.float32)
+        if (before is None) == (self.level is None):
+            slots = [self._slots[place] for place in anew]
+        for slot in slots:
+            if slot.patch_scores is not None:
+                self.keep(slot, slot.patch_scores)
 
     def rescored(self, raw_scores: Any, class_tokens: Sequence[Float32]) -> Float32:
         """Return scores after RsCIN (n,) of n frames, by their class tokens (1, D) each."""

@@ -60,11 +60,15 @@ def window_search(
         return search
     layers = _layers(slots, places)
     ignored = np.stack([window.ignored[place] & ~window.marked(place) for place in places])
+    absent = [slots[place].absent for place in places]
     form = window.shape.form
 
     def search_in_degree_one_too() -> tuple[CodegraphResult, Sequence[float]]:
         fused = taken.whole()
         finest = degree_one(layers, form=form, roi=roi, ignored=ignored)
+        for rows, away in zip(finest, absent, strict=True):
+            if away is not None:
+                rows[away[roi]] = 0
         finest[np.broadcast_to(~np.isfinite(fused[:, :1]), finest.shape)] = np.inf
         # the tracker widens the communities' own marks, on the whole grid
         result = codegraph_at_both_scales(finest, fused, blur=0, **options)

@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from zeroline.runtime.arrays import Bools
 from zeroline.runtime.errors import FrameError, ZerolineError
 from zeroline.runtime.frames import Clock, Frame
 from zeroline.runtime.framing.framer import Framer
 from zeroline.runtime.framing.framing import Framing
+from zeroline.runtime.framing.pose import FoundPose
 from zeroline.runtime.framing.view import View
-from zeroline.runtime.results import Reason
+from zeroline.runtime.results import Reason, Verdict
 from zeroline.runtime.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -27,16 +29,28 @@ class Seen:
         Of this one frame; None where there is a reason.
     view : View or None
         Where in the frame the network's square lies.
+    absent : array, shape (P,), bool, or None
+        Patches whose part lies outside the frame; None: none does.
+    pose : FoundPose or None
+        Where the part lies, where it was looked for.
+    verdict : Verdict
+        FAULT where the machine does not work, UNCERTAIN where the frame shows no whole part.
     reason : Reason or None
         Why there are no tokens.
     text : str
         The same in words.
+    in_a_row : int
+        Frames without a whole part one after the other, this one included.
     """
 
     tokens: Tokens | None = None
     view: View | None = None
-    reason: Reason | None = None
+    absent: Bools | None = None
+    pose: FoundPose | None = None
+    verdict: Verdict = Verdict.FAULT
+    reason: Reason = Reason.MODEL
     text: str = ""
+    in_a_row: int = 0
 
 
 class FrameReader:
@@ -57,6 +71,7 @@ class FrameReader:
 
     def __init__(self, bundle: Bundle, framing: Framing) -> None:
         self._bundle = bundle
+        self._unplaced = 0
         self.framer = Framer(framing, bundle.manifest.input, patches=bundle.patches)
         self.square = View.whole((bundle.size, bundle.size))
 
@@ -65,9 +80,19 @@ class FrameReader:
         try:
             with clock.stage("prepare"):
                 look = self.framer.look(frame)
+                self._unplaced = 0 if look.reason is None else self._unplaced + 1
+                if look.reason is not None:
+                    return Seen(
+                        view=look.view,
+                        pose=look.pose,
+                        verdict=Verdict.UNCERTAIN,
+                        reason=Reason(look.reason),
+                        text=look.problem,
+                        in_a_row=self._unplaced,
+                    )
                 image = self._bundle.prepare(look.image)[None]
             with clock.stage("network"):
-                return Seen(self._bundle.embed(image), look.view)
+                return Seen(self._bundle.embed(image), look.view, look.absent, look.pose)
         except ZerolineError as error:
             damaged = isinstance(error, FrameError)
             return Seen(reason=Reason.DAMAGED_FRAME if damaged else Reason.MODEL, text=str(error))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite, nan
 
 import numpy as np
 
-from zeroline.runtime.arrays import Bools
+from zeroline.runtime.arrays import Bools, Float32
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.results import Reason, Verdict
 from zeroline.runtime.tokens import Tokens
@@ -45,6 +45,12 @@ class Slot:
         What a reference set called it; empty for frames of the line.
     confirmed : bool
         Whether a person has called this very frame good.
+    absent : array, shape (P,), bool, or None
+        Patches whose part lies outside the frame; None: none does.
+    turn : float
+        Degrees by which the part is turned from the taught one; 0 where that is not known.
+    patch_scores : array, shape (P,), float32, or None
+        As it was scored last, as matched.
     """
 
     frame_id: int
@@ -59,6 +65,9 @@ class Slot:
     time: float = 0.0
     name: str = ""
     confirmed: bool = False
+    absent: Bools | None = field(default=None, repr=False)
+    turn: float = 0.0
+    patch_scores: Float32 | None = field(default=None, repr=False)
 
     @property
     def reference(self) -> bool:

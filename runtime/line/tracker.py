@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zeroline.runtime.arrays import Bools, Float32, array_namespace
+from zeroline.runtime.arrays import Bools, Float32, Float64, array_namespace
 from zeroline.runtime.grid import widened
 from zeroline.runtime.line.finest import finest_frame, patch_distances
 from zeroline.runtime.line.known import KnownDefect, Member, Recognition, recognised
@@ -109,7 +109,9 @@ class DefectTracker:
         """Defects that frames of the window have."""
         return tuple(self._known)
 
-    def recognise(self, matches: Matches, *, place: int, limit: float | None) -> Recognition | None:
+    def recognise(
+        self, matches: Matches, *, place: int, limit: Float64 | None
+    ) -> Recognition | None:
         """Return the known defect that a new frame has, None where it has none.
 
         Parameters
@@ -118,8 +120,8 @@ class DefectTracker:
             Of the frame.
         place : int
             The place that it will take, or that of its original: it does not count.
-        limit : float or None
-            Score over which a patch is unusual; None: nothing can be said.
+        limit : array, shape (P,), or None
+            Scores over which patches are unusual; None: nothing can be said.
         """
         if limit is None or not self._known:
             return None
@@ -166,7 +168,7 @@ class DefectTracker:
         """Take note that the frame in a place is NG at a patch (of P) for no known defect."""
         self._unexplained[place] = int(np.searchsorted(np.flatnonzero(self._roi), patch))
 
-    def step(self, *, limit: Callable[[], float | None]) -> SearchNews | None:
+    def step(self, *, limit: Callable[[], Float64 | None]) -> SearchNews | None:
         """Count a frame, and return what a search has brought; None where none has ended.
 
         `limit` gives that of `recognise`.
@@ -233,9 +235,12 @@ class DefectTracker:
         wide: Bools = widened(marks[None], by=self._blur)[0]
         return wide
 
-    def _is_unusual(self, recognition: Recognition, scores: Float32 | None, limit: float) -> bool:
+    def _is_unusual(self, recognition: Recognition, scores: Float32 | None, limit: Float64) -> bool:
         """Tell whether a frame is unusual where it has a defect; `scores` without the members."""
-        return scores is not None and bool((scores[self._roi][recognition.marks] > limit).any())
+        if scores is None:
+            return False
+        over = scores > limit
+        return bool(over[self._roi][recognition.marks].any())
 
     def _measured_again(self, outcome: SearchOutcome, changed: set[int]) -> list[KnownDefect]:
         """Confirm members that the search has found again, and drop defects that it has not.
@@ -271,7 +276,7 @@ class DefectTracker:
         defect.members[place] = Member(place, member.marks, member.examples, confirmed=True)
 
     def _applied(
-        self, outcome: SearchOutcome, limit: float | None, changed: set[int]
+        self, outcome: SearchOutcome, limit: Float64 | None, changed: set[int]
     ) -> list[FoundDefect]:
         """Return what a search says about frames that are still in the window."""
         assert outcome.result is not None  # noqa: S101 - the caller has asked
@@ -306,7 +311,7 @@ class DefectTracker:
         outcome: SearchOutcome,
         community: Community,
         gap: float,
-        limit: float | None,
+        limit: Float64 | None,
     ) -> FoundDefect:
         """Make the frames members, and those that came since the search began and have it too."""
         assert outcome.result is not None  # noqa: S101 - the caller has asked

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from zeroline.runtime.arrays import Float64
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.framing.view import View
 from zeroline.runtime.judgement import Judgement
@@ -121,18 +122,19 @@ class LineJudge:
         """
         scores, score, judgement = None, None, NO_THRESHOLD
         if compared.patch_scores is not None:
-            raw = self._scorer.raw_score(compared.patch_scores)
             place = compared.place if compared.admitted else None
-            if place is not None:
-                self._scorer.keep(place, raw)
+            raw = self._scorer.keep(slot, compared.patch_scores)
             self._scorer.refresh(everyone=len(self._slots) <= self._least)
+            if self._scorer.level is not None:
+                raw = self._scorer.keep(slot, compared.patch_scores)
+            shown = self._scorer.shown(compared.patch_scores, slot)
             score = self._scorer.rescored_new(raw, slot.tokens, place)
             if compared.count + 1 >= self._least:
                 window_scores = self._scorer.scores()
                 judgement = self._scorer.judgement(window_scores, rule, band=self._band)
                 self._look_at_groups(window_scores, rule)
             thresholds = judgement.threshold, judgement.pixel_threshold
-            scores = FrameScores(score, raw, *thresholds, compared.patch_scores)
+            scores = FrameScores(score, raw, *thresholds, shown)
         slot.verdict, slot.reason = judgement.verdict(score, recurring=slot.recurring)
         if compared.other:  # what it scores says nothing about a part
             slot.verdict, slot.reason = Verdict.UNCERTAIN, Reason.OTHER_PRODUCT
@@ -163,7 +165,10 @@ class LineJudge:
         scores = self._scorer.rescored(raw, [slot.tokens.class_tokens for _, slot in held])
         recurring = np.array([slot.recurring for _, slot in held])
         patch_scores = np.stack([row for row in rows if row is not None])
-        return ScoreResult(patch_scores, raw, scores, recurring, matching=self._scorer.form)
+        return ScoreResult(
+            patch_scores, raw, scores, recurring,
+            matching=self._scorer.form, level=self._scorer.level,
+        )  # fmt: skip
 
     def settle(self, number: int, rule: ThresholdRule) -> tuple[Revision, ...]:
         """Judge frames once more that have waited long enough, once the window has warmed up.
@@ -208,11 +213,15 @@ class LineJudge:
         limit = self._map_limit(rule)
         return self._tracker.recognise(matches, place=compared.left_out, limit=limit)
 
-    def _map_limit(self, rule: ThresholdRule) -> float | None:
-        """Return the score over which a patch is unusual; None while the window warms up."""
+    def _map_limit(self, rule: ThresholdRule) -> Float64 | None:
+        """Return the scores (P,) over which patches are unusual, as they are matched.
+
+        None while the window warms up.
+        """
         if sum(slot.scored for _, slot in self._slots.in_order()) < self._least:
             return None
-        return self._scorer.judgement(self._scorer.scores(), rule, band=0.0).pixel_threshold
+        limit = self._scorer.judgement(self._scorer.scores(), rule, band=0.0).pixel_threshold
+        return None if limit is None else self._scorer.limits(limit)
 
     def search(
         self, slot: Slot, compared: Comparison, scores: FrameScores | None, rule: ThresholdRule, /

@@ -201,6 +201,7 @@ class Window:
         *,
         reachable: Bools,
         ignore: Bools | None = None,
+        absent: Bools | None = None,
     ) -> Matches:
         """Match a new frame with some slots; the window stays as it is.
 
@@ -212,14 +213,28 @@ class Window:
             Slots that hold a frame of another part.
         ignore : array, shape (P,), bool, optional
             Patches of the new frame that nobody may match.
+        absent : array, shape (P,), bool, optional
+            Patches of the new frame that show no part: nobody may match them, and they match all
+            frames at distance 0.
         """
         shape = self.shape
-        ignored = np.zeros(shape.patches, bool) if ignore is None else np.asarray(ignore, bool)
-        if ignored.shape != (shape.patches,):
-            raise ScoringError(f"ignore has shape {ignored.shape}, ({shape.patches},) is expected")
+        ignored, away = (
+            np.zeros(shape.patches, bool) if marks is None else np.asarray(marks, bool)
+            for marks in (ignore, absent)
+        )
+        for name, marks in (("ignore", ignored), ("absent", away)):
+            if marks.shape != (shape.patches,):
+                raise ScoringError(
+                    f"{name} has shape {marks.shape}, ({shape.patches},) is expected"
+                )
         if self._roi is not None:
-            ignored = ignored[self._roi]
+            ignored, away = ignored[self._roi], away[self._roi]
+        ignored = ignored | away
         to_slots, from_slots = self._matched(features, ignored, reachable)
+        if away.any():
+            rows = to_slots[:, :, self._xp.asarray(away)]
+            rows[self._xp.isfinite(rows)] = 0
+            to_slots[:, :, self._xp.asarray(away)] = rows
         return Matches(tuple(features), to_slots, from_slots, ignored)
 
     def admit(self, slot: int, matches: Matches) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.judgement import judge
 from zeroline.runtime.results import Reason
 from zeroline.runtime.stages.degrees import Degrees
+from zeroline.runtime.stages.rscin import rscin as rescore
 from zeroline.runtime.stages.threshold import ThresholdRule, clearly_not_good
 from zeroline.runtime.tokens import Tokens
 
@@ -49,6 +51,8 @@ class Scoring:
         Worker threads.
     roi : array, shape (P,), bool, or None
         Patches that count; None: all.
+    own_level : bool
+        Take each place's own level off.
     """
 
     size: int
@@ -57,6 +61,7 @@ class Scoring:
     interval: tuple[float, float] = (0.0, 0.3)
     threads: int | None = None
     roi: Bools | None = field(default=None, compare=False, repr=False)
+    own_level: bool = False
 
 
 @dataclass(frozen=True)
@@ -107,6 +112,7 @@ def select_good(
     not_good: Sequence[Reason | None] = (),
     confirmed: Bools | None = None,
     groups: Sequence[int] | None = None,
+    absent: Bools | None = None,
 ) -> Selection:
     """Choose the frames that a reference set may hold.
 
@@ -126,6 +132,9 @@ def select_good(
         Frames that a person has called good.
     groups : sequence of int, optional
         Frames of one group are of one part.
+    absent : array, shape (N, P), bool, optional
+        Patches of each frame that show no part. Such a frame is scored, and left out: its tokens
+        do not tell which they are.
 
     Returns
     -------
@@ -136,11 +145,16 @@ def select_good(
     ScoringError
         For fewer than two parts, or a rate out of range.
     """
-    scored = _scored(tokens, scoring, groups)
+    scored = _scored(tokens, scoring, groups, absent)
     rule = ThresholdRule(false_alarm_rate=false_alarm_rate)
     judgement = judge(scored.scores, scored.scores, rule, recurring=scored.recurring)
     assert judgement.threshold is not None  # noqa: S101 - of two scores at least
-    before = not_good or (None,) * len(tokens)
+    before = list(not_good or (None,) * len(tokens))
+    if absent is not None:
+        before = [
+            known or (Reason.PART_NOT_WHOLE if away.any() else None)
+            for known, away in zip(before, absent, strict=True)
+        ]
     reasons = [
         known or judgement.verdict(float(score), recurring=bool(has))[1]
         for known, score, has in zip(before, scored.scores, scored.recurring, strict=True)
@@ -197,7 +211,12 @@ class _Scored:
     recurring: Bools
 
 
-def _scored(tokens: Tokens, scoring: Scoring, groups: Sequence[int] | None) -> _Scored:
+def _scored(
+    tokens: Tokens,
+    scoring: Scoring,
+    groups: Sequence[int] | None,
+    absent: Bools | None = None,
+) -> _Scored:
     """Score frames against each other; outside the region of interest nothing counts."""
     count = len(tokens)
     if count < 2 or (groups is not None and len(set(groups)) < 2):
@@ -206,11 +225,18 @@ def _scored(tokens: Tokens, scoring: Scoring, groups: Sequence[int] | None) -> _
         tokens,
         size=scoring.size,
         degrees=scoring.degrees,
-        rscin=scoring.rscin,
+        rscin=(),
         interval=scoring.interval,
         groups=groups,
         roi=scoring.roi,
+        absent=absent,
+        own_level=scoring.own_level,
         codegraph=True,
         threads=scoring.threads,
     )
-    return _Scored(np.asarray(to_host(result.scores), np.float32), to_host(result.recurring))
+    scores: Any = to_host(result.raw_scores)
+    if scoring.rscin:
+        scores = rescore(
+            scores, to_host(tokens.class_tokens), neighbours=scoring.rscin, normalise=False
+        )
+    return _Scored(np.asarray(scores, np.float32), to_host(result.recurring))

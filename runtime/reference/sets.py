@@ -76,6 +76,12 @@ class ReferenceSet:
     framing: Framing = field(default_factory=Framing)
 
 
+_WHY = {
+    Reason.RECURRING: "has a recurring defect",
+    Reason.PART_NOT_WHOLE: "not whole in the picture",
+}
+
+
 @dataclass(frozen=True)
 class LeftOut:
     """A frame that a reference set does not hold.
@@ -88,6 +94,7 @@ class LeftOut:
         Against the other frames.
     reason : Reason
         `Reason.SCORE`: it is unusual. `Reason.RECURRING`: it has a recurring defect.
+        `Reason.PART_NOT_WHOLE`: a part of it lies outside the picture.
 
     Examples
     --------
@@ -101,7 +108,7 @@ class LeftOut:
 
     def __str__(self) -> str:
         """Return one line."""
-        why = "has a recurring defect" if self.reason is Reason.RECURRING else "unusual"
+        why = _WHY.get(self.reason, "unusual")
         return f"{self.name}: score {self.score:.3f}, {why}"
 
 

@@ -94,7 +94,7 @@ def test_what_is_missing_was_there(part):
     """The footprint of a feature is where a part without it differs from a good one."""
     good = made(part)
     feature = PARTS[part].feature
-    together = sum(feature(160, number) for number in range(PARTS[part].features))
+    together = np.sum([feature(160, n) for n in range(PARTS[part].features)], axis=0)
     assert together.max() == 1  # each is somewhere else
     for number in range(PARTS[part].features):
         without = made(part, missing=number)

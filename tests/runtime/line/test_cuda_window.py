@@ -215,7 +215,9 @@ def test_recurring_defects_on_the_device(cupy, form):
             marks = []
             for number in (6, 7):
                 features = window.features_of([xp.asarray(tokens_of(number))])
-                recognition = tracker.recognise(window.match(features), place=1, limit=0.0)
+                recognition = tracker.recognise(
+                    window.match(features), place=1, limit=np.zeros(patches)
+                )
                 marks.append(None if recognition is None else recognition.marks.tolist())
             scores = [window.patch_scores(slot) for slot in range(frames)]
             numbers.append((table, worst, np.stack([row for row in scores if row is not None])))

@@ -1,0 +1,78 @@
+"""The file of a framing: a NumPy archive without pickle, with a header in JSON and a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from reprlib import repr as shown
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from zeroline.runtime.archives import DAMAGE, open_archive, why_damaged
+from zeroline.runtime.errors import FramingError
+from zeroline.runtime.files import replacing
+from zeroline.runtime.framing.framing import Framing
+from zeroline.runtime.framing.kept import framing_arrays, framing_header, kept_framing
+
+VERSION = 1
+
+
+def write_framing(path: Path, framing: Framing) -> None:
+    """Write a framing; the file is there whole or not at all.
+
+    Raises
+    ------
+    FramingError
+        If it cannot be written.
+    """
+    header: dict[str, Any] = {"version": VERSION, "framing": framing_header(framing)}
+    arrays: dict[str, Any] = framing_arrays(framing)
+    header["sha256"] = _digest(header, arrays)
+    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as file:
+            np.savez(file, header=text, **arrays)
+    except OSError as error:
+        raise FramingError(f'framing "{path}" cannot be written: {error.strerror}') from error
+
+
+def read_framing(path: Path) -> Framing:
+    """Read a framing and check it.
+
+    Raises
+    ------
+    FramingError
+        If the file is missing, damaged, or of another version.
+    """
+    try:
+        with open_archive(path) as archive:
+            header = archive.header()
+            version = header.get("version")
+            if version != VERSION or isinstance(version, bool):
+                raise FramingError(
+                    f'framing "{path}" is of version {shown(version)}, this zeroline reads '
+                    f"{VERSION}: make it anew with zeroline teach"
+                )
+            arrays = {name: archive.array(name) for name in archive.names if name != "header"}
+        if header.pop("sha256") != _digest(header, arrays):
+            raise ValueError("its hash does not fit")
+        return kept_framing(header["framing"], arrays.__getitem__)
+    except FileNotFoundError as error:
+        raise FramingError(f'framing "{path}" does not exist') from error
+    except OSError as error:
+        raise FramingError(f'framing "{path}" cannot be read: {why_damaged(error)}') from error
+    except DAMAGE as error:
+        raise FramingError(f'framing "{path}" is damaged, or none: {why_damaged(error)}') from error
+
+
+def _digest(header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name}{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
