@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.framing.pose.field import direction_field, gradients
+from zeroline.runtime.framing.pose.field import direction_field, gradients, top
 from zeroline.runtime.framing.pose.opencv import opencv
 from zeroline.runtime.framing.pose.pixels import Bools, Floats, Grey, shrunk
 from zeroline.runtime.framing.pose.rigid import Matrix, enlarged, turned
@@ -142,26 +142,19 @@ class CoarseSearch:
         peak = (best >= np.roll(best, 1)) & (best > np.roll(best, -1))
         turns = [int(turn) for turn in np.argsort(-best, kind="stable") if peak[turn]][:most]
         return [
-            Candidate(self._pose(agreements[turn], turn + _top(best, turn)), float(best[turn]))
+            Candidate(self._pose(agreements[turn], turn + top(best, turn)), float(best[turn]))
             for turn in turns
         ]
 
     def _pose(self, agreement: Floats, turn: float) -> Matrix:
         """Return the pose of the best place, between the pixels."""
         down, right = np.unravel_index(agreement.argmax(), agreement.shape)
-        x = right + _top(agreement[down], int(right))
-        y = down + _top(agreement[:, right], int(down))
+        x = right + top(agreement[down], int(right))
+        y = down + top(agreement[:, right], int(down))
         there = enlarged(self.factor) @ (x, y, 1)
         return turned(
             360 / TURNS * turn, about=(self._middle,) * 2, to=(float(there[0]), float(there[1]))
         )
-
-
-def _top(values: Floats, highest: int) -> float:
-    """Return how far the top of a parabola through a peak is from it, -½ to ½."""
-    before, top, behind = (float(values[(highest + step) % len(values)]) for step in (-1, 0, 1))
-    bend = 2 * top - before - behind
-    return float(np.clip((behind - before) / (2 * bend), -0.5, 0.5)) if bend > 0 else 0.0
 
 
 def _level(grey: Grey, weight: Floats) -> float:

@@ -65,3 +65,13 @@ def sampled(plane: Floats, points: npt.NDArray[np.float32], /) -> Floats:
         borderMode=cv2.BORDER_CONSTANT,
     )
     return np.asarray(values.reshape(points.shape[:-1]), dtype=np.float32)
+
+
+def top(values: npt.NDArray[np.floating], highest: int, /) -> float:
+    """Return how far the top of a parabola through a peak is from it, -½ to ½.
+
+    The values run in a circle.
+    """
+    before, peak, behind = (float(values[(highest + step) % len(values)]) for step in (-1, 0, 1))
+    bend = 2 * peak - before - behind
+    return float(np.clip((behind - before) / (2 * bend), -0.5, 0.5)) if bend > 0 else 0.0
