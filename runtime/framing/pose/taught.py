@@ -46,7 +46,7 @@ NEAR = 3
 #: Fewest edge points of a part.
 FEWEST = 30
 #: Coarse candidates that go on.
-CANDIDATES = 3
+CANDIDATES = 4
 
 
 @dataclass(frozen=True, eq=False)
