@@ -78,10 +78,17 @@ class Method:
             seen = detail(laid.picture(part), level=self.level)
             reading, margin = self.readings.decided(seen, laid.mask(np.ones(part.shape, bool)))
             if reading is not None:
-                pose = self._refined(edges, after(pose, reading), READ)
+                near = [after(pose, after(reading, turn)) for turn in self._turns()]
+                pose = self._refined(edges, max(near, key=fit), READ)
         back = inverse(cut)
         pose = self._nearest(fine, after(back, pose), finer)
         return pose, fit(after(cut, pose)), margin
+
+    def _turns(self) -> list[Matrix]:
+        """Return small turns about the middle: detail says where a round part is to 5 degrees."""
+        every, middle = self.readings.every, (self.side - 1) / 2
+        turns = [0.0] if every is None else np.arange(-every, every + 1)
+        return [turned(float(turn), about=(middle, middle)) for turn in turns]
 
     def _refined(self, edges: Edges, pose: Matrix, reaches: Sequence[int]) -> Matrix:
         middle = (self.side - 1) / 2
