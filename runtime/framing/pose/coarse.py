@@ -8,13 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.framing.pose.field import direction_field, gradients
+from zeroline.runtime.framing.pose.field import direction_field, gradients, top
 from zeroline.runtime.framing.pose.opencv import opencv
 from zeroline.runtime.framing.pose.pixels import Bools, Floats, Grey, shrunk
 from zeroline.runtime.framing.pose.rigid import Matrix, enlarged, turned
 
 #: Turns that are tried: every 5 degrees. A pair half a turn apart shares one transform.
 TURNS = 72
+#: Places of a turn that go on, and how far they are apart, in coarse pixels.
+PLACES, APART = 3, 2
 #: Smoothing before the derivative, in coarse pixels.
 SMOOTHING = 0.6
 
@@ -63,47 +65,25 @@ class CoarseSearch:
         cv2 = opencv()
         self.factor, self._middle = factor, (len(upright) - 1) / 2
         self._places = tuple(max(1, side // factor) for side in shape)
-        templates = list(self._templates(upright, near))
-        radius = len(templates[0][0][0]) // 2
-        self._canvas = tuple(cv2.getOptimalDFTSize(side + radius) for side in self._places)
-        self._level = _level(*templates[0])
-        fields = [self._field(grey, mask) for grey, mask in templates]
-        self._energies = np.array([float((field**2).sum()) or 1.0 for field in fields])
-        spectra = [self._spectra(field, radius) for field in fields]
+        fields, self._level = turned_fields(upright, near, factor=factor)
+        radius = fields.shape[-1] // 2
+        self._canvas = tuple(
+            cv2.getOptimalDFTSize(max(side + radius, 2 * radius + 1)) for side in self._places
+        )
+        self._energies = np.maximum((fields**2).sum(axis=(1, 2, 3)), np.float32(1e-6))
         half = TURNS // 2
         self._pairs = [
-            tuple(_pair(a, b) for a, b in zip(spectra[turn], spectra[turn + half], strict=True))
-            for turn in range(half)
+            tuple(map(_pair, self._spectra(field), self._spectra(half_turn_on)))
+            for field, half_turn_on in zip(fields[:half], fields[half:], strict=True)
         ]
 
-    def _templates(self, upright: Grey, near: Bools) -> Iterator[tuple[Grey, Floats]]:
-        """Yield the coarse grey values and weights of the part at each turn."""
-        cv2 = opencv()
-        down, right = np.nonzero(near)
-        reach = float(np.hypot(down - self._middle, right - self._middle).max()) + 2
-        side = (2 * int(np.ceil(reach / self.factor)) + 1) * self.factor
-        there = ((side - 1) / 2,) * 2
-        for turn in range(TURNS):
-            pose = turned(360 / TURNS * turn, about=(self._middle,) * 2, to=there)
-            laid, weight = (
-                cv2.warpAffine(plane, pose, (side, side), borderMode=border)
-                for plane, border in (
-                    (upright, cv2.BORDER_REPLICATE),
-                    (np.where(near, np.uint8(255), np.uint8(0)), cv2.BORDER_CONSTANT),
-                )
-            )
-            yield shrunk(laid, self.factor), shrunk(weight, self.factor) / np.float32(255)
-
-    def _field(self, grey: Grey, weight: Floats) -> Floats:
-        field = direction_field(*gradients(grey, smoothing=SMOOTHING), level=self._level)
-        return field * weight
-
-    def _spectra(self, field: Floats, radius: int) -> list[npt.NDArray[np.complex64]]:
+    def _spectra(self, field: Floats) -> list[npt.NDArray[np.complex64]]:
         """Return the transform of each component, the part's middle at the first pixel."""
-        height, width = field.shape[1:]
+        side = field.shape[-1]
         canvas = np.zeros((2, *self._canvas), np.float32)
-        canvas[:, :height, :width] = field
-        return [_transform(plane) for plane in np.roll(canvas, (-radius, -radius), axis=(1, 2))]
+        canvas[:, :side, :side] = field
+        middle_first = np.roll(canvas, (-(side // 2), -(side // 2)), axis=(1, 2))
+        return [_transform(plane) for plane in middle_first]
 
     def agreements(self, grey: Grey, /) -> npt.NDArray[np.float32]:
         """Return the agreement at every turn and place.
@@ -121,7 +101,7 @@ class CoarseSearch:
         height, width = self._places
         coarse = shrunk(grey, self.factor)
         canvas = np.zeros((2, *self._canvas), np.float32)
-        canvas[:, :height, :width] = self._field(coarse, np.ones((1, 1), np.float32))
+        canvas[:, :height, :width] = coarse_field(coarse, level=self._level)
         first, second = (_as_pairs(_transform(plane)) for plane in canvas)
         found = np.empty((2, TURNS // 2, height, width), np.float32)
         flags = cv2.DFT_INVERSE | cv2.DFT_SCALE
@@ -131,43 +111,89 @@ class CoarseSearch:
             back = cv2.dft(product, flags=flags, nonzeroRows=0)
             found[:, turn] = np.moveaxis(back[:height, :width], 2, 0)
         agreements = found.reshape(TURNS, height, width)
-        agreements /= self._energies[:, None, None].astype(np.float32)
+        agreements /= self._energies[:, None, None]
         return agreements
 
     def candidates(self, grey: Grey, /, *, most: int) -> list[Candidate]:
-        """Return the best place at each turn that is better than its neighbours, best first."""
+        """Return the best places, at turns that are better than their neighbours, best first.
+
+        A turn has several places: a row of pins agrees with itself one pin further too.
+        """
         agreements = self.agreements(grey)
-        places = agreements.reshape(TURNS, -1).argmax(axis=1)
-        best = agreements.reshape(TURNS, -1)[np.arange(TURNS), places]
+        best = agreements.max(axis=(1, 2))
         peak = (best >= np.roll(best, 1)) & (best > np.roll(best, -1))
         turns = [int(turn) for turn in np.argsort(-best, kind="stable") if peak[turn]][:most]
-        return [
-            Candidate(self._pose(agreements[turn], turn + _top(best, turn)), float(best[turn]))
+        found = [
+            Candidate(self._pose(agreements[turn], place, turn + top(best, turn)), agreement)
             for turn in turns
+            for place, agreement in _places(agreements[turn], most=PLACES)
         ]
+        return sorted(found, key=lambda candidate: -candidate.agreement)[:most]
 
-    def _pose(self, agreement: Floats, turn: float) -> Matrix:
-        """Return the pose of the best place, between the pixels."""
-        down, right = np.unravel_index(agreement.argmax(), agreement.shape)
-        x = right + _top(agreement[down], int(right))
-        y = down + _top(agreement[:, right], int(down))
+    def _pose(self, agreement: Floats, place: tuple[int, int], turn: float) -> Matrix:
+        """Return the pose at a place and a turn, between the pixels."""
+        down, right = place
+        x = right + top(agreement[down], right)
+        y = down + top(agreement[:, right], down)
         there = enlarged(self.factor) @ (x, y, 1)
         return turned(
             360 / TURNS * turn, about=(self._middle,) * 2, to=(float(there[0]), float(there[1]))
         )
 
 
-def _top(values: Floats, highest: int) -> float:
-    """Return how far the top of a parabola through a peak is from it, -½ to ½."""
-    before, top, behind = (float(values[(highest + step) % len(values)]) for step in (-1, 0, 1))
-    bend = 2 * top - before - behind
-    return float(np.clip((behind - before) / (2 * bend), -0.5, 0.5)) if bend > 0 else 0.0
+def _places(agreement: Floats, *, most: int) -> Iterator[tuple[tuple[int, int], float]]:
+    """Yield the best places and their agreement, each apart from those before."""
+    left = agreement.copy()
+    for _ in range(most):
+        down, right = divmod(int(left.argmax()), left.shape[1])
+        yield (down, right), float(agreement[down, right])
+        left[
+            max(0, down - APART) : down + APART + 1, max(0, right - APART) : right + APART + 1
+        ] = -1
 
 
-def _level(grey: Grey, weight: Floats) -> float:
-    """Return the field's level: the 75th percentile of gradients on the part."""
-    length = np.hypot(*gradients(grey, smoothing=SMOOTHING))[weight > 0.5]
-    return max(float(np.percentile(length, 75)) if length.size else 0.0, 1e-3)
+def turned_fields(upright: Grey, near: Bools, /, *, factor: int) -> tuple[Floats, float]:
+    """Return the field of the part at each turn, and its level.
+
+    Parameters
+    ----------
+    upright : array, shape (n, n), uint8
+        Grey values.
+    near : array, shape (n, n), bool
+        The pixels that count, at least one.
+    factor : int
+        Working pixels of a coarse pixel.
+
+    Returns
+    -------
+    fields : array, shape (72, 2, s, s), float32
+        s is odd; the part's middle is the middle pixel.
+    level : float
+        The 75th percentile of coarse gradients on the part.
+    """
+    middle = (len(upright) - 1) / 2
+    down, right = np.nonzero(near)
+    reach = float(np.hypot(down - middle, right - middle).max()) + 2
+    side = (2 * int(np.ceil(reach / factor)) + 1) * factor
+    there = ((side - 1) / 2,) * 2
+    poses = [turned(360 / TURNS * turn, about=(middle,) * 2, to=there) for turn in range(TURNS)]
+    weight = np.where(near, np.uint8(255), np.uint8(0))
+    turns = [(_laid(upright, pose, side), _laid(weight, pose, side)) for pose in poses]
+    coarse = [(shrunk(grey, factor), shrunk(on, factor) / np.float32(255)) for grey, on in turns]
+    first, on = coarse[0]
+    length = np.hypot(*gradients(first, smoothing=SMOOTHING))[on > 0.5]
+    level = max(float(np.percentile(length, 75)) if length.size else 0.0, 1e-3)
+    return np.stack([coarse_field(grey, level=level) * on for grey, on in coarse]), level
+
+
+def coarse_field(grey: Grey, /, *, level: float) -> Floats:
+    """Return the field of a coarse picture, shape (2, h, w)."""
+    return direction_field(*gradients(grey, smoothing=SMOOTHING), level=level)
+
+
+def _laid(plane: Grey, pose: Matrix, side: int) -> Grey:
+    cv2 = opencv()
+    return np.asarray(cv2.warpAffine(plane, pose, (side, side), borderMode=cv2.BORDER_REPLICATE))
 
 
 def _transform(plane: Floats) -> npt.NDArray[np.complex64]:

@@ -10,6 +10,8 @@ from zeroline.runtime.framing.pose.pixels import Floats, Grey
 
 #: Standard deviation of the Gaussian before the derivative, in pixels.
 SMOOTHING = 0.8
+#: Points are given to OpenCV in rows of so many: it takes no row of more than 32767.
+ROW = 256
 
 
 def gradients(grey: Grey, /, *, smoothing: float = SMOOTHING) -> tuple[Floats, Floats]:
@@ -56,12 +58,24 @@ def direction_field(gx: Floats, gy: Floats, /, *, level: float) -> Floats:
 def sampled(plane: Floats, points: npt.NDArray[np.float32], /) -> Floats:
     """Return bilinear values at points, 0 outside; shape of points (..., 2), of values (...)."""
     cv2 = opencv()
-    flat = points.reshape(-1, points.shape[-2], 2) if points.ndim > 2 else points[None]
+    count = points.size // 2
+    rows = np.zeros((-(-count // ROW) or 1, ROW, 2), np.float32)
+    rows.reshape(-1, 2)[:count] = points.reshape(-1, 2)
     values = cv2.remap(
         plane,
-        np.ascontiguousarray(flat[..., 0]),
-        np.ascontiguousarray(flat[..., 1]),
+        np.ascontiguousarray(rows[..., 0]),
+        np.ascontiguousarray(rows[..., 1]),
         cv2.INTER_LINEAR,
         borderMode=cv2.BORDER_CONSTANT,
     )
-    return np.asarray(values.reshape(points.shape[:-1]), dtype=np.float32)
+    return np.asarray(values.reshape(-1)[:count].reshape(points.shape[:-1]), dtype=np.float32)
+
+
+def top(values: npt.NDArray[np.floating], highest: int, /) -> float:
+    """Return how far the top of a parabola through a peak is from it, -½ to ½.
+
+    The values run in a circle.
+    """
+    before, peak, behind = (float(values[(highest + step) % len(values)]) for step in (-1, 0, 1))
+    bend = 2 * peak - before - behind
+    return float(np.clip((behind - before) / (2 * bend), -0.5, 0.5)) if bend > 0 else 0.0

@@ -10,7 +10,7 @@ import numpy as np
 from zeroline.runtime.framing.pose.field import gradients, sampled
 from zeroline.runtime.framing.pose.pixels import Bools, Floats, Grey
 from zeroline.runtime.framing.pose.points import EdgePoints
-from zeroline.runtime.framing.pose.rigid import Matrix, moved
+from zeroline.runtime.framing.pose.rigid import Matrix, Point, after, moved, turned
 
 #: Fewest points in view from which a pose is computed.
 FEWEST = 12
@@ -134,17 +134,36 @@ def refined(
         use = edges.holds(at, rim=2) & (response > 0.25 * level)
         if use.sum() < FEWEST:
             return pose
-        there = pose @ (middle, middle, 1)
-        arm = at[use] - there
-        turning = normals[use, 1] * arm[:, 0] - normals[use, 0] * arm[:, 1]
         weight = np.minimum(response[use], 2 * level)
         weight = weight / (1 + (offset[use] / max(1.0, reach / 3)) ** 2)
-        rows = np.column_stack((normals[use], turning)) * weight[:, None]
-        moves = np.linalg.lstsq(
-            rows.astype(float), (offset[use] * weight).astype(float), rcond=None
-        )
-        *shift, turn = moves[0]
-        cos, sin = np.cos(turn), np.sin(turn)
-        linear = np.array(((cos, -sin), (sin, cos))) @ pose[:, :2]
-        pose = np.column_stack((linear, there + shift - linear @ (middle, middle)))
+        x, y = (pose @ (middle, middle, 1)).tolist()
+        pose = moved_by(pose, at[use], normals[use], offset[use], weight, about=(x, y))
     return pose
+
+
+def moved_by(
+    pose: Matrix, at: Floats, normals: Floats, offset: Floats, weight: Floats, *, about: Point
+) -> Matrix:
+    """Move a pose so that points move along their normals by about their offsets.
+
+    Weighted least squares in a shift and a turn about a point: n·(shift + turn × arm) = offset.
+
+    Parameters
+    ----------
+    pose : array, shape (2, 3), float64
+    at, normals : array, shape (N, 2), float32
+        In the picture.
+    offset, weight : array, shape (N,), float32
+    about : tuple of float
+        The point in the picture about which the pose turns.
+
+    Returns
+    -------
+    array, shape (2, 3), float64
+    """
+    arm = at - np.array(about, np.float32)
+    turning = normals[:, 1] * arm[:, 0] - normals[:, 0] * arm[:, 1]
+    rows = np.column_stack((normals, turning)) * weight[:, None]
+    moves = np.linalg.lstsq(rows.astype(float), (offset * weight).astype(float), rcond=None)[0]
+    to = (about[0] + float(moves[0]), about[1] + float(moves[1]))
+    return after(turned(-float(np.degrees(moves[2])), about=about, to=to), pose)

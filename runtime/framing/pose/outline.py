@@ -9,13 +9,13 @@ import numpy.typing as npt
 
 from zeroline.runtime.errors import FramingError
 from zeroline.runtime.framing.pose.field import sampled
+from zeroline.runtime.framing.pose.fine import moved_by
 from zeroline.runtime.framing.pose.ground import largest_outline
 from zeroline.runtime.framing.pose.opencv import opencv
 from zeroline.runtime.framing.pose.pixels import Bools, Floats
 from zeroline.runtime.framing.pose.points import MOST, EdgePoints
 from zeroline.runtime.framing.pose.rigid import (
     Matrix,
-    after,
     between,
     inverse,
     moved,
@@ -24,7 +24,7 @@ from zeroline.runtime.framing.pose.rigid import (
 )
 
 #: Turns that are tried, points of an outline, starts that go on, steps of each.
-TURNS, POINTS, STARTS, STEPS = 72, 200, 4, 8
+TURNS, POINTS, STARTS, STEPS = 72, 200, 4, 12
 
 
 class TaughtOutline:
@@ -135,21 +135,19 @@ class TaughtOutline:
             yield self._descended(points, start)
 
     def _descended(self, points: Floats, back: Matrix) -> tuple[Matrix, float]:
-        """Improve picture → upright frame; far points weigh less."""
-        for _ in range(STEPS):
+        """Improve picture → upright frame. In the second half of the steps, far points weigh less.
+
+        Where the border cuts the part, the start is far off: no point may weigh less at first.
+        """
+        for step in range(STEPS):
             laid = moved(points, back)
             distance, right, down = self._at(laid)
-            arm = laid - np.array(self._middle, np.float32)
-            rows = np.column_stack((right, down, down * arm[:, 0] - right * arm[:, 1]))
             typical = max(1.0, 1.5 * float(np.median(np.abs(distance))))
-            weight = 1 / (1 + (distance / typical) ** 2)
-            moves = np.linalg.lstsq(
-                (rows * weight[:, None]).astype(float), (-distance * weight).astype(float),
-                rcond=None,
-            )[0]  # fmt: skip
-            there = np.add(self._middle, moves[:2])
-            step = turned(-float(np.degrees(moves[2])), about=self._middle, to=tuple(there))
-            back = after(step, back)
+            weight = 1 / (1 + (distance / np.float32(typical)) ** 2)
+            if step < STEPS // 2:
+                weight[:] = 1
+            slopes = np.stack((right, down), axis=1)
+            back = moved_by(back, laid, slopes, -distance, weight, about=self._middle)
         return back, float(np.abs(self._at(moved(points, back))[0]).mean())
 
 

@@ -7,16 +7,16 @@ is what a lamp moves least.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from zeroline.runtime.framing.pose.field import gradients
+from zeroline.runtime.framing.pose.field import gradients, top
 from zeroline.runtime.framing.pose.opencv import opencv
 from zeroline.runtime.framing.pose.pixels import Bools, Floats, Grey, widened
-from zeroline.runtime.framing.pose.rigid import Matrix
+from zeroline.runtime.framing.pose.rigid import Matrix, after, turned
 
 #: Detail counts on the part less this rim, in working pixels.
 RIM = 8
@@ -24,6 +24,8 @@ RIM = 8
 CLEAR = 0.4
 #: Grain differs from here on, and only if it does so on this share of the part.
 GRAIN, GRAIN_SHARE = 0.3, 0.2
+#: Turns of a round part that are nearer than this, in degrees, are one reading.
+ROUND_APART = 10
 
 
 def detail(grey: Grey, /, *, level: float) -> Floats:
@@ -125,34 +127,57 @@ def reading_of(upright: Grey, inner: Bools, pose: Matrix, /, *, level: float) ->
     return Reading(pose, places, difference.ravel()[places], middle.astype(np.float32))
 
 
-def decided(
-    readings: Sequence[Reading], seen: Floats, view: Bools, /
-) -> tuple[Reading | None, float]:
-    """Decide which reading a frame shows.
+@dataclass(frozen=True)
+class Readings:
+    """All other poses in which the part looks almost alike.
 
-    Parameters
+    Attributes
     ----------
-    readings : sequence of Reading
-    seen : array, shape (3, n, n), float32
-        Detail of the frame, laid upright by its pose.
-    view : array, shape (n, n), bool
-        What the frame shows.
-
-    Returns
-    -------
-    reading : Reading or None
-        None: the pose is right as it is.
-    margin : float
-        The evidence over the next reading's: 1 in a frame without noise, 0 undecided. 1 too where
-        there is one reading only.
+    others : tuple of Reading
+        Without the pose itself.
+    every : float or None
+        Degrees from one to the next where the part is round: then all turns are readings.
     """
-    if not readings:
-        return None, 1.0
-    flat, shown = seen.ravel(), np.tile(view.ravel(), 3).astype(np.float32)
-    evidence = np.array([0.0, *(reading.evidence(flat, shown) for reading in readings)])
-    weights = np.array([0.0, *(reading.weight for reading in readings)])
-    best = int(evidence.argmax())
-    others = np.arange(len(evidence)) != best
-    scale = np.maximum(weights[others], weights[best])
-    margin = ((evidence[best] - evidence[others]) / np.maximum(scale, 1e-9)).min()
-    return (readings[best - 1] if best else None), float(np.clip(margin, 0, 1))
+
+    others: tuple[Reading, ...]
+    every: float | None = None
+
+    def decided(self, seen: Floats, view: Bools, /) -> tuple[Matrix | None, float]:
+        """Decide which reading a frame shows.
+
+        Parameters
+        ----------
+        seen : array, shape (3, n, n), float32
+            Detail of the frame, laid upright by its pose.
+        view : array, shape (n, n), bool
+            What the frame shows.
+
+        Returns
+        -------
+        pose : array, shape (2, 3), float64, or None
+            Upright frame → upright frame, before the pose. None: the pose is right as it is.
+        margin : float
+            The evidence over the next reading's: 1 in a frame without noise, 0 undecided. 1 too
+            where there is one reading only.
+        """
+        flat, shown = seen.ravel(), np.tile(view.ravel(), 3).astype(np.float32)
+        evidence = np.array([0.0, *(other.evidence(flat, shown) for other in self.others)])
+        weights = np.array([0.0, *(other.weight for other in self.others)])
+        best = int(evidence.argmax())
+        numbers = np.arange(len(evidence))
+        apart = numbers != best
+        if self.every is not None:
+            away = (numbers - best) % len(numbers)
+            apart = np.minimum(away, len(numbers) - away) * self.every > ROUND_APART
+        scale = np.maximum(np.maximum(weights[apart], weights[best]), 1e-9)
+        margin = ((evidence[best] - evidence[apart]) / scale).min(initial=1.0)
+        return self._pose(evidence, best), float(np.clip(margin, 0, 1))
+
+    def _pose(self, evidence: npt.NDArray[np.float64], best: int) -> Matrix | None:
+        if self.every is None:
+            return self.others[best - 1].pose if best else None
+        turn = self.every * top(evidence, best)
+        about = self.others[0].pose
+        middle = np.linalg.solve(np.eye(2) - about[:, :2], about[:, 2])
+        more = turned(turn, about=(float(middle[0]), float(middle[1])))
+        return after(self.others[best - 1].pose, more) if best else more
