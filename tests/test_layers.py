@@ -47,7 +47,7 @@ ARROWS = {
         "bench": {"ground"},
         "commands": {
             "ground", "batch", "station", "settings", "sources", "outputs", "images", "sim",
-            "bench", "cli",
+            "bench", "cli", "draw",
         },
         "cli": {"ground"},
         "__main__": {"cli"},

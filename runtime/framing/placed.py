@@ -12,7 +12,6 @@ from zeroline.runtime.framing.look import Look
 from zeroline.runtime.framing.pose import TaughtPart, laid_flat
 from zeroline.runtime.framing.pose.ground import CLEAR
 from zeroline.runtime.framing.pose.laid import WIDER
-from zeroline.runtime.framing.pose.rigid import turn_of
 from zeroline.runtime.framing.view import View
 from zeroline.runtime.grid import widened
 
@@ -47,15 +46,13 @@ class PlacedPart:
     def described(self) -> list[str]:
         """Return what was taught in words, a line for each fact."""
         taught = self._taught
-        turns = [f"{round(turn_of(reading.pose)) % 360}°" for reading in taught.readings]
         ground = "tells the part" if taught.contrast >= CLEAR else "does not tell the part"
         return [
             f"the part fills a square of {taught.side} pixels",
             f"the ground {ground}: contrast {taught.contrast:.1f}, {CLEAR:g} is needed",
             "the part looks like itself in no other pose"
-            if not turns
-            else f"the part looks alike when it is turned by {', '.join(sorted(turns))}: its "
-            "detail decides",
+            if taught.readings == 1
+            else f"the part looks alike in {taught.readings} poses: its detail decides",
         ]
 
     def mask(self, side: int) -> Bools:

@@ -16,8 +16,6 @@ from zeroline.runtime.arrays import Bools
 from zeroline.runtime.cuda import scoring_arrays
 from zeroline.runtime.frames import CaptureTime, Clock, Frame
 from zeroline.runtime.framing.framing import Framing
-from zeroline.runtime.framing.pose import FoundPose
-from zeroline.runtime.framing.view import View
 from zeroline.runtime.grid import both, counted_patches
 from zeroline.runtime.line.contents import Contents
 from zeroline.runtime.line.known_good import WindowReferences
@@ -158,19 +156,12 @@ class RollingInspector:
         self._contents = Contents(self.window, self._slots, self._tracker, xp=self._xp)
         self._judge = LineJudge(
             WindowScorer(
-                self.window,
-                self._slots,
-                size=bundle.size,
-                neighbours=neighbours,
-                levels_from=min_window if self._reader.framer.framing.taught is not None else None,
+                self.window, self._slots, size=bundle.size, neighbours=neighbours,
+                levels_from=min_window if self._reader.finds_parts else None,
             ),
-            self._slots,
-            self._contents,
-            self._tracker,
-            least=min_window,
-            settle=settle,
-            band=band,
-        )
+            self._slots, self._contents, self._tracker,
+            least=min_window, settle=settle, band=band,
+        )  # fmt: skip
         self._products = ProductWatch(self._slots, least=min_window)
         scoring = Scoring(bundle.size, self.shape.degrees, neighbours, interval, threads, self._roi)
         origin = bundle.manifest, self._reader.framer.framing
@@ -220,24 +211,14 @@ class RollingInspector:
         seen = self._reader.see(frame, clock)
         if seen.tokens is None:
             return self._unscored(seen, part_id, captured, clock)
-        return self.push_tokens(
-            seen.tokens,
-            view=seen.view,
-            absent=seen.absent,
-            pose=seen.pose,
-            part_id=part_id,
-            ignore=ignore,
-            captured=captured,
-            clock=clock,
-        )
+        about = {"part_id": part_id, "ignore": ignore, "captured": captured, "clock": clock}
+        return self.push_tokens(seen.tokens, seen=seen, **about)  # type: ignore[arg-type]
 
     def push_tokens(
         self,
         tokens: Tokens,
         *,
-        view: View | None = None,
-        absent: Bools | None = None,
-        pose: FoundPose | None = None,
+        seen: Seen | None = None,
         part_id: str | None = None,
         ignore: Bools | None = None,
         captured: CaptureTime | None = None,
@@ -249,13 +230,9 @@ class RollingInspector:
         ----------
         tokens : Tokens
             Of one frame.
-        view : View, optional
-            Where in the frame the network's square lies, for regions; all of it, in the pixels of
-            the network's input, when not given.
-        absent : array, shape (P,), bool, optional
-            Patches whose part lies outside the frame: they neither score nor match.
-        pose : FoundPose, optional
-            Where the part lies in the frame.
+        seen : Seen, optional
+            Where in the frame the network's square lies, and the part; the network's own input,
+            when not given.
         part_id, ignore, captured
             See `push`.
         clock : Clock, optional
@@ -267,14 +244,14 @@ class RollingInspector:
             If `ignore` has another shape.
         """
         captured, clock = captured or CaptureTime.now(), clock or Clock()
-        view = view or self._reader.square
+        seen = seen or self._reader.square
         if not tokens.finite().all():
             text = "the model gives NaN or inf for this frame"
             return self.fault(Reason.MODEL, text, part_id=part_id, captured=captured, clock=clock)
         number = self._count
         slot = Slot(
-            number, part_id, self._contents.placed(tokens), time=captured.wall, absent=absent,
-            turn=0.0 if pose is None else pose.turn,
+            number, part_id, self._contents.placed(tokens), time=captured.wall,
+            absent=seen.absent, turn=seen.turn,
         )  # fmt: skip
         with clock.stage("match"):
             product = self._products.look(slot.tokens.class_tokens[0])
@@ -298,14 +275,14 @@ class RollingInspector:
             settled = self._judge.settle(number, self.rule)
         inspection = Inspection(
             number, part_id, slot.verdict, slot.reason, captured.wall, captured.monotonic, scores,
-            ng_regions(slot.verdict, scores, view),
+            ng_regions(slot.verdict, scores, seen.view),
             recurring=slot.recurring,
             near_duplicate=compared.near_duplicate,
             admitted=compared.admitted,
             compared_with=compared.count,
             other_in_a_row=product.in_a_row,
-            view=view,
-            pose=pose,
+            view=seen.view,
+            pose=seen.pose,
             latency=clock.seconds,
         )  # fmt: skip
         with clock.stage("recurring"):
@@ -339,11 +316,7 @@ class RollingInspector:
         self, seen: Seen, part_id: str | None, captured: CaptureTime, clock: Clock
     ) -> Inspection:
         self._count += 1
-        return Inspection(
-            self._count - 1, part_id, seen.verdict, seen.reason, captured.wall, captured.monotonic,
-            unplaced_in_a_row=seen.in_a_row, fault=seen.text, view=seen.view, pose=seen.pose,
-            latency=clock.seconds,
-        )  # fmt: skip
+        return seen.unscored(self._count - 1, part_id, captured, clock)
 
     def scores(self) -> tuple[list[int], ScoreResult]:
         """Score all frames of the window anew, each against all others.

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from zeroline.runtime.arrays import Bools
 from zeroline.runtime.errors import FrameError, ZerolineError
-from zeroline.runtime.frames import Clock, Frame
+from zeroline.runtime.frames import CaptureTime, Clock, Frame
 from zeroline.runtime.framing.framer import Framer
 from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.framing.pose import FoundPose
 from zeroline.runtime.framing.view import View
-from zeroline.runtime.results import Reason, Verdict
+from zeroline.runtime.results import Inspection, Reason, Verdict
 from zeroline.runtime.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class Seen:
     ----------
     tokens : Tokens or None
         Of this one frame; None where there is a reason.
-    view : View or None
+    view : View
         Where in the frame the network's square lies.
     absent : array, shape (P,), bool, or None
         Patches whose part lies outside the frame; None: none does.
@@ -44,13 +44,29 @@ class Seen:
     """
 
     tokens: Tokens | None = None
-    view: View | None = None
+    view: View = field(default_factory=lambda: View.whole((1, 1)))
     absent: Bools | None = None
     pose: FoundPose | None = None
     verdict: Verdict = Verdict.FAULT
     reason: Reason = Reason.MODEL
     text: str = ""
     in_a_row: int = 0
+
+    @property
+    def turn(self) -> float:
+        """Degrees by which the part is turned from the taught one; 0 where that is not known."""
+        return 0.0 if self.pose is None else self.pose.turn
+
+    def unscored(
+        self, number: int, part_id: str | None, captured: CaptureTime, clock: Clock
+    ) -> Inspection:
+        """Return the verdict on a frame without tokens."""
+        return Inspection(
+            number, part_id, self.verdict, self.reason, captured.wall, captured.monotonic,
+            unplaced_in_a_row=self.in_a_row, fault=self.text, pose=self.pose,
+            view=None if self.pose is None else self.view,
+            latency=clock.seconds,
+        )  # fmt: skip
 
 
 class FrameReader:
@@ -65,7 +81,7 @@ class FrameReader:
     Attributes
     ----------
     framer : Framer
-    square : View
+    square : Seen
         The network's own input.
     """
 
@@ -73,7 +89,12 @@ class FrameReader:
         self._bundle = bundle
         self._unplaced = 0
         self.framer = Framer(framing, bundle.manifest.input, patches=bundle.patches)
-        self.square = View.whole((bundle.size, bundle.size))
+        self.square = Seen(view=View.whole((bundle.size, bundle.size)))
+
+    @property
+    def finds_parts(self) -> bool:
+        """Whether the part is found in each frame."""
+        return self.framer.framing.taught is not None
 
     def see(self, frame: Frame, clock: Clock) -> Seen:
         """Take a frame to its tokens, and time the stages."""
