@@ -117,7 +117,7 @@ def test_evaluate_ranks_what_shows_no_part_above_all_others(folder, tmp_path):
         (tmp_path / "data/test" / kind).mkdir(parents=True)
         for name in names:
             (folder / f"{name}.png").rename(tmp_path / "data/test" / kind / f"{name}.png")
-    output, taught = tmp_path / "results", tmp_path / "taught.png"
+    output = tmp_path / "results"
     zeroline(
         "evaluate",
         tmp_path / "data",
