@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 
@@ -41,7 +43,7 @@ def pose_at(x: float, y: float, turn: float = 0.0, *, scale: float = 1.0) -> Mat
 
 
 def drawn(
-    part: list, pose: Matrix, *, shape: tuple[int, int] = (320, 320), noise: float = 2.0,
+    part: list[Any], pose: Matrix, *, shape: tuple[int, int] = (320, 320), noise: float = 2.0,
     seed: int = 0,
 ) -> np.ndarray:  # fmt: skip
     """Draw a part in a picture, BGR."""
@@ -53,4 +55,4 @@ def drawn(
     small = cv2.resize(plane, shape[::-1], interpolation=cv2.INTER_AREA)
     values = cv2.GaussianBlur(small, (0, 0), 0.7)[..., None].astype(float)
     values = values + np.random.default_rng(seed).normal(0, noise, (*shape, 3))
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), np.uint8)

@@ -109,7 +109,8 @@ class CoarseSearch:
             product = cv2.mulSpectrums(first, of_first, 0)
             product += cv2.mulSpectrums(second, of_second, 0)
             back = cv2.dft(product, flags=flags, nonzeroRows=0)
-            found[:, turn] = np.moveaxis(back[:height, :width], 2, 0)
+            for part in (0, 1):
+                found[part, turn] = cv2.extractChannel(back, part)[:height, :width]
         agreements = found.reshape(TURNS, height, width)
         agreements /= self._energies[:, None, None]
         return agreements

@@ -164,6 +164,9 @@ def moved_by(
     arm = at - np.array(about, np.float32)
     turning = normals[:, 1] * arm[:, 0] - normals[:, 0] * arm[:, 1]
     rows = np.column_stack((normals, turning)) * weight[:, None]
-    moves = np.linalg.lstsq(rows.astype(float), (offset * weight).astype(float), rcond=None)[0]
+    rows = rows.astype(np.float64)
+    normal = rows.T @ rows
+    normal += 1e-9 * np.trace(normal) * np.eye(3) + 1e-12 * np.eye(3)  # a disc has no turn
+    moves = np.linalg.solve(normal, rows.T @ (offset * weight))
     to = (about[0] + float(moves[0]), about[1] + float(moves[1]))
     return after(turned(-float(np.degrees(moves[2])), about=about, to=to), pose)

@@ -17,7 +17,7 @@ from zeroline.runtime.framing.pose.rigid import Matrix, after, inverse, turned
 from zeroline.runtime.framing.pose.upright import Upright, window
 
 #: How far points look: from the starts, from the best of them, after a reading. Working pixels.
-FIRST, LAST, READ = (6, 5), (4, 3, 2), (5, 3, 2)
+FIRST, LAST, READ = (6,), (5, 4, 3, 2), (5, 3, 2)
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,8 @@ class Method:
         if self.readings.others:
             laid = Upright(pose, self.side)
             seen = detail(laid.picture(part), level=self.level)
-            reading, margin = self.readings.decided(seen, laid.mask(np.ones(part.shape, bool)))
+            view = laid.mask(np.ones(part.shape, bool))[1::2, 1::2]
+            reading, margin = self.readings.decided(seen, view)
             if reading is not None:
                 near = [after(pose, after(reading, turn)) for turn in self._turns()]
                 pose = self._refined(edges, max(near, key=fit), READ)

@@ -23,8 +23,10 @@ from zeroline.runtime.framing.pose.rigid import (
     turned,
 )
 
-#: Turns that are tried, points of an outline, starts that go on, steps of each.
-TURNS, POINTS, STARTS, STEPS = 72, 200, 4, 12
+#: Turns that are tried, points of an outline, starts that go on, most steps of each kind.
+TURNS, POINTS, STARTS, STEPS = 72, 200, 4, 6
+#: A pose whose matrix changes by less is settled.
+SETTLED = 0.01
 
 
 class TaughtOutline:
@@ -60,6 +62,9 @@ class TaughtOutline:
         self._middle = outline_middle(outline)
         self.distance = self._distance[self._pad :, self._pad :][: len(mask), : len(mask)]
         self._outline = outline
+        self._limit = max(1.5, 0.012 * float(np.sqrt(mask.sum())))
+        rests = self._rests(_spread(outline, POINTS), self._middle)
+        self._round = bool((rests < self._limit).mean() > 0.5)
         at = _spread(outline, MOST)
         _, right, down = self._at(at)
         normals = np.stack((right, down), axis=1)
@@ -73,8 +78,11 @@ class TaughtOutline:
         """Return the distance at points, and its derivatives; far points count as on the rim."""
         limit = len(self._distance) - 1
         inside = np.clip(points + np.float32(self._pad), 0, limit)
-        values = [sampled(plane, inside) for plane in (self._distance, self._right, self._down)]
-        return values[0], values[1], values[2]
+        return (
+            sampled(self._distance, inside),
+            sampled(self._right, inside),
+            sampled(self._down, inside),
+        )
 
     def fitted(self, outline: Floats, /, *, shape: tuple[int, ...]) -> Matrix | None:
         """Lay a found outline on the taught one.
@@ -96,22 +104,20 @@ class TaughtOutline:
         if len(free) < 30:
             return None
         middle = outline_middle(outline)
-        fits = list(self._fits(_spread(free, POINTS), middle))
+        fits = self._fits(_spread(free, POINTS), middle, most=1 if self._round else STARTS)
         return inverse(min(fits, key=lambda fit: fit[1])[0])
 
     def self_poses(self) -> Iterator[Matrix]:
         """Yield the turns in which the outline lies on itself, without the first."""
         points = _spread(self._outline, POINTS)
-        limit = max(1.5, 0.012 * float(np.sqrt((self.distance < 0).sum())))
-        rests = self._rests(points, self._middle)
-        if (rests < limit).mean() > 0.5:
+        if self._round:
             for number in range(1, TURNS):
                 yield turned(360 / TURNS * number, about=self._middle)
             return
         kept = [0.0]
         for pose, rest in self._fits(points, self._middle, most=TURNS):
             turn = turn_of(pose)
-            if rest < limit and all(between(turn, other) > 10 for other in kept):
+            if rest < self._limit and all(between(turn, other) > 10 for other in kept):
                 kept.append(turn)
                 yield pose
 
@@ -121,10 +127,12 @@ class TaughtOutline:
             moved(points, turned(360 / TURNS * turn, about=middle, to=self._middle))
             for turn in range(TURNS)
         ]
-        return np.asarray(np.abs(self._at(np.stack(laid))[0]).mean(axis=1))
+        limit = len(self._distance) - 1
+        inside = np.clip(np.stack(laid) + np.float32(self._pad), 0, limit)
+        return np.asarray(np.abs(sampled(self._distance, inside)).mean(axis=1))
 
     def _fits(
-        self, points: Floats, middle: tuple[float, float], *, most: int = STARTS
+        self, points: Floats, middle: tuple[float, float], *, most: int
     ) -> Iterator[tuple[Matrix, float]]:
         """Yield picture → upright frame and the mean distance, from the best turns."""
         rests = self._rests(points, middle)
@@ -135,19 +143,20 @@ class TaughtOutline:
             yield self._descended(points, start)
 
     def _descended(self, points: Floats, back: Matrix) -> tuple[Matrix, float]:
-        """Improve picture → upright frame. In the second half of the steps, far points weigh less.
+        """Improve picture → upright frame, first with equal weights, then far points weigh less.
 
-        Where the border cuts the part, the start is far off: no point may weigh less at first.
+        Where the border cuts the part, the start is far off. Then no point may weigh less.
         """
-        for step in range(STEPS):
-            laid = moved(points, back)
-            distance, right, down = self._at(laid)
-            typical = max(1.0, 1.5 * float(np.median(np.abs(distance))))
-            weight = 1 / (1 + (distance / np.float32(typical)) ** 2)
-            if step < STEPS // 2:
-                weight[:] = 1
-            slopes = np.stack((right, down), axis=1)
-            back = moved_by(back, laid, slopes, -distance, weight, about=self._middle)
+        for robust in (False, True):
+            for _ in range(STEPS):
+                before, laid = back, moved(points, back)
+                distance, right, down = self._at(laid)
+                typical = max(1.0, 1.5 * float(np.median(np.abs(distance))))
+                weight = 1 / (1 + robust * (distance / np.float32(typical)) ** 2)
+                slopes = np.stack((right, down), axis=1)
+                back = moved_by(back, laid, slopes, -distance, weight, about=self._middle)
+                if np.abs(back - before).max() < SETTLED:
+                    break
         return back, float(np.abs(self._at(moved(points, back))[0]).mean())
 
 

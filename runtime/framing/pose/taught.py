@@ -112,7 +112,7 @@ class TaughtPart:
         factor, part, contrast = part_of(pixels, mask)
         colour = shrunk(pixels, factor)
         lying, long = upright_of(part)
-        side = int(np.ceil(long)) + 2 * RIM
+        side = 2 * int(np.ceil(long / 2)) + 2 * RIM
         square = int(np.ceil(long * factor * (1 + 2 * MARGIN)))
         scales = Scales(square, side, factor, max(1, factor // 2))
         place = after(lying, turned(0, about=(scales.middle,) * 2, to=(0, 0)))
@@ -133,7 +133,7 @@ class TaughtPart:
         search = CoarseSearch(upright, near, factor=coarse, shape=part.shape)
         outline = TaughtOutline(inside)
         rim = on_edges(edges, outline.points, reach=NEAR, level=level)
-        plane = shrunk(grey(pixels), scales.fine).astype(np.float32)
+        plane = grey(shrunk(pixels, scales.fine)).astype(np.float32)
         nothing = EdgePoints(rim.at[:0], rim.normals[:0])
 
         finer = scales.finer
@@ -233,13 +233,14 @@ class TaughtPart:
                 f"the taught one has {self.size[1]}×{self.size[0]}"
             )
         scales = self._scales
-        fine = shrunk(grey(pixels), scales.fine)
-        work = shrunk(fine, scales.factor // scales.fine)
+        colour = shrunk(pixels, scales.fine)
+        fine, again = grey(colour), scales.factor // scales.fine
+        work = shrunk(fine, again)
         if by == "pattern":
             found = self._search.candidates(work, most=CANDIDATES)
             starts = [candidate.pose for candidate in found]
         else:
-            starts = self._by_outline(pixels)
+            starts = self._by_outline(shrunk(colour, again))
         if not starts:
             return FoundPose(self.upright, 0.0, 0.0, 0.0, 0.0)
         pose, quality, margin = self._methods[by].settled(work, fine, starts, scales.finer)
@@ -252,10 +253,9 @@ class TaughtPart:
             turn=turn_of(after(matrix, inverse(self.upright))),
         )
 
-    def _by_outline(self, pixels: Frame) -> list[Matrix]:
-        found = part_on_ground(pixels, factor=self._scales.factor)
+    def _by_outline(self, work: Frame) -> list[Matrix]:
+        found = part_on_ground(work, factor=1)
         if found is None or found.contrast < CLEAR:
             return []
-        outline = moved(found.outline, inverse(enlarged(found.factor)))
-        pose = self._outline.fitted(outline, shape=found.mask.shape)
+        pose = self._outline.fitted(found.outline, shape=found.mask.shape)
         return [] if pose is None else [pose]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from support.drawn_parts import BRACKET, SQUARE, drawn, pose_at
+from support.drawn_parts import BRACKET, SQUARE, box, drawn, pose_at
 from zeroline.runtime.framing.pose import fine, nearest
 from zeroline.runtime.framing.pose.coarse import CoarseSearch, coarse_field, turned_fields
 from zeroline.runtime.framing.pose.field import direction_field, gradients, sampled, top
@@ -75,6 +75,18 @@ def test_the_transform_is_the_sum_over_the_part(shape):
         there = seen[:, y : y + 2 * radius + 1, x : x + 2 * radius + 1]
         plain = (there * fields[turn]).sum() / (fields[turn] ** 2).sum()
         assert agreements[turn, y, x] == pytest.approx(plain, abs=2e-5)
+
+
+def test_a_row_of_pins_gives_a_candidate_one_pin_further_too():
+    """The best place of a turn was that of the next pin in 3 of 160 frames."""
+    pins = [(box(24 * number, 0, 10, 40), 150) for number in range(-5, 6)]
+    comb = grey(drawn([(box(0, -15, 270, 20), 110), *pins], pose_at(150, 80), shape=(160, 300)))
+    upright = np.pad(comb, ((70, 70), (0, 0)), mode="edge")
+    search = CoarseSearch(upright, widened(upright > 70, 3), factor=5, shape=comb.shape)
+    first, *others = search.candidates(comb, most=4)
+    assert first.pose[:, 2] == pytest.approx((0, -70), abs=2)
+    further = [other for other in others if abs(turn_of(other.pose) - turn_of(first.pose)) < 1]
+    assert sorted(other.pose[0, 2] for other in further) == pytest.approx((-24, 24), abs=5)
 
 
 def edges_and_points():
