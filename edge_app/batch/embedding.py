@@ -125,12 +125,13 @@ def _embed_batch(
     files: Sequence[ImageFile], bundle: Bundle, framer: Framer, white_level: int | None
 ) -> Embedding:
     """Take one batch from the files to the tokens."""
-    images, digests, views, readable, problems = [], [], [], [], []
+    images: list[Float32] = []  # (T, 3, S, S) of each file
+    digests, views, readable, problems = [], [], [], []
     for file in files:
         try:
             frame = read_image(file.path, white_level=white_level)
             look = framer.look(frame)
-            images.append(bundle.prepare(look.image))
+            images.append(np.stack([bundle.prepare(image) for image in look.images]))
             digests.append(_digest(frame))
             views.append(look.view)
             readable.append(file)
@@ -138,7 +139,7 @@ def _embed_batch(
             problems.append(Problem(file.name, str(error)))
     if not images:
         return Embedding([], None, problems)
-    tokens = bundle.embed(np.stack(images))
+    tokens = framer.joined(bundle.embed(np.concatenate(images)))
     finite = tokens.finite()
     problems += [
         Problem(file.name, "the model gives NaN or inf for it")

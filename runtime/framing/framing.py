@@ -13,6 +13,8 @@ import numpy as np
 from zeroline.runtime.arrays import Bools
 from zeroline.runtime.errors import FramingError
 from zeroline.runtime.framing.geometry import Polygon, bounds, filled
+from zeroline.runtime.framing.tiles import MOST_TILES
+from zeroline.runtime.stages.degrees import FUSED, Degrees
 
 #: How what is looked at is brought into the network's square.
 ASPECTS = ("stretch", "fit")
@@ -39,6 +41,8 @@ class Framing:
     aspect : {"stretch", "fit"}
         "stretch": pressed into the network's square, as MuSc does. "fit": the aspect is kept, and
         what the square has beside it does not count.
+    tiles : (int, int)
+        Rows and columns of tiles that what is looked at is cut into (`runtime.framing.tiles`).
 
     Raises
     ------
@@ -57,10 +61,16 @@ class Framing:
     ignored: tuple[Polygon, ...] = ()
     mask: Bools | None = field(default=None, repr=False)
     aspect: str = "stretch"
+    tiles: tuple[int, int] = (1, 1)
 
     def __post_init__(self) -> None:
         if self.aspect not in ASPECTS:
             raise FramingError(f'aspect is "{self.aspect}", {" or ".join(ASPECTS)} is expected')
+        if not all(isinstance(n, int) and 1 <= n <= MOST_TILES for n in self.tiles):
+            rows, columns = self.tiles
+            raise FramingError(
+                f"{rows}×{columns} tiles: 1×1 to {MOST_TILES}×{MOST_TILES} are expected"
+            )
         if self.is_plain:
             return
         if self.size is None:
@@ -94,7 +104,17 @@ class Framing:
     @property
     def is_plain(self) -> bool:
         """Whether the whole picture is looked at, as it comes."""
-        return not (self.crop or self.ignored) and self.mask is None and self.aspect == "stretch"
+        drawn = bool(self.crop or self.ignored) or self.mask is not None
+        return not drawn and self.aspect == "stretch" and not self.is_tiled
+
+    @property
+    def is_tiled(self) -> bool:
+        """Whether the network sees more than one tile."""
+        return self.tiles != (1, 1)
+
+    def degrees(self, usual: Degrees) -> Degrees:
+        """Return the degrees where nobody has chosen any: fused with tiles, to match less."""
+        return FUSED if self.is_tiled else usual
 
     @cached_property
     def counted(self) -> Bools:
@@ -113,7 +133,7 @@ class Framing:
         if self.is_plain:
             return ""
         polygons = [[[float(x), float(y)] for x, y in p] for p in (self.crop, *self.ignored)]
-        text = json.dumps([self.size, polygons, self.aspect])
+        text = json.dumps([self.size, polygons, self.aspect, self.tiles])
         digest = hashlib.sha256(text.encode())
         if self.mask is not None:
             digest.update(np.packbits(self.mask).tobytes())
@@ -136,6 +156,8 @@ class Framing:
             parts.append(f"a mask that ignores {1 - self.mask.mean():.0%}")
         if self.aspect != "stretch":
             parts.append(f"aspect {self.aspect}")
+        if self.is_tiled:
+            parts.append(f"{self.tiles[0]}×{self.tiles[1]} tiles")
         return ", ".join(parts) or "the whole picture"
 
 

@@ -24,6 +24,7 @@ def framing_header(framing: Framing) -> dict[str, Any] | None:
         "ignored": [_numbers(polygon) for polygon in framing.ignored],
         "aspect": framing.aspect,
         "mask": framing.mask is not None,
+        "tiles": framing.tiles,
     }
 
 
@@ -58,7 +59,16 @@ def kept_framing(
         ignored=tuple(_polygon(points) for points in header["ignored"]),
         mask=mask,
         aspect=str(header["aspect"]),
+        tiles=kept_tiles(header),
     )
+
+
+def kept_tiles(header: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the rows and columns of tiles of a header; one tile where it knows of none."""
+    rows, columns = header.get("tiles", (1, 1))
+    if type(rows) is not int or type(columns) is not int or min(rows, columns) < 1:
+        raise ValueError("tiles are no rows and columns")
+    return rows, columns
 
 
 def _numbers(polygon: Polygon) -> list[list[float]]:

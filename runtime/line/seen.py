@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from zeroline.runtime.errors import FrameError, ZerolineError
 from zeroline.runtime.frames import Clock, Frame
 from zeroline.runtime.framing.framer import Framer
@@ -52,22 +54,22 @@ class FrameReader:
     ----------
     framer : Framer
     square : View
-        The network's own input.
+        The network's own input, or all tiles in its pixels.
     """
 
     def __init__(self, bundle: Bundle, framing: Framing) -> None:
         self._bundle = bundle
         self.framer = Framer(framing, bundle.manifest.input, patches=bundle.patches)
-        self.square = View.whole((bundle.size, bundle.size))
+        self.square = View.whole((bundle.size, bundle.size), tiles=framing.tiles)
 
     def see(self, frame: Frame, clock: Clock) -> Seen:
         """Take a frame to its tokens, and time the stages."""
         try:
             with clock.stage("prepare"):
                 look = self.framer.look(frame)
-                image = self._bundle.prepare(look.image)[None]
+                images = np.stack([self._bundle.prepare(image) for image in look.images])
             with clock.stage("network"):
-                return Seen(self._bundle.embed(image), look.view)
+                return Seen(self.framer.joined(self._bundle.embed(images)), look.view)
         except ZerolineError as error:
             damaged = isinstance(error, FrameError)
             return Seen(reason=Reason.DAMAGED_FRAME if damaged else Reason.MODEL, text=str(error))
