@@ -80,7 +80,7 @@ class Contents:
         if self._xp is np:
             return tokens.on_host()
         layers = tuple(self._xp.asarray(layer, dtype=np.float32) for layer in tokens.layers)
-        return Tokens(layers, to_host(tokens.class_tokens))
+        return Tokens(layers, to_host(tokens.class_tokens), tokens.tiles)
 
     def matched(self, slot: Slot, *, ignore: Bools | None = None) -> Matches:
         """Match a frame that is not in the window with all frames of other parts.

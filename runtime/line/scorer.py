@@ -49,7 +49,8 @@ class WindowScorer:
 
     def raw_score(self, patch_scores: Float32) -> float:
         """Return the image score of a map, before RsCIN."""
-        return float(map_maximum(patch_scores[None], size=self._size)[0])
+        tiles = self._window.shape.tiles
+        return float(map_maximum(patch_scores[None], size=self._size, tiles=tiles)[0])
 
     def keep(self, place: int, raw_score: float) -> None:
         """Write down the score of the frame in a place."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from zeroline.runtime.line.window import Window, WindowShape
+from zeroline.runtime.line.shape import WindowShape
+from zeroline.runtime.line.window import Window
 from zeroline.runtime.matching.distances import distances_by
 from zeroline.runtime.matching.forms import FORMS
 
