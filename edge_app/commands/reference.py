@@ -69,11 +69,11 @@ def build(paths: tuple[Path, ...], output: Path, keep: tuple[str, ...], **values
     framed = take_framing(values)
     options = ScoreOptions(**values)
     images = find_images(paths)
-    framing = framed.framing(lambda: first_size(images.files))
     if images.note:
         click.echo(f"note: {images.note}", err=True)
     source = ", ".join(str(path) for path in paths)
     with options.open_bundle() as bundle, progress_bars() as bars:
+        framing = framed.framing(lambda: first_size(images.files), bundle.manifest)
         report, problems = build_reference(
             images.files,
             output,

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     from zeroline.edge_app.events import Events
     from zeroline.edge_app.outputs.guarded import Output
     from zeroline.edge_app.runs import Run
+    from zeroline.runtime.framing.framing import Framing
     from zeroline.runtime.line.inspector import RollingInspector
+    from zeroline.runtime.network.model import Bundle
 
 
 @click.command()
@@ -151,12 +153,13 @@ def run(
             sheets_of=window if options.codegraph and draw != "none" else None,
         )
         bundle = stack.enter_context(options.open_bundle())
-        check_window(bundle, window, degrees=options.degrees)
         stop = stack.enter_context(stopped_by_signals())
         opened = PeekedSource(open_source(source, events=events, stop=stop))
-        framing = framed.framing(opened.size)
+        framing = framed.framing(opened.size, bundle.manifest)
         if framing.is_plain and reference is not None:
             framing = read_reference(reference).framing
+        chosen = options.rolling(bundle, framing)
+        check_window(bundle, window, degrees=chosen["degrees"], tiles=framing.tiles)
         inspector = stack.enter_context(
             RollingInspector(
                 bundle,
@@ -165,9 +168,8 @@ def run(
                 band=band,
                 exclusion=exclusion,
                 settle=settle,
-                framing=framing,
                 wait_for_search=not opened.live,
-                **options.rolling(bundle),
+                **chosen,
             )
         )
         click.echo(
@@ -175,6 +177,7 @@ def run(
             f"matched by {inspector.shape.form}",
             err=True,
         )
+        _tell_tiles(bundle, inspector, framing, options)
         if reference is not None:
             _load_reference(inspector, reference, window=window, events=events)
         if verdicts or not sys.stdout.isatty():
@@ -189,6 +192,29 @@ def run(
             click.echo(f'{saved} to "{save_reference}"', err=True)
         if opened.incomplete:
             raise click.exceptions.Exit(1)
+
+
+def _tell_tiles(
+    bundle: Bundle, inspector: RollingInspector, framing: Framing, options: ScoreOptions
+) -> None:
+    """Tell what tiles cost, where there are any."""
+    from zeroline.edge_app.tiles import tile_cost
+    from zeroline.runtime.framing.framer import Framer
+
+    if not framing.is_tiled:
+        return
+    shape = inspector.shape
+    cost = tile_cost(
+        bundle,
+        Framer(framing, bundle.manifest.input, patches=bundle.patches),
+        frames=shape.capacity,
+        degrees=shape.degrees,
+        matching=options.matching,
+        threads=options.threads,
+        one_way=True,
+    )
+    for line in cost.lines(shape.memory + shape.tokens):
+        click.echo(line, err=True)
 
 
 def _opened_outputs(

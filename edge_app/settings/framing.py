@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +15,9 @@ import numpy as np
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.masks import read_area
 from zeroline.runtime.framing.framing import ASPECTS, Framing
-from zeroline.runtime.framing.geometry import Polygon, rectangle
+from zeroline.runtime.framing.geometry import Polygon, bounds, rectangle
+from zeroline.runtime.framing.tiles import MOST_TILES, tiles_for
+from zeroline.runtime.network.manifest import Manifest
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -45,6 +49,42 @@ class AreaType(click.ParamType[Polygon]):
         return tuple((part[0], part[1]) for part in parts)
 
 
+class TilesType(click.ParamType[tuple[int, int]]):
+    """Rows and columns of tiles, such as "2x3"."""
+
+    name = "tiles"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Turn text into rows and columns."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,3})[x×](\d{1,3})", value.strip().lower())
+        numbers = (0, 0) if match is None else (int(match[1]), int(match[2]))
+        if not all(1 <= number <= MOST_TILES for number in numbers):
+            self.fail(f"{value!r}: rows and columns are expected, 1x1 to {MOST_TILES}x{MOST_TILES}")
+        return numbers
+
+
+class PixelsType(click.ParamType[float]):
+    """A length in pixels, such as "12px"."""
+
+    name = "pixels"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Turn text into pixels."""
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(\d{1,6}(?:\.\d*)?)(?: ?px)?", value.strip().lower())
+        pixels = 0.0 if match is None else float(match[1])
+        if not pixels >= 1:
+            self.fail(f"{value!r}: pixels are expected, such as 12px, 1 or more")
+        return pixels
+
+
 @dataclass(frozen=True)
 class FramingOptions:
     """What of a picture is looked at, as given on the command line."""
@@ -53,19 +93,25 @@ class FramingOptions:
     ignore: tuple[Polygon, ...] = ()
     mask: Path | None = None
     aspect: str = "stretch"
+    tiles: tuple[int, int] | None = None
+    smallest_defect: float | None = None
 
     @property
     def is_plain(self) -> bool:
         """Whether the whole picture is looked at, as it comes."""
-        return not (self.crop or self.ignore or self.mask) and self.aspect == "stretch"
+        drawn = bool(self.crop or self.ignore or self.mask)
+        whole = self.tiles in (None, (1, 1)) and self.smallest_defect is None
+        return not drawn and self.aspect == "stretch" and whole
 
-    def framing(self, size: Callable[[], tuple[int, int] | None]) -> Framing:
+    def framing(self, size: Callable[[], tuple[int, int] | None], manifest: Manifest) -> Framing:
         """Return the framing of pictures.
 
         Parameters
         ----------
         size : callable
             Gives their height and width, if it is asked; None where that is not known.
+        manifest : Manifest
+            Of the bundle: how many tiles a small defect needs is its network's matter.
 
         Raises
         ------
@@ -80,9 +126,20 @@ class FramingOptions:
         found = size()
         if found is None:
             raise InputError("no picture could be read that tells the size of the framing")
-        return Framing(
+        whole = Framing(
             size=found, crop=self.crop or (), ignored=self.ignore, mask=mask, aspect=self.aspect
         )
+        if self.tiles is not None:
+            return replace(whole, tiles=self.tiles)
+        if self.smallest_defect is None:
+            return whole
+        left, top, right, bottom = bounds(self.crop or rectangle(0, 0, found[1], found[0]))
+        tiles = tiles_for(
+            self.smallest_defect,
+            (ceil(bottom) - int(top), ceil(right) - int(left)),
+            patches=manifest.outputs.tokens[0].patches,
+        )
+        return replace(whole, tiles=tiles)
 
 
 _OPTIONS = (
@@ -97,6 +154,13 @@ _OPTIONS = (
     click.option("--aspect", type=click.Choice(ASPECTS), default="stretch", show_default=True,
                  help="How the network's square is filled. stretch: the picture is pressed into "
                       "it. fit: the aspect is kept."),
+    click.option("--tiles", type=TilesType(), metavar="RxC",
+                 help="Cut what is looked at into R rows and C columns of tiles. The network sees "
+                      "each by itself, so smaller defects show. Time and memory grow with their "
+                      "number."),
+    click.option("--smallest-defect", type=PixelsType(), metavar="PIXELS",
+                 help="Take the fewest tiles in which a defect of this side shows, such as 12px. "
+                      "Not with --tiles."),
 )  # fmt: skip
 
 
@@ -110,4 +174,7 @@ def framing_options(command: Command) -> Command:
 def take_framing(values: dict[str, Any]) -> FramingOptions:
     """Move the options of a framing out of a command's values."""
     names = FramingOptions.__dataclass_fields__
-    return FramingOptions(**{name: values.pop(name) for name in names})
+    taken = FramingOptions(**{name: values.pop(name) for name in names})
+    if taken.tiles is not None and taken.smallest_defect is not None:
+        raise click.UsageError("--tiles and --smallest-defect exclude each other")
+    return taken
