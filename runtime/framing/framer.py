@@ -90,8 +90,8 @@ class Framer:
         patch = self._spec.size / self.grid.side
         if min(width, height) < patch:
             raise FramingError(
-                f"{self.framing}: tiles of {width:.0f}×{height:.0f} pixels are tiles smaller than "
-                f"a patch, which has {patch:.0f} pixels"
+                f"{self.framing}: tiles of {width:.0f}×{height:.0f} pixels. Tiles smaller than a "
+                f"patch of the network, {patch:.0f} pixels, show nothing"
             )
 
     @property

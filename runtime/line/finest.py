@@ -169,6 +169,7 @@ def _with_patches(
         Where each tile's patches stand among the P'.
     """
     xp = array_namespace(held)
+    matched = xp.isfinite(held).any(axis=1, keepdims=True)  # all patches of a tile may be marked
     parts = []
     for tile in tiles:
         rows = held[:, tile]
@@ -176,7 +177,7 @@ def _with_patches(
         if own.any():
             theirs = others if own.all() else others[xp.asarray(np.flatnonzero(own))]
             nearest = _nearest(features[:, tile], theirs)
-            rows = xp.where(xp.isfinite(rows), xp.minimum(rows, nearest), rows)
+            rows = xp.where(matched, xp.minimum(rows, nearest), rows)
         parts.append(rows)
     return parts[0] if len(parts) == 1 else xp.concatenate(parts, axis=1)
 

@@ -30,7 +30,7 @@ class KeptWindow(Window):
 
 def kept_window(sizes, pool, **options):
     """Sizes: those of `WindowShape`, in its order."""
-    named = {k: options.pop(k) for k in ("counted",) if k in options}
+    named = {k: options.pop(k) for k in ("counted", "tiles") if k in options}
     return KeptWindow(WindowShape(*sizes, **named), pool, **options)
 
 
