@@ -146,7 +146,7 @@ def joined_tokens(tokens: Tokens, tiles: tuple[int, int], seen: tuple[int, ...])
             layers.append(layer.reshape(images, count * own, channels))
             continue
         whole = xp.zeros((images, count, own, channels), layer.dtype)
-        whole[:, list(seen)] = layer.reshape(images, len(seen), own, channels)
+        whole[:, xp.asarray(seen)] = layer.reshape(images, len(seen), own, channels)
         layers.append(whole.reshape(images, count * own, channels))
     mean = tokens.class_tokens.reshape(images, len(seen), -1).mean(axis=1)
     length = xp.sqrt(xp.square(mean).sum(axis=1, keepdims=True))

@@ -141,7 +141,7 @@ class Window:
         for layer in layers:
             rows = layer.reshape(self._grid.count, -1, layer.shape[1])
             if len(self._seen) < len(rows):
-                rows = rows[self._seen]
+                rows = rows[self._xp.asarray(self._seen)]
             for features in aggregated(rows, self.shape.degrees):
                 whole = features.reshape(-1, layer.shape[1])
                 found.append(whole if self._within is None else whole[self._within])

@@ -1,5 +1,6 @@
 """Tiles: each is matched with the same tile of other images, and all of them are one image."""
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -268,6 +269,29 @@ def test_degree_one_is_matched_tile_by_tile():
         wanted = degree_one(alone, form="float32", roi=roi[part], ignored=ignored[:, counted])
         np.testing.assert_array_equal(found[:, counted], wanted)
         assert lnamd(alone[0][0], degree=1).shape == (1, OWN, CHANNELS[0])
+
+
+@pytest.mark.parametrize("codegraph", [False, True])
+def test_the_memory_that_is_told_is_the_memory_that_is_taken(codegraph):
+    rng, tiles, side, images = np.random.default_rng(0), (2, 2), 12, 40
+    layers = tuple(
+        rng.standard_normal((images, 4 * side * side, c), dtype=np.float32) for c in (64, 96)
+    )
+    tokens = Tokens(layers, np.eye(images, dtype=np.float32), tiles)
+    score_tokens(tokens.select(slice(0, 13)), size=16, threads=1, codegraph=True)  # imports
+    tracemalloc.start()
+    score_tokens(tokens, size=16, degrees="fused", rscin=(), threads=1, codegraph=codegraph)
+    taken = tracemalloc.get_traced_memory()[1] + sum(layer.nbytes for layer in layers)
+    tracemalloc.stop()
+    told = scoring_memory(
+        images,
+        patches=side * side,
+        channels=(64, 96),
+        class_channels=images,
+        codegraph=codegraph,
+        tiles=4,
+    )
+    assert 0.9 * told < taken < 1.05 * told
 
 
 def test_memory_grows_in_a_line_with_the_tiles():

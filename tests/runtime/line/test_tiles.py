@@ -7,6 +7,7 @@ from support.small_network import CHANNELS, CLASS_CHANNELS, PATCHES
 from zeroline.runtime import (
     ReferenceFileError,
     RollingInspector,
+    ScoringError,
     Tokens,
     Verdict,
     load_bundle,
@@ -151,6 +152,39 @@ def test_a_known_defect_is_recognised_in_its_own_tile(bundle, degrees, tile):
     assert recognised == [n for n in range(raised + 1, 110) if marked(n)]
     assert other.verdict is Verdict.NG  # it is unusual there, and another defect
     assert not other.recurring
+
+
+def test_tokens_of_other_tiles_are_refused(bundle):
+    tokens = frame_tokens(0)
+    square = Tokens(tokens.layers, tokens.class_tokens)  # as many patches, in one square
+    with (
+        RollingInspector(bundle, **options()) as inspector,
+        pytest.raises(ScoringError, match="tokens of 1×1 tiles, 2×2 are expected"),
+    ):
+        inspector.push_tokens(square)
+
+
+def test_a_tile_that_nobody_may_match_is_no_trouble_for_the_search(bundle):
+    """A part may leave one tile of the picture, and another tile of the next frame."""
+    ignore = np.zeros(4 * PATCHES, bool)
+    ignore[:PATCHES] = True
+    patches = [PATCHES + place for place in (27, 28, 35)]
+
+    def marked(n):
+        return n % 4 == 1
+
+    with RollingInspector(bundle, **options(window=32, rscin=())) as inspector:
+        said = [
+            inspector.push_tokens(
+                frame_tokens(n, look=0 if marked(n) else None, patches=patches),
+                ignore=ignore if n % 5 == 0 else None,
+            )
+            for n in range(60)
+        ]
+        (known,) = inspector.recurring
+    assert not any(i.search_failed for i in said)
+    assert all(marked(n) for n in known.frames)
+    assert known.marks[:, patches].any(axis=1).all()
 
 
 def test_a_reference_set_keeps_its_tiles_and_another_line_refuses_it(bundle, tmp_path):
