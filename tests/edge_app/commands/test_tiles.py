@@ -15,7 +15,7 @@ from zeroline.edge_app.memory import check_memory, check_window
 from zeroline.runtime import load_bundle
 
 HEIGHT, WIDTH = 200, 300
-SPOTS = {16: (70, 60), 17: (230, 140)}
+SPOTS = {16: (150, 60), 17: (70, 140)}
 TILES = ("--tiles", "2x3")
 
 

@@ -15,6 +15,7 @@ from zeroline.runtime import (
 )
 from zeroline.runtime.framing.framer import Framer
 from zeroline.runtime.framing.framing import Framing
+from zeroline.runtime.grid import widened
 from zeroline.runtime.line.verdicts import ng_regions
 from zeroline.runtime.results import FrameScores
 from zeroline.runtime.tokens import joined
@@ -143,11 +144,14 @@ def test_a_known_defect_is_recognised_in_its_own_tile(bundle, degrees, tile):
             for n in range(110)
         ]
         (known,) = inspector.recurring
+        ignored = inspector.window.ignored[inspector.window.ignored.any(axis=1)]
         other = inspector.push_tokens(frame_tokens(110, look=0, patches=elsewhere))
     (alarm,) = [alarm for i in said for alarm in i.alarms]
     raised = next(i.frame_id for i in said if i.alarms)
     assert alarm.one_place
     assert known.marks[:, patches].any(axis=1).all()
+    wide = widened(known.marks, by=1 if degrees == (1, 3) else 2, tiles=TILES)
+    assert set(map(tuple, ignored.tolist())) <= set(map(tuple, wide.tolist()))
     recognised = [i.frame_id for i in said[raised + 1 :] if i.recurring]
     assert recognised == [n for n in range(raised + 1, 110) if marked(n)]
     assert other.verdict is Verdict.NG  # it is unusual there, and another defect
