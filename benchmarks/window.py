@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 
 from zeroline.edge_app.bench import literal_seconds, matrix_rate
-from zeroline.runtime.line.window import Window, WindowShape
+from zeroline.runtime.line.shape import WindowShape
+from zeroline.runtime.line.window import Window
 from zeroline.runtime.workers import WorkerPool
 
 FORMS = ("float32", "pca", "int8")

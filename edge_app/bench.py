@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from zeroline.runtime.arrays import array_namespace
 from zeroline.runtime.line.inspector import RollingInspector
-from zeroline.runtime.line.window import Window, WindowShape
+from zeroline.runtime.line.shape import WindowShape
+from zeroline.runtime.line.window import Window
 from zeroline.runtime.matching.forms import pick_form
 from zeroline.runtime.stages.degrees import match_count
 from zeroline.runtime.stages.interval import interval_bounds

@@ -9,7 +9,7 @@ from zeroline.edge_app.errors import MemoryLimitError
 from zeroline.runtime.batch import scoring_memory
 from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.errors import MissingExtraError
-from zeroline.runtime.line.window import WindowShape
+from zeroline.runtime.line.shape import WindowShape
 from zeroline.runtime.matching.forms import FORMS
 from zeroline.runtime.network.model import Bundle
 from zeroline.runtime.stages.degrees import Degrees
@@ -48,9 +48,9 @@ def _file_cache(statistics: Path) -> int:
 
 
 def needed_memory(
-    bundle: Bundle, images: int, *, threads: int | None, codegraph: bool = False
+    bundle: Bundle, images: int, *, threads: int | None, codegraph: bool = False, tiles: int = 1
 ) -> int:
-    """Return the bytes that scoring `images` images as one set takes at its peak."""
+    """Return the bytes that scoring `images` images of so many tiles takes at its peak."""
     return scoring_memory(
         images,
         patches=bundle.patches,
@@ -59,11 +59,12 @@ def needed_memory(
         threads=thread_count(threads),
         compiled=compiled_loops() is not None,
         codegraph=codegraph,
+        tiles=tiles,
     )
 
 
 def check_memory(
-    bundle: Bundle, images: int, *, threads: int | None, codegraph: bool = False
+    bundle: Bundle, images: int, *, threads: int | None, codegraph: bool = False, tiles: int = 1
 ) -> int:
     """Return the bytes that scoring needs, or refuse.
 
@@ -72,24 +73,32 @@ def check_memory(
     MemoryLimitError
         Names both figures and a subset size that fits.
     """
-    needed = needed_memory(bundle, images, threads=threads, codegraph=codegraph)
-    free = available_memory()
+
+    def needed_for(count: int) -> int:
+        return needed_memory(bundle, count, threads=threads, codegraph=codegraph, tiles=tiles)
+
+    needed, free = needed_for(images), available_memory()
     if needed <= free:
         return needed
     fits = images
-    while (
-        fits > 2 and needed_memory(bundle, fits, threads=threads, codegraph=codegraph) > 0.8 * free
-    ):
+    while fits > 2 and needed_for(fits) > 0.8 * free:
         fits = fits * 4 // 5
     advice = f"use --subset {fits}" + (" or a smaller number" if fits > 2 else "")
     raise MemoryLimitError(
-        f'scoring {images} images as one set with "{bundle.name}" takes '
+        f"scoring {images} images{_in_tiles(tiles)} as one set with "
+        f'"{bundle.name}" takes '
         f"{needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free: "
         f"{advice}"
     )
 
 
-def check_window(bundle: Bundle, frames: int, *, degrees: Degrees | None) -> int:
+def _in_tiles(tiles: int) -> str:
+    return f" of {tiles} tiles" if tiles > 1 else ""
+
+
+def check_window(
+    bundle: Bundle, frames: int, *, degrees: Degrees | None, tiles: tuple[int, int] = (1, 1)
+) -> int:
     """Return the bytes that a window of a line takes at its start, or refuse.
 
     Parameters
@@ -99,6 +108,8 @@ def check_window(bundle: Bundle, frames: int, *, degrees: Degrees | None) -> int
         W.
     degrees : sequence of odd int, "fused" or None
         None: those of the bundle.
+    tiles : (int, int)
+        Rows and columns of tiles.
 
     Raises
     ------
@@ -106,11 +117,12 @@ def check_window(bundle: Bundle, frames: int, *, degrees: Degrees | None) -> int
         Names both figures and the largest window that fits.
     """
     of = degrees or bundle.manifest.defaults.degrees
+    count = tiles[0] * tiles[1]
 
     def needed(window: int) -> int:
         # the leanest form of matching: what is refused fits by none
-        sizes = (bundle.patches, bundle.channels, of)
-        return min(WindowShape(window, *sizes, form).memory for form in FORMS)
+        sizes = (count * bundle.patches, bundle.channels, of)
+        return min(WindowShape(window, *sizes, form, tiles=tiles).memory for form in FORMS)
 
     free = available_memory()
     if needed(frames) <= free:
@@ -120,6 +132,7 @@ def check_window(bundle: Bundle, frames: int, *, degrees: Degrees | None) -> int
         middle = (low + high) // 2
         low, high = (middle, high) if needed(middle) <= 0.8 * free else (low, middle)
     raise MemoryLimitError(
-        f'a window of {frames} frames with "{bundle.name}" takes {needed(frames) / 2**30:.1f} GiB, '
+        f'a window of {frames} frames{_in_tiles(count)} with "{bundle.name}" takes '
+        f"{needed(frames) / 2**30:.1f} GiB, "
         f"{free / 2**30:.1f} GiB are free: use --window {low} or a smaller number"
     )

@@ -11,9 +11,7 @@ import numpy as np
 from zeroline.runtime.arrays import Array, Bools, array_namespace
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.frames import Frame
-from zeroline.runtime.grid import counted_patches, on_grid
-from zeroline.runtime.matching.distances import distances_by
-from zeroline.runtime.matching.forms import pick_form
+from zeroline.runtime.matching.sets import SetMatching, TilePatches
 from zeroline.runtime.recurring.codegraph import Community
 from zeroline.runtime.recurring.scales import Scales
 from zeroline.runtime.results import ScoreResult
@@ -49,7 +47,8 @@ def score_tokens(
     """Score N images from their tokens (docs/algorithms.md).
 
     For each layer and degree: `lnamd`, `match_distances`, `interval_average`; the mean of
-    these is the patch score. Then `map_maximum` and `rscin`.
+    these is the patch score. Then `map_maximum` and `rscin`. Where images have several tiles,
+    each tile is matched with the same tile of other images.
 
     Parameters
     ----------
@@ -78,8 +77,8 @@ def score_tokens(
     threads : int or None
         Worker threads on the CPU; None takes all cores.
     progress : callable, optional
-        Called with 1 as each image of each layer and degree is done: N·L·R times, in the first
-        run.
+        Called with 1 as each image of each layer, degree and tile is done: N·L·R·T times, in the
+        first run. Tiles in which nothing counts are none.
 
     Returns
     -------
@@ -107,34 +106,41 @@ def score_tokens(
     matches = len(tokens.layers) * match_count(degrees)
     xp = array_namespace(tokens.class_tokens)
     low, high = interval
-    matching_of = _SetMatching(
+    matching_of = SetMatching(
         tokens, ignore=ignore, absent=absent, roi=roi, groups=groups, form=matching, threads=threads
     )
-    scales = Scales(degrees, layers=len(tokens.layers)) if codegraph else None
+    scales = None
+    if codegraph:
+        scales = Scales(degrees, layers=len(tokens.layers), grid=tokens.grid, roi=matching_of.roi)
 
-    def patch_scores_with(ignored: Any, step: Callable[[int], None] | None) -> Any:
+    def tile_scores(tile: TilePatches, ignored: Any, step: Callable[[int], None] | None) -> Any:
         total: Any = 0.0
 
         def scores_of(features: Any, number: int) -> Any:  # what it takes is free before the next
-            distances = matching_of.distances(features, ignored, step)
+            distances = matching_of.distances(features, tile, ignored, step)
             if scales is not None and ignored is matching_of.ignore:
-                scales.add(distances, number)
+                scales.add(distances, number, tile.counted)
             return interval_average(distances, low=low, high=high)
 
         for layer in tokens.layers:
-            for number, features in enumerate(aggregated(layer, degrees, threads=threads)):
+            for number, features in enumerate(aggregated(tile.of(layer), degrees, threads=threads)):
                 total = total + scores_of(features, number).astype(xp.float64)
-        return matching_of.on_grid((total / matches).astype(xp.float32))
+        return (total / matches).astype(xp.float32)
+
+    def patch_scores_with(ignored: Any, step: Callable[[int], None] | None) -> Any:
+        return matching_of.whole([tile_scores(tile, ignored, step) for tile in matching_of.tiles])
 
     patch_scores = patch_scores_with(matching_of.ignore, progress)
     if scales is not None and scales.beside:
-        for layer in tokens.layers:
-            (features,) = aggregated(layer, (1,), threads=threads)
-            scales.add_finest(matching_of.distances(features, matching_of.ignore, None))
+        for tile in matching_of.tiles:
+            for layer in tokens.layers:
+                (features,) = aggregated(tile.of(layer), (1,), threads=threads)
+                found = matching_of.distances(features, tile, matching_of.ignore, None)
+                scales.add_finest(found, tile.counted)
     communities: tuple[Community, ...] = ()
     recurring = xp.zeros(len(tokens), dtype=bool)
     if scales is not None:
-        search = scales.recurring(roi=matching_of.roi)
+        search = scales.recurring()
         communities = search.communities
         if communities:
             marks = xp.asarray(search.ignored)
@@ -145,7 +151,7 @@ def score_tokens(
     if own_level:
         level = place_levels(patch_scores, absent=absent)
         patch_scores = less_level(patch_scores, level, absent=absent)
-    raw_scores = map_maximum(patch_scores, size=size)
+    raw_scores = map_maximum(patch_scores, size=size, tiles=tokens.tiles)
     scores = raw_scores
     if rscin:
         scores = rescore(raw_scores, tokens.class_tokens, neighbours=rscin, normalise=False)
@@ -170,77 +176,6 @@ def _check(tokens: Tokens) -> None:
         raise ScoringError(
             f"the tokens of image {bad[0]} hold NaN or inf ({bad.size} such image(s))"
         )
-
-
-class _SetMatching:
-    """Matches the images of a set by features of one layer and degree; see `score_tokens`.
-
-    Attributes
-    ----------
-    roi : array, shape (P,), bool, or None
-        Patches that count; None: all.
-    ignore : array, shape (N, P), bool, or None
-        Patches that nobody may match, those without a part among them.
-    form : str
-        The form of matching.
-    """
-
-    def __init__(
-        self,
-        tokens: Tokens,
-        *,
-        ignore: Array | None,
-        absent: Bools | None,
-        roi: Bools | None,
-        groups: Array | Sequence[int] | None,
-        form: str,
-        threads: int | None,
-    ) -> None:
-        self._xp = xp = array_namespace(tokens.class_tokens)
-        self._groups, self._threads = groups, threads
-        images, patches = tokens.layers[0].shape[:2]
-        self.roi = None if roi is None else counted_patches(roi, patches)
-        if self.roi is not None and self.roi.all():
-            self.roi = None
-        places = np.arange(patches) if self.roi is None else np.flatnonzero(self.roi)
-        self._places = None if self.roi is None else xp.asarray(places)
-        self.ignore = None if ignore is None else xp.asarray(ignore, dtype=bool)
-        self._absent = None
-        if absent is not None:
-            if absent.shape != (images, patches):
-                raise ScoringError(
-                    f"absent has shape {absent.shape}, {(images, patches)} is expected"
-                )
-            self._absent = xp.asarray(absent)
-            self.ignore = self._absent if self.ignore is None else self._absent | self.ignore
-        channels = tuple(layer.shape[2] for layer in tokens.layers)
-        self._form = pick_form(form, patches=len(places), channels=channels, xp=xp)
-        self.form = self._form.name
-
-    def distances(
-        self, features: Any, ignored: Any | None, step: Callable[[int], None] | None
-    ) -> Any:
-        """Return the distances (N, P', N) of the P' patches that count."""
-        found = distances_by(
-            self._form,
-            self._counted(features),
-            ignore=None if ignored is None else self._counted(ignored),
-            groups=self._groups,
-            threads=self._threads,
-            progress=step,
-        )
-        if self._absent is not None:  # as near as can be to every image that can be matched
-            absent = self._counted(self._absent)
-            rows = found[absent]
-            found[absent] = self._xp.where(self._xp.isfinite(rows), rows.dtype.type(0), rows)
-        return found
-
-    def on_grid(self, rows: Any) -> Any:
-        """Return values (N, P') of the patches that count as (N, P)."""
-        return rows if self.roi is None else on_grid(rows, self.roi)
-
-    def _counted(self, rows: Any) -> Any:
-        return rows if self._places is None else rows[:, self._places]
 
 
 def patch_and_image_scores(tokens: Tokens, size: int, /) -> tuple[Any, Any]:
@@ -349,11 +284,12 @@ def scoring_memory(
     threads: int = 1,
     compiled: bool = True,
     codegraph: bool = False,
+    tiles: int = 1,
 ) -> int:
     """Return the peak of bytes that `score_tokens` holds, the tokens themselves included.
 
-    With N images, P patches, C_l channels of layer l, C the largest of them, D channels of the
-    class token and T threads::
+    With N images, P patches of a tile, C_l channels of layer l, C the largest of them, D channels
+    of the class token and T threads::
 
         4·N·P·ΣC_l + 4·N·D       tokens
         + 4·N·P·(2·C + 2)        features and product operand of one layer and degree
@@ -364,6 +300,9 @@ def scoring_memory(
 
     With `codegraph` 8·N²·P more, two means of distances; or tokens and 16·N²·P, if that is more:
     the means, a copy of one, and the distances of a community of half the images.
+
+    With `tiles` of them P counts those of all tiles in tokens, patch scores and what `codegraph`
+    takes. The tokens of one tile come on top, 4·N·P·C.
 
     Without the compiled loops (on CuPy, or where numba is missing) three tiles of
     min(N·P², max(2²⁴, P²)) float32 and two more copies of the features come on top. The
@@ -381,13 +320,16 @@ def scoring_memory(
     """
     widest = max(channels)
     elements = images * patches
-    tokens = 4 * elements * sum(channels) + 4 * images * class_channels
+    everything = elements * tiles
+    tokens = 4 * everything * sum(channels) + 4 * images * class_channels
     features = 4 * elements * (2 * widest + 2)
     distances = 5 * images * elements + 12 * images**2
     per_thread = 4 * patches * (widest + 2) + max(1_250_000, 512 * patches) + 13 * elements
-    total = tokens + features + distances + threads * per_thread + 12 * elements
+    total = tokens + features + distances + threads * per_thread + 12 * everything
+    if tiles > 1:
+        total += 4 * elements * widest
     if codegraph:
-        total = max(total + 8 * images * elements, tokens + 16 * images * elements)
+        total = max(total + 8 * images * everything, tokens + 16 * images * everything)
     if not compiled:
         tile = min(elements * patches, max(2**24, patches**2))
         total += 12 * tile + 8 * elements * widest

@@ -44,6 +44,7 @@ def originals(
     *,
     same: Sequence[object] | None = None,
     thumbnails: Float32 | None = None,
+    roi: Bools | None = None,
     matching: str = "exact",
     threads: int | None = None,
 ) -> Indices:
@@ -57,6 +58,8 @@ def originals(
         A value for each image: images of equal values have the same pixels.
     thumbnails : array, shape (N, Q), float32, optional
         From `thumbnail`.
+    roi : array, shape (P,), bool, optional
+        Patches that count: a tile in which none does is not looked at.
     matching, threads
         See `zeroline.runtime.matching.distances.match_distances`.
 
@@ -87,7 +90,7 @@ def originals(
         pictures = np.unique(of)
         if len(pictures) < LEAST_PICTURES:
             return of
-        near = _near_patches(tokens.select(pictures), matching=matching, threads=threads)
+        near = _near_patches(tokens, pictures, roi, matching=matching, threads=threads)
         if thumbnails is not None:
             apart = thumbnail_distances(thumbnails[pictures])
             near |= apart < ALIKE * typical_nearest(apart)
@@ -102,8 +105,28 @@ def originals(
             return of
 
 
-def _near_patches(tokens: Tokens, *, matching: str, threads: int | None) -> Bools:
-    """Return which pairs (N, N) are near copies by their patches."""
+def _near_patches(
+    tokens: Tokens, pictures: Indices, roi: Bools | None, *, matching: str, threads: int | None
+) -> Bools:
+    """Return which pairs (n, n) of some images are near copies by their patches.
+
+    Of several tiles in half of them or more: one tile may show bare ground, and so nothing but
+    noise.
+    """
+    parts = [part for part in tokens.grid.parts() if roi is None or roi[part].any()]
+    if len(parts) == tokens.grid.count == 1:
+        return _near_in_tile(tokens.select(pictures), matching=matching, threads=threads)
+    votes = np.zeros((len(pictures), len(pictures)), np.intp)
+    for part in parts:
+        layers = tuple(layer[pictures, part] for layer in tokens.layers)
+        tile = Tokens(layers, tokens.class_tokens[pictures])
+        votes += _near_in_tile(tile, matching=matching, threads=threads)
+    near: Bools = 2 * votes >= len(parts)
+    return near
+
+
+def _near_in_tile(tokens: Tokens, *, matching: str, threads: int | None) -> Bools:
+    """Return which pairs (N, N) are near copies by their patches in one tile."""
     features = [
         layer_features
         for layer in tokens.layers
@@ -125,19 +148,19 @@ def thumbnail(prepared: Any, /) -> Float32:
 
     Parameters
     ----------
-    prepared : array, shape (3, S, S), float32
-        As the network sees it.
+    prepared : array, shape (3, S, S) or (T, 3, S, S), float32
+        As the network sees it, in one tile or in several.
 
     Returns
     -------
     array, shape (Q,), float32
         Means of squares of pixels, `THUMBNAIL` or more to a side. Zeros for an even picture.
     """
-    grey = np.asarray(to_host(prepared), np.float64).mean(axis=0)
-    step = max(1, len(grey) // THUMBNAIL)
-    side = len(grey) // step
-    cut = grey[: side * step, : side * step]
-    small = cut.reshape(side, step, side, step).mean(axis=(1, 3)).ravel()
+    grey = np.asarray(to_host(prepared), np.float64).mean(axis=-3)
+    step = max(1, grey.shape[-1] // THUMBNAIL)
+    side = grey.shape[-1] // step
+    cut = grey[..., : side * step, : side * step]
+    small = cut.reshape(-1, side, step, side, step).mean(axis=(2, 4)).ravel()
     small -= small.mean()
     small /= max(float(small.std()), 1e-6)
     return np.asarray(small, np.float32)

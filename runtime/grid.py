@@ -1,14 +1,87 @@
-"""The square grid behind a row of patch tokens, and the patches of it that count."""
+"""The square grids behind a row of patch tokens, and the patches of them that count.
+
+A picture is looked at as one tile or as several. Each tile has a square grid of its own, and its
+patches stand together in the row: tile by tile, and in each tile row by row.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from zeroline.runtime.arrays import Bools, array_namespace
 from zeroline.runtime.errors import ScoringError
+
+#: Share of a tile's side that it has in common with the next tile.
+OVERLAP = 0.1
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The patches of a picture.
+
+    Attributes
+    ----------
+    side : int
+        g: a tile has g·g patches.
+    tiles : (int, int)
+        Rows and columns of tiles.
+
+    Examples
+    --------
+    >>> Grid.of(16, (2, 2)).side, Grid.of(16).side
+    (2, 4)
+    """
+
+    side: int
+    tiles: tuple[int, int] = (1, 1)
+
+    @classmethod
+    def of(cls, patches: int, tiles: Sequence[int] = (1, 1)) -> Grid:
+        """Return the grid of all patches of a picture in some tiles.
+
+        Raises
+        ------
+        ScoringError
+            If the patches do not form as many square grids.
+        """
+        rows, columns = tiles
+        count = rows * columns
+        if min(rows, columns) < 1 or patches % count:
+            raise ScoringError(f"{patches} patches do not form {rows}×{columns} tiles")
+        return cls(grid_side(patches // count), (rows, columns))
+
+    @property
+    def count(self) -> int:
+        """T, the number of tiles."""
+        return self.tiles[0] * self.tiles[1]
+
+    @property
+    def patches(self) -> int:
+        """Patches of all tiles."""
+        return self.count * self.side**2
+
+    def most_in_a_tile(self, roi: Bools) -> int:
+        """Return the largest number of patches that count in a tile."""
+        return int(np.asarray(roi).reshape(self.count, -1).sum(axis=1).max())
+
+    def parts(self, roi: Bools | None = None) -> list[slice]:
+        """Return where each tile's patches stand among all, or among those that count.
+
+        Parameters
+        ----------
+        roi : array, shape (P,), bool, optional
+            Patches that count, of all tiles. A tile without one has an empty slice.
+        """
+        own = self.side**2
+        if roi is None:
+            return [slice(tile * own, (tile + 1) * own) for tile in range(self.count)]
+        ends = np.cumsum(np.asarray(roi, bool).reshape(self.count, own).sum(axis=1)).tolist()
+        return [slice(start, stop) for start, stop in zip([0, *ends[:-1]], ends, strict=True)]
 
 
 def grid_side(patches: int) -> int:
@@ -25,8 +98,8 @@ def grid_side(patches: int) -> int:
     return side
 
 
-def widened(marks: Bools, *, by: int) -> Bools:
-    """Widen marks on patches to squares.
+def widened(marks: Bools, *, by: int, tiles: Sequence[int] = (1, 1)) -> Bools:
+    """Widen marks on patches to squares, in each tile for itself.
 
     Parameters
     ----------
@@ -34,12 +107,14 @@ def widened(marks: Bools, *, by: int) -> Bools:
         On the host.
     by : int
         Patches to each side.
+    tiles : (int, int)
+        Rows and columns of tiles.
 
     Returns
     -------
     array, shape (N, P), bool
     """
-    side = grid_side(marks.shape[1])
+    side = Grid.of(marks.shape[1], tiles).side
     padded = np.pad(marks.reshape(-1, side, side), ((0, 0), (by, by), (by, by)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * by + 1,) * 2, axis=(1, 2))
     wide: Bools = windows.any(axis=(3, 4)).reshape(marks.shape)

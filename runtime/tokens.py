@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from zeroline.runtime.arrays import Bools, array_namespace, to_host
+from zeroline.runtime.grid import Grid
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,8 @@ class Tokens:
         Patch tokens, without a class token, in the order of the layers.
     class_tokens : array, shape (N, D), float
         Rows of unit length.
+    tiles : (int, int)
+        Rows and columns of tiles, each with a square grid of patches: P counts those of all tiles.
 
     Examples
     --------
@@ -32,9 +35,15 @@ class Tokens:
 
     layers: tuple[Any, ...]
     class_tokens: Any
+    tiles: tuple[int, int] = (1, 1)
 
     def __len__(self) -> int:
         return len(self.class_tokens)
+
+    @property
+    def grid(self) -> Grid:
+        """The grid of an image's patches."""
+        return Grid.of(self.layers[0].shape[1], self.tiles)
 
     def finite(self) -> Bools:
         """Return, for each image, whether all its tokens are finite; shape (N,), on the host."""
@@ -46,11 +55,13 @@ class Tokens:
 
     def on_host(self) -> Tokens:
         """Return the tokens as NumPy arrays."""
-        return Tokens(tuple(to_host(layer) for layer in self.layers), to_host(self.class_tokens))
+        layers = tuple(to_host(layer) for layer in self.layers)
+        return Tokens(layers, to_host(self.class_tokens), self.tiles)
 
     def select(self, which: Any) -> Tokens:
         """Return the tokens of some images; `which` is a slice, a mask or indices."""
-        return Tokens(tuple(layer[which] for layer in self.layers), self.class_tokens[which])
+        layers = tuple(layer[which] for layer in self.layers)
+        return Tokens(layers, self.class_tokens[which], self.tiles)
 
 
 def joined(parts: Iterable[Tokens]) -> Tokens:
@@ -63,6 +74,7 @@ def joined(parts: Iterable[Tokens]) -> Tokens:
     return Tokens(
         tuple(xp.concatenate(same) for same in layers),
         xp.concatenate([part.class_tokens for part in sets]),
+        sets[0].tiles,
     )
 
 
@@ -88,6 +100,7 @@ class TokenBuffer:
                     for layer in batch.layers
                 ),
                 xp.empty((self._capacity, batch.class_tokens.shape[1]), dtype=xp.float32),
+                batch.tiles,
             )
         place = slice(self._filled, self._filled + len(batch))
         for room, layer in zip(self._room.layers, batch.layers, strict=True):

@@ -60,7 +60,7 @@ GROUND = {
     },
     "edge_app": {
         "captured", "errors", "events", "memory", "opencv", "passwords", "progress", "runs",
-        "writing",
+        "tiles", "writing",
     },
 }  # fmt: skip
 #: Who may use which part of the product.

@@ -142,7 +142,8 @@ def _embed_batch(
     files: Sequence[ImageFile], bundle: Bundle, framer: Framer, white_level: int | None
 ) -> Embedding:
     """Take one batch from the files to the tokens."""
-    images, digests, looks, readable, problems = [], [], [], [], []
+    images: list[Float32] = []  # (T, 3, S, S) of each file
+    digests, looks, readable, problems = [], [], [], []
     for file in files:
         try:
             frame = read_image(file.path, white_level=white_level)
@@ -150,7 +151,7 @@ def _embed_batch(
             if look.problem:
                 problems.append(Problem(file.name, look.problem, Reason(look.reason)))
                 continue
-            images.append(bundle.prepare(look.image))
+            images.append(np.stack([bundle.prepare(image) for image in look.images]))
             digests.append(_digest(frame))
             looks.append(look)
             readable.append(file)
@@ -158,7 +159,7 @@ def _embed_batch(
             problems.append(Problem(file.name, str(error)))
     if not images:
         return Embedding([], None, problems)
-    tokens = bundle.embed(np.stack(images))
+    tokens = framer.joined(bundle.embed(np.concatenate(images)))
     finite = tokens.finite()
     problems += [
         Problem(file.name, "the model gives NaN or inf for it")
@@ -166,6 +167,7 @@ def _embed_batch(
         if not usable
     ]
     usable = np.flatnonzero(finite).tolist()
+    nowhere = np.zeros(framer.grid.patches, bool)
     seen = [looks[n] for n in usable]
     return Embedding(
         [readable[n] for n in usable],
@@ -174,6 +176,6 @@ def _embed_batch(
         [digests[n] for n in usable],
         [thumbnail(images[n]) for n in usable],
         [look.view for look in seen],
-        [np.zeros(bundle.patches, bool) if look.absent is None else look.absent for look in seen],
+        [nowhere if look.absent is None else look.absent for look in seen],
         [0.0 if look.pose is None else look.pose.turn for look in seen],
     )

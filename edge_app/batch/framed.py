@@ -11,9 +11,12 @@ from zeroline.edge_app.images import ImageFile, first_size
 from zeroline.edge_app.settings.framing import FramingOptions
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.framing.framing import Framing
+from zeroline.runtime.network.manifest import Manifest
 
 
-def opened_framing(options: FramingOptions, files: Sequence[ImageFile]) -> Framing:
+def opened_framing(
+    options: FramingOptions, files: Sequence[ImageFile], manifest: Manifest
+) -> Framing:
     """Return what of some pictures is looked at; tell which one teaches the part, if none is given.
 
     Raises
@@ -27,4 +30,4 @@ def opened_framing(options: FramingOptions, files: Sequence[ImageFile]) -> Frami
         click.echo(f"note: {found}", err=True)
         return found.picture
 
-    return options.opened(lambda: first_size(files), typical=typical)
+    return options.opened(lambda: first_size(files), manifest, typical=typical)

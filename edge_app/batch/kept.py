@@ -21,6 +21,7 @@ from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.images import ImageFile
 from zeroline.edge_app.writing import whole_file
 from zeroline.runtime.archives import DAMAGE, Archive, open_archive, why_damaged
+from zeroline.runtime.framing.kept import kept_tiles
 from zeroline.runtime.framing.view import View
 from zeroline.runtime.results import Reason
 
@@ -75,6 +76,7 @@ def write_scores(folder: Path, kept: KeptScores) -> None:
         "draw": kept.draw,
         "false_alarm_rate": kept.false_alarm_rate,
         "white_level": kept.white_level,
+        "tiles": next((s.views[0].tiles for s in kept.sets if s.views), (1, 1)),
         "names": [file.name for file in files],
         "paths": [str(file.path.absolute()) for file in files],
         "problems": [[p.name, p.reason, p.verdict and p.verdict.value] for p in kept.problems],
@@ -143,7 +145,7 @@ def _read(header: Mapping[str, Any], archive: Archive) -> KeptScores:
         for name in ("patch_scores", "raw_scores", "scores", "recurring", "set", "copy_of", "views")
     )
     names, paths = header["names"], header["paths"]
-    count = len(names)
+    tiles, count = kept_tiles(header), len(names)
     fits = patch_scores.dtype == np.float16 and patch_scores.ndim == 2
     fits &= raw_scores.dtype == np.float32 and scores.dtype == np.float32
     fits &= recurring.dtype == bool and numbers.dtype == np.int32 and copy_of.dtype == np.int32
@@ -152,6 +154,7 @@ def _read(header: Mapping[str, Any], archive: Archive) -> KeptScores:
     fits &= views.shape == (count, 8) and views.dtype == np.float64 and np.isfinite(views).all()
     fits &= all(array.shape == (count,) for array in arrays if array is not patch_scores)
     fits = fits and bool(count) and numbers.min() >= 0 and numbers.max() < count
+    fits = fits and patch_scores.shape[1] % (tiles[0] * tiles[1]) == 0
     if not fits or not all(np.isfinite(array).all() for array in arrays[2:5]):
         raise ValueError("the arrays do not fit each other")
     files = [ImageFile(Path(path), name) for path, name in zip(paths, names, strict=True)]
@@ -161,7 +164,7 @@ def _read(header: Mapping[str, Any], archive: Archive) -> KeptScores:
         chosen = tuple(files[place] for place in places)
         originals = copy_of[places].astype(np.intp)
         seen = tuple(
-            View((int(height), int(width)), np.array(row).reshape(2, 3))
+            View((int(height), int(width)), np.array(row).reshape(2, 3), tiles)
             for height, width, *row in views[places]
             if width
         )

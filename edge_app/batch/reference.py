@@ -66,9 +66,11 @@ def build_reference(
     MemoryLimitError
         If they would take more memory than there is; nothing was read then.
     """
-    check_memory(bundle, len(files), threads=options.threads, codegraph=True)
-    in_time = sorted(files, key=lambda file: file.path.stat().st_mtime)
     framer = Framer(framing, bundle.manifest.input, patches=bundle.patches)
+    check_memory(
+        bundle, len(files), threads=options.threads, codegraph=True, tiles=framer.grid.count
+    )
+    in_time = sorted(files, key=lambda file: file.path.stat().st_mtime)
     embedding = embed_files(
         in_time,
         bundle,
@@ -80,7 +82,7 @@ def build_reference(
     if tokens is None or len(used) < 2:
         raise InputError(f"{len(used)} usable image(s) of {len(files)}: at least 2 are needed")
     aligned = framing.taught is not None
-    chosen = options.scoring(bundle) | {
+    chosen = options.scoring(bundle, framing) | {
         "roi": framer.roi,
         "own_level": aligned and in_one_pose(embedding.turns),
     }
@@ -99,6 +101,7 @@ def build_reference(
             tokens,
             same=embedding.pixels,
             thumbnails=np.stack(embedding.thumbnails),
+            roi=framer.roi,
             threads=options.threads,
         ).tolist(),
     )

@@ -12,7 +12,7 @@ import numpy as np
 from zeroline.edge_app.images import RESULTS_HEADER, ImageFile, flat_names
 from zeroline.edge_app.writing import prepare_folder, remove_files, whole_file
 from zeroline.runtime.framing.view import View
-from zeroline.runtime.grid import grid_side
+from zeroline.runtime.grid import Grid
 from zeroline.runtime.results import FrameScores, Reason, Verdict
 
 COLUMNS = RESULTS_HEADER.split(",")
@@ -84,13 +84,18 @@ def write_csv(results: Sequence[ImageResult], path: Path, *, unplaced: Sequence[
 
 
 def write_maps(results: Sequence[ImageResult], folder: Path) -> None:
-    """Write each image's g×g float32 patch scores as ``<image path with / as __>.npy``."""
+    """Write each image's float32 patch scores as ``<image path with / as __>.npy``.
+
+    Of shape (g, g); with R×C tiles (R, C, g, g).
+    """
     prepare_folder(folder)
     names = flat_names((r.file.name for r in results), suffix=".npy")
     for name, result in zip(names, results, strict=True):
-        side = grid_side(len(result.scores.patch_scores))
+        tiles = (1, 1) if result.view is None else result.view.tiles
+        side = Grid.of(len(result.scores.patch_scores), tiles).side
+        shape = (side, side) if tiles == (1, 1) else (*tiles, side, side)
         with whole_file(folder / name, "wb", sync=False) as file:
-            np.save(file, result.scores.patch_scores.reshape(side, side), allow_pickle=False)
+            np.save(file, result.scores.patch_scores.reshape(shape), allow_pickle=False)
 
 
 def read_csv(path: Path) -> list[dict[str, str]] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from zeroline.edge_app.images import ImageFile
 from zeroline.edge_app.memory import check_memory
 from zeroline.edge_app.progress import Bars
 from zeroline.edge_app.settings.options import ScoreOptions
+from zeroline.edge_app.tiles import tile_cost
 from zeroline.runtime.copies import originals
 from zeroline.runtime.framing.framer import Framer
 from zeroline.runtime.framing.framing import Framing
@@ -70,6 +71,7 @@ def score_files(
     *,
     framing: Framing | None = None,
     thumbnails: bool = True,
+    tell: Callable[[str], None] | None = None,
 ) -> ScoredFiles:
     """Score files as one set, or in random subsets.
 
@@ -84,6 +86,8 @@ def score_files(
     thumbnails : bool
         Near copies are found by their thumbnails as well. A published data set may have one part
         in two photographs, which are two images in others' figures.
+    tell : callable, optional
+        Is told in a line what tiles cost, before the start.
 
     Raises
     ------
@@ -93,12 +97,29 @@ def score_files(
         If a set would take more memory than there is; nothing was read then.
     """
     subsets = random_subsets(len(files), options.subset, seed=options.seed)
-    check_memory(
-        bundle, max(map(len, subsets)), threads=options.threads, codegraph=options.codegraph
-    )
     framer = Framer(framing or Framing(), bundle.manifest.input, patches=bundle.patches)
-    scoring = options.scoring(bundle) | {"roi": framer.roi}
-    steps = len(bundle.channels) * match_count(scoring["degrees"])
+    largest = max(map(len, subsets))
+    memory = check_memory(
+        bundle,
+        largest,
+        threads=options.threads,
+        codegraph=options.codegraph,
+        tiles=framer.grid.count,
+    )
+    scoring = options.scoring(bundle, framer.framing) | {"roi": framer.roi}
+    if framer.framing.is_tiled and tell is not None:
+        cost = tile_cost(
+            bundle,
+            framer,
+            frames=largest,
+            degrees=scoring["degrees"],
+            matching=options.matching,
+            threads=options.threads,
+            one_way=False,
+        )
+        for line in cost.lines(memory):
+            tell(line)
+    steps = len(bundle.channels) * match_count(scoring["degrees"]) * len(framer.seen)
     read = bars("reading", len(files))
     scored = bars("scoring", steps * len(files))
     problems: list[Problem] = []
@@ -125,6 +146,7 @@ def score_files(
             embedding.tokens,
             same=embedding.pixels,
             thumbnails=np.stack(embedding.thumbnails) if thumbnails else None,
+            roi=framer.roi,
             matching=options.matching,
             threads=options.threads,
         )

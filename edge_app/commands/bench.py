@@ -126,7 +126,7 @@ def bench(
 
 def _check_memory(case: Any, window: int, degrees: tuple[int, ...] | str) -> None:
     from zeroline.edge_app.memory import available_memory
-    from zeroline.runtime.line.window import WindowShape
+    from zeroline.runtime.line.shape import WindowShape
 
     needed, there = (
         WindowShape(window, case.patches, case.channels, degrees).memory,

@@ -64,6 +64,7 @@ def demo(
     from zeroline.edge_app.sim.settings import LineSettings
     from zeroline.edge_app.sources.simulated import SimulatedSource
     from zeroline.edge_app.station.loop import run_line, stopped_by_signals
+    from zeroline.runtime.framing.framing import Framing
     from zeroline.runtime.line.inspector import RollingInspector
 
     options = ScoreOptions(
@@ -87,14 +88,18 @@ def demo(
         click.echo(_row("part", "verdict", "score", "threshold", "truth"))
         table = DemoTable(line, output / "frames")
         with RollingInspector(
-            bundle, min_window=first, settle=1, admit_copies=True, **options.rolling(bundle)
+            bundle,
+            min_window=first,
+            settle=1,
+            admit_copies=True,
+            **options.rolling(bundle, Framing()),
         ) as inspector:
             outputs = {"table": table}
             tally = run_line(SimulatedSource(line), inspector, outputs, events=events, stop=stop)
             form = inspector.shape.form
         if tally.missed:
             raise OutputError(f'{tally.missed["table"]} frame(s) missed in "{output}"')
-        described = options.described(bundle, form=form)
+        described = options.described(bundle, form=form, framing=Framing())
         settings = {"Source": f"simulated line, seed {seed}", **described}
     with progress_bars() as bars:
         missing = write_results(

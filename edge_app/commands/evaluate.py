@@ -122,10 +122,10 @@ def _evaluate_one(
     )
     from zeroline.edge_app.batch.scoring import score_files
     from zeroline.edge_app.batch.sets import judge_sets
-    from zeroline.edge_app.commands.told import tell_copies
+    from zeroline.edge_app.commands.told import tell_copies, tell_early
     from zeroline.edge_app.writing import prepare_folder
+    from zeroline.runtime.framing.tiles import joined_map
     from zeroline.runtime.results import Verdict
-    from zeroline.runtime.stages.maps import anomaly_map
 
     samples = {sample.file.name: sample for sample in dataset.samples}
 
@@ -138,8 +138,10 @@ def _evaluate_one(
         masks_by_name = {n: s.mask(size=bundle.size) for n, s in samples.items()}
         dataset.remarks.extend(_odd_masks(dataset, masks_by_name))
     files = [s.file for s in dataset.samples]
-    framing = opened_framing(framed, files)
-    scored = score_files(files, bundle, options, labelled_bars, framing=framing, thumbnails=False)
+    framing = opened_framing(framed, files, bundle.manifest)
+    scored = score_files(
+        files, bundle, options, labelled_bars, framing=framing, thumbnails=False, tell=tell_early
+    )
     judged = judge_sets(scored.sets, options.rule)
     tell_copies(judged, of=f"{dataset.name}: ")
     results = judged.results
@@ -152,7 +154,12 @@ def _evaluate_one(
             masks = [
                 s.mask(size=bundle.size, view=r.view) for s, r in zip(used, results, strict=True)
             ]
-        maps = anomaly_map(np.stack([r.scores.patch_scores for r in results]), size=bundle.size)
+        maps = np.stack(
+            [
+                joined_map(r.scores.patch_scores, tiles=framing.tiles, side=bundle.size)
+                for r in results
+            ]
+        )
     unplaced = [samples[p.name].defective for p in scored.problems if p.verdict is not None]
     figures = set_metrics(
         np.append(defective, np.array(unplaced, bool)),

@@ -70,11 +70,11 @@ def build(paths: tuple[Path, ...], output: Path, keep: tuple[str, ...], **values
     framed = take_framing(values)
     options = ScoreOptions(**values)
     images = find_images(paths)
-    framing = opened_framing(framed, images.files)
     if images.note:
         click.echo(f"note: {images.note}", err=True)
     source = ", ".join(str(path) for path in paths)
     with options.open_bundle() as bundle, progress_bars() as bars:
+        framing = opened_framing(framed, images.files, bundle.manifest)
         report, problems = build_reference(
             images.files,
             output,

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from zeroline.edge_app.sources.peeked import PeekedSource
     from zeroline.runtime.framing.framing import Framing
     from zeroline.runtime.line.inspector import RollingInspector
+    from zeroline.runtime.network.manifest import Manifest
+    from zeroline.runtime.network.model import Bundle
 
 
 @click.command()
@@ -152,10 +154,11 @@ def run(
             sheets_of=window if options.codegraph and draw != "none" else None,
         )
         bundle = stack.enter_context(options.open_bundle())
-        check_window(bundle, window, degrees=options.degrees)
         stop = stack.enter_context(stopped_by_signals())
         opened = PeekedSource(open_source(source, events=events, stop=stop))
-        framing = _framing(framed, reference, opened)
+        framing = _framing(framed, reference, opened, bundle.manifest)
+        chosen = options.rolling(bundle, framing)
+        check_window(bundle, window, degrees=chosen["degrees"], tiles=framing.tiles)
         inspector = stack.enter_context(
             RollingInspector(
                 bundle,
@@ -164,9 +167,8 @@ def run(
                 band=band,
                 exclusion=exclusion,
                 settle=settle,
-                framing=framing,
                 wait_for_search=not opened.live,
-                **options.rolling(bundle),
+                **chosen,
             )
         )
         click.echo(
@@ -174,6 +176,7 @@ def run(
             f"matched by {inspector.shape.form}",
             err=True,
         )
+        _tell_tiles(bundle, inspector, framing, options)
         if reference is not None:
             _load_reference(inspector, reference, window=window, events=events)
         if verdicts or not sys.stdout.isatty():
@@ -190,14 +193,39 @@ def run(
             raise click.exceptions.Exit(1)
 
 
-def _framing(framed: FramingOptions, reference: Path | None, source: PeekedSource) -> Framing:
+def _framing(
+    framed: FramingOptions, reference: Path | None, source: PeekedSource, manifest: Manifest
+) -> Framing:
     """Return what of a frame is looked at: by the options, or as a reference set was made."""
     from zeroline.runtime.reference.files import read_reference
 
     kept = None if reference is None else read_reference(reference).framing
     if kept is not None and (framed.is_plain or framed.only_aligns(kept)):
         return kept
-    return framed.opened(source.size)
+    return framed.opened(source.size, manifest)
+
+
+def _tell_tiles(
+    bundle: Bundle, inspector: RollingInspector, framing: Framing, options: ScoreOptions
+) -> None:
+    """Tell what tiles cost, where there are any."""
+    from zeroline.edge_app.tiles import tile_cost
+    from zeroline.runtime.framing.framer import Framer
+
+    if not framing.is_tiled:
+        return
+    shape = inspector.shape
+    cost = tile_cost(
+        bundle,
+        Framer(framing, bundle.manifest.input, patches=bundle.patches),
+        frames=shape.capacity,
+        degrees=shape.degrees,
+        matching=options.matching,
+        threads=options.threads,
+        one_way=True,
+    )
+    for line in cost.lines(shape.memory + shape.tokens):
+        click.echo(line, err=True)
 
 
 def _opened_outputs(

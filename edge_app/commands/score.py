@@ -38,17 +38,17 @@ def score(paths: tuple[Path, ...], output: Path, maps: bool, draw: str, **values
     from zeroline.edge_app.batch.scoring import score_files
     from zeroline.edge_app.batch.sets import judge_sets
     from zeroline.edge_app.batch.thresholds import threshold_summary
-    from zeroline.edge_app.commands.told import end_without_pictures, tell_results
+    from zeroline.edge_app.commands.told import end_without_pictures, tell_early, tell_results
     from zeroline.edge_app.images import find_images
     from zeroline.edge_app.progress import progress_bars
     from zeroline.edge_app.writing import prepare_folder
 
     options, framed = take_options(values), take_framing(values)
     images = find_images(paths, output=output)
-    framing = opened_framing(framed, images.files)
-    prepare_folder(output)
     with options.open_bundle() as bundle, progress_bars() as bars:
-        scored = score_files(images.files, bundle, options, bars, framing=framing)
+        framing = opened_framing(framed, images.files, bundle.manifest)
+        prepare_folder(output)
+        scored = score_files(images.files, bundle, options, bars, framing=framing, tell=tell_early)
         judged = judge_sets(scored.sets, options.rule)
         summary = threshold_summary(judged)
         _tell_before_writing(images, scored)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +40,23 @@ def teach(picture: Path, output: Path, model: str, **values: Any) -> None:
     if values["align"] == "off":
         values["align"] = "pattern"
     framed = take_framing(values | {"taught": picture, "framing": None})
-    framing = framed.opened(lambda: None)
     with load_bundle(model, threads=1) as bundle:
-        framer = Framer(framing, bundle.manifest.input, patches=bundle.patches)
+        framing = framed.opened(lambda: None, bundle.manifest)
+        whole = replace(framing, tiles=(1, 1))  # as it is shown
+        framer = Framer(whole, bundle.manifest.input, patches=bundle.patches)
     frame = read_image(picture)
     look = framer.look(frame)
     part = framer.part
     for line in part.described():
         click.echo(line)
+    if framing.is_tiled:
+        click.echo("it is cut into {}×{} tiles".format(*framing.tiles))
     if look.problem:
         raise click.ClickException(f"in its own picture {look.problem}")
     write_framing(output, framing)
     shown = output.with_suffix(".png")
     write_png(
         shown,
-        draw_taught(frame, look.image, look.view, part=part.mask(256), roi=framer.roi),
+        draw_taught(frame, look.images[0], look.view, part=part.mask(256), roi=framer.roi),
     )
     click.echo(f'framing "{output}", shown in "{shown}"')

@@ -31,6 +31,11 @@ def tell_results(output: Path, judged: JudgedSets, summary: ThresholdSummary) ->
         click.echo(f"  {output / name}")
 
 
+def tell_early(line: str) -> None:
+    """Print a line before the long part."""
+    click.echo(line, err=True)
+
+
 def tell_copies(judged: JudgedSets, *, of: str = "") -> None:
     """Name files that show the picture of another file; `of` is put before."""
     copies = judged.copies

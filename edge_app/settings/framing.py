@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +18,10 @@ from zeroline.edge_app.masks import read_area
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.framing.files import read_framing
 from zeroline.runtime.framing.framing import ALIGN, ASPECTS, Framing
-from zeroline.runtime.framing.geometry import Polygon, rectangle
+from zeroline.runtime.framing.geometry import Polygon, bounds, rectangle
+from zeroline.runtime.framing.placed import PlacedPart
+from zeroline.runtime.framing.tiles import MOST_TILES, tiles_for
+from zeroline.runtime.network.manifest import Manifest
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -48,6 +53,42 @@ class AreaType(click.ParamType[Polygon]):
         return tuple((part[0], part[1]) for part in parts)
 
 
+class TilesType(click.ParamType[tuple[int, int]]):
+    """Rows and columns of tiles, such as "2x3"."""
+
+    name = "tiles"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, int]:
+        """Turn text into rows and columns."""
+        if isinstance(value, tuple):
+            return value
+        match = re.fullmatch(r"(\d{1,3})[x×](\d{1,3})", value.strip().lower())
+        numbers = (0, 0) if match is None else (int(match[1]), int(match[2]))
+        if not all(1 <= number <= MOST_TILES for number in numbers):
+            self.fail(f"{value!r}: rows and columns are expected, 1x1 to {MOST_TILES}x{MOST_TILES}")
+        return numbers
+
+
+class PixelsType(click.ParamType[float]):
+    """A length in pixels, such as "12px"."""
+
+    name = "pixels"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """Turn text into pixels."""
+        if isinstance(value, float):
+            return value
+        match = re.fullmatch(r"(\d{1,6}(?:\.\d*)?)(?: ?px)?", value.strip().lower())
+        pixels = 0.0 if match is None else float(match[1])
+        if not pixels >= 1:
+            self.fail(f"{value!r}: pixels are expected, such as 12px, 1 or more")
+        return pixels
+
+
 @dataclass(frozen=True)
 class FramingOptions:
     """What of a picture is looked at, as given on the command line."""
@@ -59,12 +100,15 @@ class FramingOptions:
     align: str = "off"
     taught: Path | None = None
     framing: Path | None = None
+    tiles: tuple[int, int] | None = None
+    smallest_defect: float | None = None
 
     @property
     def _drawn(self) -> bool:
         """Whether anything is given but a file that has all of it."""
-        others = (self.crop, self.ignore, self.mask, self.taught)
-        return any(others) or self.aspect != "stretch" or self.align != "off"
+        others = (self.crop, self.ignore, self.mask, self.taught, self.smallest_defect)
+        plain = self.aspect == "stretch" and self.align == "off"
+        return any(others) or not plain or self.tiles not in (None, (1, 1))
 
     @property
     def is_plain(self) -> bool:
@@ -79,6 +123,7 @@ class FramingOptions:
     def opened(
         self,
         size: Callable[[], tuple[int, int] | None],
+        manifest: Manifest,
         *,
         typical: Callable[[], Frame] | None = None,
     ) -> Framing:
@@ -88,6 +133,8 @@ class FramingOptions:
         ----------
         size : callable
             Gives their height and width, if it is asked; None where that is not known.
+        manifest : Manifest
+            Of the bundle: how many tiles a small defect needs is its network's matter.
         typical : callable, optional
             Gives a picture of the part, where it has to be found and no taught picture is given.
 
@@ -118,7 +165,7 @@ class FramingOptions:
         found = size() if taught is None else taught.shape[:2]
         if found is None:
             raise InputError("no picture could be read that tells the size of the framing")
-        return Framing(
+        whole = Framing(
             size=(found[0], found[1]),
             crop=self.crop or (),
             ignored=self.ignore,
@@ -127,6 +174,34 @@ class FramingOptions:
             align=self.align,
             taught=taught,
         )
+        if self.tiles is not None:
+            return replace(whole, tiles=self.tiles)
+        if self.smallest_defect is None:
+            return whole
+        tiles = tiles_for(
+            self.smallest_defect,
+            looked_at(whole, manifest.input.size),
+            patches=manifest.outputs.tokens[0].patches,
+        )
+        return replace(whole, tiles=tiles)
+
+
+def looked_at(framing: Framing, size: int) -> tuple[int, int]:
+    """Return height and width of what is looked at, in pixels of the picture.
+
+    Parameters
+    ----------
+    framing : Framing
+        Not a plain one, or of a known size.
+    size : int
+        Side of the network's square, in pixels.
+    """
+    if framing.taught is not None:
+        side = PlacedPart(framing, size).side
+        return side, side
+    assert framing.size is not None  # noqa: S101 - the caller knows it
+    left, top, right, bottom = bounds(framing.crop or rectangle(0, 0, *framing.size[::-1]))
+    return ceil(bottom) - int(top), ceil(right) - int(left)
 
 
 def _taught(path: Path) -> Frame:
@@ -168,6 +243,16 @@ _OPTIONS: dict[str, dict[str, Any]] = {
         "help": "The picture of a good part by which it is found. Crop, mask and ignored areas "
                 "are drawn on it.",
     },
+    "tiles": {
+        "type": TilesType(), "metavar": "RxC",
+        "help": "Cut what is looked at into R rows and C columns of tiles. The network sees each "
+                "by itself, so smaller defects show. Time and memory grow with their number.",
+    },
+    "smallest-defect": {
+        "type": PixelsType(), "metavar": "PIXELS",
+        "help": "Take the fewest tiles in which a defect of this side shows, such as 12px. Not "
+                "with --tiles.",
+    },
     "framing": {
         "type": _FILE, "metavar": "FILE",
         "help": 'All of this in a file that "zeroline teach" has written.',
@@ -190,4 +275,7 @@ def framing_options(*, but: Sequence[str] = ()) -> Callable[[Command], Command]:
 def take_framing(values: dict[str, Any]) -> FramingOptions:
     """Move the options of a framing out of a command's values."""
     names = FramingOptions.__dataclass_fields__
-    return FramingOptions(**{name: values.pop(name) for name in names})
+    taken = FramingOptions(**{name: values.pop(name) for name in names})
+    if taken.tiles is not None and taken.smallest_defect is not None:
+        raise click.UsageError("--tiles and --smallest-defect exclude each other")
+    return taken

@@ -223,12 +223,13 @@ class ScoreOptions:
             click.echo(f"warning: {warning.message}", err=True)
         return bundle
 
-    def scoring(self, bundle: Bundle) -> dict[str, Any]:
-        """Return the keyword arguments of `score_tokens`, the bundle's defaults filled in."""
+    def scoring(self, bundle: Bundle, framing: Framing) -> dict[str, Any]:
+        """Return the keyword arguments of `score_tokens`, the defaults filled in."""
         defaults = bundle.manifest.defaults
+        usual = framing.degrees(defaults.degrees)
         return {
             "size": bundle.size,
-            "degrees": defaults.degrees if self.degrees is None else self.degrees,
+            "degrees": usual if self.degrees is None else self.degrees,
             "rscin": defaults.rscin if self.rscin is None else self.rscin,
             "interval": defaults.interval,
             "codegraph": self.codegraph,
@@ -236,11 +237,12 @@ class ScoreOptions:
             "threads": self.threads,
         }
 
-    def rolling(self, bundle: Bundle) -> dict[str, Any]:
-        """Return the keyword arguments of `RollingInspector`, the bundle's defaults filled in."""
+    def rolling(self, bundle: Bundle, framing: Framing) -> dict[str, Any]:
+        """Return the keyword arguments of `RollingInspector`, the defaults filled in."""
         kept = ("degrees", "rscin", "interval", "codegraph", "matching", "threads")
-        scoring = self.scoring(bundle)
-        return {name: scoring[name] for name in kept} | {"threshold": self.rule}
+        scoring = self.scoring(bundle, framing)
+        chosen = {name: scoring[name] for name in kept}
+        return chosen | {"threshold": self.rule, "framing": framing}
 
     @property
     def rule(self) -> ThresholdRule:
@@ -248,24 +250,20 @@ class ScoreOptions:
         return ThresholdRule(self.threshold, self.false_alarm_rate)
 
     def described(
-        self,
-        bundle: Bundle,
-        *,
-        form: str,
-        framing: Framing | None = None,
-        leveled: bool = False,
+        self, bundle: Bundle, *, form: str, framing: Framing, leveled: bool = False
     ) -> Mapping[str, str]:
         """Return the settings in words, for a report.
 
         `form` of matching was used. `leveled`: each place's own level was taken off the scores.
         """
-        scoring = self.scoring(bundle)
+        scoring = self.scoring(bundle, framing)
         low, high = scoring["interval"]
         source = bundle.manifest.source
         return {
             "Model": f"{bundle.name} ({source.architecture}, {source.weights}, {source.licence})",
-            "Looked at": str(framing or Framing()),
-            "Input": f"{bundle.size}×{bundle.size} pixels, {bundle.patches} patches",
+            "Looked at": str(framing),
+            "Input": f"{bundle.size}×{bundle.size} pixels, {bundle.patches} patches"
+            + (" of each tile" if framing.is_tiled else ""),
             "Runs on": f"{bundle.session.device} ({bundle.session.providers[0]})",
             "Degrees": described_degrees(scoring["degrees"]),
             "RsCIN": ", ".join(map(str, scoring["rscin"])) or "off",

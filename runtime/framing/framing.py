@@ -14,6 +14,8 @@ from zeroline.runtime.arrays import Bools
 from zeroline.runtime.errors import FramingError
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.framing.geometry import Polygon, bounds, filled
+from zeroline.runtime.framing.tiles import MOST_TILES
+from zeroline.runtime.stages.degrees import FUSED, Degrees
 
 #: How what is looked at is brought into the network's square.
 ASPECTS = ("stretch", "fit")
@@ -46,6 +48,8 @@ class Framing:
         one, it is what differs from the ground.
     taught : array, shape (H, W, 3), uint8, or None
         A picture of a good part, BGR, by which it is found.
+    tiles : (int, int)
+        Rows and columns of tiles that what is looked at is cut into (`runtime.framing.tiles`).
 
     Raises
     ------
@@ -66,6 +70,7 @@ class Framing:
     aspect: str = "stretch"
     align: str = "off"
     taught: Frame | None = field(default=None, repr=False)
+    tiles: tuple[int, int] = (1, 1)
 
     def __post_init__(self) -> None:
         if self.aspect not in ASPECTS:
@@ -76,6 +81,11 @@ class Framing:
             raise FramingError(f'align is "{self.align}", and no taught picture is given')
         if self.align == "off" and self.taught is not None:
             raise FramingError('a taught picture is given, and align is "off"')
+        if not all(isinstance(n, int) and 1 <= n <= MOST_TILES for n in self.tiles):
+            rows, columns = self.tiles
+            raise FramingError(
+                f"{rows}×{columns} tiles: 1×1 to {MOST_TILES}×{MOST_TILES} are expected"
+            )
         if self.is_plain:
             return
         if self.size is None:
@@ -114,8 +124,18 @@ class Framing:
     @property
     def is_plain(self) -> bool:
         """Whether the whole picture is looked at, as it comes."""
-        drawn = self.crop or self.ignored or self.mask is not None
-        return not drawn and self.aspect == "stretch" and self.align == "off"
+        drawn = bool(self.crop or self.ignored) or self.mask is not None
+        plain = self.aspect == "stretch" and self.align == "off"
+        return plain and not drawn and not self.is_tiled
+
+    @property
+    def is_tiled(self) -> bool:
+        """Whether the network sees more than one tile."""
+        return self.tiles != (1, 1)
+
+    def degrees(self, usual: Degrees) -> Degrees:
+        """Return the degrees where nobody has chosen any: fused with tiles, to match less."""
+        return FUSED if self.is_tiled else usual
 
     @cached_property
     def cropped(self) -> Bools:
@@ -139,7 +159,7 @@ class Framing:
         if self.is_plain:
             return ""
         polygons = [[[float(x), float(y)] for x, y in p] for p in (self.crop, *self.ignored)]
-        text = json.dumps([self.size, polygons, self.aspect, self.align])
+        text = json.dumps([self.size, polygons, self.aspect, self.align, self.tiles])
         digest = hashlib.sha256(text.encode())
         if self.mask is not None:
             digest.update(np.packbits(self.mask).tobytes())
@@ -166,6 +186,8 @@ class Framing:
             parts.append(f"aspect {self.aspect}")
         if self.align != "off":
             parts.append(f"the part, found by its {self.align}")
+        if self.is_tiled:
+            parts.append(f"{self.tiles[0]}×{self.tiles[1]} tiles")
         return ", ".join(parts) or "the whole picture"
 
 

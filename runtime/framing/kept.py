@@ -26,6 +26,7 @@ def framing_header(framing: Framing) -> dict[str, Any] | None:
         "align": framing.align,
         "mask": framing.mask is not None,
         "taught": framing.taught is not None,
+        "tiles": framing.tiles,
     }
 
 
@@ -66,7 +67,16 @@ def kept_framing(
         aspect=str(header["aspect"]),
         align=str(header["align"]),
         taught=taught,
+        tiles=kept_tiles(header),
     )
+
+
+def kept_tiles(header: Mapping[str, Any]) -> tuple[int, int]:
+    """Return the rows and columns of tiles of a header; one tile where it knows of none."""
+    rows, columns = header.get("tiles", (1, 1))
+    if type(rows) is not int or type(columns) is not int or min(rows, columns) < 1:
+        raise ValueError("tiles are no rows and columns")
+    return rows, columns
 
 
 def _numbers(polygon: Polygon) -> list[list[float]]:

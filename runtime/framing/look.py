@@ -17,17 +17,17 @@ class Look:
 
     Attributes
     ----------
-    image : array, shape (h, w, 3), uint8
-        BGR; the network's own preparation follows.
+    images : tuple of arrays, shape (h, w, 3), uint8
+        BGR; the network's own preparation follows. One, or one for each tile that is seen.
     view : View
-        Where it lies in the picture.
+        Where they lie in the picture.
     absent : array, shape (P,), bool, or None
         Patches whose part lies outside the picture, with those beside them; None: none does.
     pose : FoundPose or None
         Where the part lies, where it was looked for.
     """
 
-    image: Frame
+    images: tuple[Frame, ...]
     view: View
     absent: Bools | None = None
     pose: FoundPose | None = None

@@ -1,4 +1,4 @@
-"""The square of a picture that the network sees, and the way between both."""
+"""The square of a picture that is looked at, and the way between both."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from PIL import Image
 
 from zeroline.runtime.arrays import Bools, Float32, Float64
 from zeroline.runtime.framing.geometry import box_map, chained, inverse, mapped
-from zeroline.runtime.grid import grid_side
-from zeroline.runtime.stages.maps import anomaly_map
+from zeroline.runtime.framing.tiles import boxes, joined_map
+from zeroline.runtime.grid import Grid
 
 #: Samples of a mask along the side of a patch.
 _SAMPLES = 8
 #: Side of the map that is laid on a picture: a patch of a 37×37 grid is fourteen pixels wide there.
 _MAP_SIDE = 512
+#: Of many tiles it is no more times as large.
+_MOST_TIMES = 4
 
 
 @dataclass(frozen=True)
 class View:
-    """Where in a picture the network's square lies.
+    """Where in a picture the square lies that is looked at: the network's input, or its tiles.
 
     Attributes
     ----------
@@ -31,6 +33,8 @@ class View:
     matrix : array, shape (2, 3), float64
         Affine map from the unit square, (0, 0) its left upper corner, to points of the picture
         (`zeroline.runtime.framing.geometry`).
+    tiles : (int, int)
+        Rows and columns of tiles that the square is cut into.
 
     Examples
     --------
@@ -40,21 +44,38 @@ class View:
 
     size: tuple[int, int]
     matrix: Float64 = field(compare=False)
+    tiles: tuple[int, int] = (1, 1)
 
     @classmethod
-    def whole(cls, size: tuple[int, int]) -> View:
+    def whole(cls, size: tuple[int, int], *, tiles: tuple[int, int] = (1, 1)) -> View:
         """Return the view of a whole picture, pressed into the square."""
-        return cls(size, box_map(0, 0, size[1], size[0]))
+        return cls(size, box_map(0, 0, size[1], size[0]), tiles)
 
     @property
     def is_whole(self) -> bool:
-        """Whether it is the whole picture, upright."""
+        """Whether it is the whole picture, upright, in one tile."""
         height, width = self.size
-        return bool(np.array_equal(self.matrix, box_map(0, 0, width, height)))
+        one_tile = self.tiles == (1, 1)
+        return one_tile and bool(np.array_equal(self.matrix, box_map(0, 0, width, height)))
+
+    @property
+    def parts(self) -> list[View]:
+        """The view of each tile by itself."""
+        if self.tiles == (1, 1):
+            return [self]
+        return [View(self.size, chained(self.matrix, box_map(*b))) for b in boxes(self.tiles)]
 
     def to_picture(self, points: Any) -> Float64:
         """Return points (n, 2) of the unit square as points of the picture."""
         return mapped(self.matrix, points)
+
+    def patch_corners(self, patch: int, patches: int) -> Float64:
+        """Return the corners (4, 2) in the picture of one of so many patches of all tiles."""
+        grid = Grid.of(patches, self.tiles)
+        tile, place = divmod(patch, grid.side**2)
+        y, x = divmod(place, grid.side)
+        corners = np.array([(x, y), (x + 1, y), (x + 1, y + 1), (x, y + 1)]) / grid.side
+        return self.parts[tile].to_picture(corners)
 
     def laid(self, patch_scores: Float32, *, size: tuple[int, int] | None = None) -> Float32:
         """Lay a map of patch scores on the picture.
@@ -62,6 +83,7 @@ class View:
         Parameters
         ----------
         patch_scores : array, shape (P,), float32
+            Of all tiles.
         size : (int, int), optional
             Height and width of what is returned, which shows the whole picture; the picture's own,
             when not given.
@@ -71,19 +93,25 @@ class View:
         array, shape (H, W), float32
             0 where the network does not look.
         """
-        drawn = Image.fromarray(anomaly_map(patch_scores, size=_MAP_SIDE))
-        return np.asarray(
-            _transformed(
-                drawn, self._from(size or self.size, side=_MAP_SIDE), size or self.size, smooth=True
-            )
-        )
+        side = _MAP_SIDE * min(max(self.tiles), _MOST_TIMES)
+        drawn = Image.fromarray(self.map(patch_scores, side=side))
+        back = self._from(size or self.size, side=side)
+        return np.asarray(_transformed(drawn, back, size or self.size, smooth=True))
+
+    def map(self, patch_scores: Float32, *, side: int) -> Float32:
+        """Return the map (side, side) of patch scores (P,) on the square: of its tiles, joined."""
+        return joined_map(patch_scores, tiles=self.tiles, side=side)
 
     def marked(self, marks: Bools, *, size: tuple[int, int] | None = None) -> Bools:
         """Lay marks (P,) of patches on the picture; see `laid`."""
-        side = grid_side(len(marks))
-        plane = Image.fromarray(marks.reshape(side, side).astype(np.uint8))
-        back = self._from(size or self.size, side=side)
-        return np.asarray(_transformed(plane, back, size or self.size, smooth=False)) > 0
+        shape = size or self.size
+        grid = Grid.of(len(marks), self.tiles)
+        laid = np.zeros(shape, bool)
+        for part, patches in zip(self.parts, grid.parts(), strict=True):
+            plane = marks[patches].reshape(grid.side, grid.side).astype(np.uint8)
+            back = part._from(shape, side=grid.side)
+            laid |= np.asarray(_transformed(Image.fromarray(plane), back, shape, smooth=False)) > 0
+        return laid
 
     def cut(self, picture: npt.NDArray[Any], *, side: int) -> npt.NDArray[Any]:
         """Return what of a picture's plane (H, W), of uint8 or bool, lies in the square.
@@ -106,22 +134,27 @@ class View:
         counted : array, shape (H, W), bool
             Of the picture; nothing outside it counts.
         side : int
-            Patches along the side of the square.
+            Patches along the side of a tile.
 
         Returns
         -------
-        array, shape (side·side,), bool
+        array, shape (T·side·side,), bool
+            Tile by tile.
         """
-        fine = self.cut(counted, side=side * _SAMPLES)
-        shares = fine.reshape(side, _SAMPLES, side, _SAMPLES).mean(axis=(1, 3))
-        enough: Bools = (shares >= 0.5).ravel()
-        return enough
+        return self._shares(counted, side=side) >= 0.5
 
     def touched(self, marked: Bools, *, side: int) -> Bools:
-        """Return which of side·side patches show a marked pixel of the picture; see `covered`."""
-        fine = self.cut(marked, side=side * _SAMPLES)
-        touched: Bools = fine.reshape(side, _SAMPLES, side, _SAMPLES).any(axis=(1, 3)).ravel()
-        return touched
+        """Return which patches show a marked pixel of the picture; see `covered`."""
+        return self._shares(marked, side=side) > 0
+
+    def _shares(self, marked: Bools, *, side: int) -> Float64:
+        """Return how much of each patch is marked, tile by tile."""
+        shares = []
+        for part in self.parts:
+            fine = part.cut(marked, side=side * _SAMPLES)
+            fine = fine.reshape(side, _SAMPLES, side, _SAMPLES)
+            shares.append(fine.mean(axis=(1, 3)).ravel())
+        return np.concatenate(shares)
 
     def _from(self, size: tuple[int, int], *, side: int) -> Float64:
         """Return the map from pixels of a picture drawn in that size to those of a square."""

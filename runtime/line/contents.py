@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from zeroline.runtime.arrays import Bools, Float32, array_namespace, to_host
+from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.line.known import Recognition
 from zeroline.runtime.line.slots import REFERENCE_ID, Slot, Slots
 from zeroline.runtime.line.tracker import DefectTracker
@@ -76,11 +77,20 @@ class Contents:
         self._to_ignore: dict[int, Bools] = {}  # by place
 
     def placed(self, tokens: Tokens) -> Tokens:
-        """Return tokens where they are needed: layers beside the window, class tokens here."""
+        """Return tokens where they are needed: layers beside the window, class tokens here.
+
+        Raises
+        ------
+        ScoringError
+            For other tiles than the window's.
+        """
+        if tokens.tiles != self._window.shape.tiles:
+            (rows, columns), (mine, own) = tokens.tiles, self._window.shape.tiles
+            raise ScoringError(f"tokens of {rows}×{columns} tiles, {mine}×{own} are expected")
         if self._xp is np:
             return tokens.on_host()
         layers = tuple(self._xp.asarray(layer, dtype=np.float32) for layer in tokens.layers)
-        return Tokens(layers, to_host(tokens.class_tokens))
+        return Tokens(layers, to_host(tokens.class_tokens), tokens.tiles)
 
     def matched(self, slot: Slot, *, ignore: Bools | None = None) -> Matches:
         """Match a frame that is not in the window with all frames of other parts.

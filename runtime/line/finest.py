@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from zeroline.runtime.arrays import Float32, array_namespace, to_host
 from zeroline.runtime.line.window import Window
+
+Indices = npt.NDArray[np.intp]
 
 
 def mean_distances(half_squared: Sequence[Any]) -> Any:
@@ -77,13 +80,13 @@ class MarkedFrame:
     image : int
         Its number in the table.
     patches : array of int
-        The marked ones.
+        The marked ones, of P'.
     held : list of arrays, shape (n, P'), float32
         ½d² of all frames to it without them, by layer.
     """
 
     image: int
-    patches: Any
+    patches: Indices
     held: list[Any]
 
 
@@ -98,11 +101,14 @@ class SearchTable:
     features : list of arrays, shape (n, P', C_l)
         By layer; empty where no frame is marked.
     marked : list of MarkedFrame
+    tiles : tuple of slice
+        Where each tile's patches stand among the P'.
     """
 
     table: Float32
     features: list[Any]
     marked: list[MarkedFrame]
+    tiles: tuple[slice, ...]
 
     @classmethod
     def of(cls, window: Window, slots: Sequence[int]) -> SearchTable:
@@ -116,11 +122,11 @@ class SearchTable:
                     window.half_squared[scale][xp.asarray(list(slots)), slot]
                     for scale in window.finest
                 ]
-                marked.append(MarkedFrame(image, xp.asarray(patches), held))
+                marked.append(MarkedFrame(image, patches, held))
         if marked:
             frames = [window.features_in(slot) for slot in slots]
             features = [xp.stack([frame[scale] for frame in frames]) for scale in window.finest]
-        return cls(finest_table(window, slots), features, marked)
+        return cls(finest_table(window, slots), features, marked, window.tiles)
 
     def whole(self) -> Float32:
         """Return the distances (n, P', n) as if no patch were marked; some work."""
@@ -129,15 +135,25 @@ class SearchTable:
         table: Float32 = self.table.copy()
         for frame in self.marked:
             near = [
-                _with_patches(held, layer, layer[frame.image][frame.patches])
+                _with_patches(
+                    held,
+                    layer,
+                    layer[frame.image][array_namespace(layer).asarray(frame.patches)],
+                    frame.patches,
+                    self.tiles,
+                )
                 for layer, held in zip(self.features, frame.held, strict=True)
             ]
             table[:, :, frame.image] = to_host(mean_distances(near)).T
         return table
 
 
-def _with_patches(held: Any, features: Any, patches: Any) -> Any:
+def _with_patches(
+    held: Any, features: Any, others: Any, places: Indices, tiles: Sequence[slice]
+) -> Any:
     """Return ½d² (n, P') to a frame as if some of its patches could be matched as well.
+
+    In each tile by those of the same tile.
 
     Parameters
     ----------
@@ -145,12 +161,25 @@ def _with_patches(held: Any, features: Any, patches: Any) -> Any:
         Without them; inf where frames do not match, as those of one part.
     features : array, shape (n, P', C)
         Of the frames that are matched with it.
-    patches : array, shape (m, C)
-        Of the frame.
+    others : array, shape (m, C)
+        Patches of the frame.
+    places : array, shape (m,), int
+        Where they stand among its P'.
+    tiles : sequence of slice
+        Where each tile's patches stand among the P'.
     """
     xp = array_namespace(held)
-    nearest = _nearest(features, patches)
-    return xp.where(xp.isfinite(held), xp.minimum(held, nearest), held)
+    matched = xp.isfinite(held).any(axis=1, keepdims=True)  # all patches of a tile may be marked
+    parts = []
+    for tile in tiles:
+        rows = held[:, tile]
+        own = (places >= tile.start) & (places < tile.stop)
+        if own.any():
+            theirs = others if own.all() else others[xp.asarray(np.flatnonzero(own))]
+            nearest = _nearest(features[:, tile], theirs)
+            rows = xp.where(matched, xp.minimum(rows, nearest), rows)
+        parts.append(rows)
+    return parts[0] if len(parts) == 1 else xp.concatenate(parts, axis=1)
 
 
 def _nearest(features: Any, others: Any) -> Any:
@@ -166,8 +195,27 @@ def _nearest(features: Any, others: Any) -> Any:
     return xp.stack(nearest)
 
 
+@dataclass(frozen=True)
+class Examples:
+    """Patches of a frame that nobody may match, but known defects are recognised by them.
+
+    Attributes
+    ----------
+    features : tuple of arrays, shape (m, C_l)
+        By layer, of the finest degree.
+    places : array, shape (m,), int
+        Where they stand among the frame's P'.
+    """
+
+    features: tuple[Any, ...]
+    places: Indices
+
+
 def as_if_matched(
-    features: Sequence[Any], half_squared: Sequence[Any], examples: Mapping[int, Sequence[Any]]
+    features: Sequence[Any],
+    half_squared: Sequence[Any],
+    examples: Mapping[int, Examples],
+    tiles: Sequence[slice],
 ) -> list[Any]:
     """Return ½d² of one frame by layer, as if the examples of some slots could still be matched.
 
@@ -178,12 +226,15 @@ def as_if_matched(
     half_squared : sequence of arrays, shape (W, P')
         As it is, by layer.
     examples : mapping
-        By slot: features (m, C_l) of patches that nobody may match, by layer.
+        By slot.
+    tiles : sequence of slice
+        Where each tile's patches stand among the P'.
     """
     full = []
     for layer, (frame, held) in enumerate(zip(features, half_squared, strict=True)):
         rows = held.copy()
-        for slot, theirs in examples.items():
-            rows[slot] = _with_patches(rows[slot][None], frame[None], theirs[layer])[0]
+        for slot, own in examples.items():
+            near = rows[slot][None], frame[None], own.features[layer], own.places, tiles
+            rows[slot] = _with_patches(*near)[0]
         full.append(rows)
     return full

@@ -22,11 +22,11 @@ from zeroline.runtime.line.known_good import WindowReferences
 from zeroline.runtime.line.product import ProductWatch
 from zeroline.runtime.line.scorer import WindowScorer
 from zeroline.runtime.line.seen import FrameReader, Seen
+from zeroline.runtime.line.shape import WindowShape
 from zeroline.runtime.line.slots import Slot, Slots
 from zeroline.runtime.line.tracker import DefectTracker
 from zeroline.runtime.line.verdicts import LineJudge, ng_regions
-from zeroline.runtime.line.window import Window, WindowShape
-from zeroline.runtime.matching.forms import pick_form
+from zeroline.runtime.line.window import Window
 from zeroline.runtime.reference.selection import Scoring
 from zeroline.runtime.reference.sets import ReferenceReport
 from zeroline.runtime.results import Inspection, Reason, RecurringDefect, ScoreResult
@@ -61,9 +61,9 @@ class RollingInspector:
     settle : int or None
         After so many later frames a frame is judged once more; None: never.
     roi : array, shape (P,), bool, optional
-        Patches that count. The others neither score nor match, and cost nothing.
+        Patches that count, of all tiles. The others neither score nor match, and cost nothing.
     framing : Framing, optional
-        What of a frame is looked at. Frames must have its size, if it has one.
+        What of a frame is looked at. Frames must have its size. With tiles, `fused` degrees.
     admit_copies : bool
         Let near-duplicates of recent frames into the window as well.
     codegraph : bool
@@ -132,15 +132,14 @@ class RollingInspector:
         matching: str = "fast",
         threads: int | None = None,
     ) -> None:
-        defaults = bundle.manifest.defaults
-        self._reader = FrameReader(bundle, framing or Framing())
-        self._roi = counted_patches(both(roi, self._reader.framer.roi), bundle.patches)
-        counted = int(self._roi.sum())
+        defaults, framing = bundle.manifest.defaults, framing or Framing()
+        self._reader = FrameReader(bundle, framing)
+        grid = self._reader.framer.grid
+        self._roi = counted_patches(both(roi, self._reader.framer.roi), grid.patches)
         self._xp = scoring_arrays(bundle.session.device)
-        form = pick_form(matching, patches=counted, channels=bundle.channels, xp=self._xp)
-        self.shape = WindowShape(
-            window, bundle.patches, bundle.channels, degrees or defaults.degrees, form.name, counted
-        )
+        degrees = degrees or framing.degrees(defaults.degrees)
+        sizes = window, grid, self._roi, bundle.channels, degrees
+        self.shape = WindowShape.fitting(*sizes, matching=matching, xp=self._xp)
         self.rule = threshold or ThresholdRule()
         self._admit_copies = admit_copies
         neighbours = tuple(defaults.rscin if rscin is None else rscin)
@@ -164,7 +163,7 @@ class RollingInspector:
         )  # fmt: skip
         self._products = ProductWatch(self._slots, least=min_window)
         scoring = Scoring(bundle.size, self.shape.degrees, neighbours, interval, threads, self._roi)
-        origin = bundle.manifest, self._reader.framer.framing
+        origin = bundle.manifest, framing
         self._references = WindowReferences(
             self._contents, self._slots, scoring, *origin, xp=self._xp
         )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from zeroline.runtime.arrays import Bools, to_host
-from zeroline.runtime.line.finest import as_if_matched, mean_distances
+from zeroline.runtime.line.finest import Examples, as_if_matched, mean_distances
 from zeroline.runtime.recurring.marking import marks_of_newcomer
 
 
@@ -28,15 +28,15 @@ class Member:
         Its place in the window.
     marks : array, shape (P,), bool
         Where it has the defect.
-    examples : tuple of arrays, shape (m, C_l)
-        Features of its marked patches, by layer, of the finest degree.
+    examples : Examples
+        Its marked patches.
     confirmed : bool
         Whether a search has found it; else it was recognised.
     """
 
     place: int
     marks: Bools
-    examples: tuple[Any, ...]
+    examples: Examples
     confirmed: bool
 
 
@@ -98,6 +98,7 @@ def recognised(
     features: Sequence[Any],
     half_squared: Sequence[Any],
     *,
+    tiles: Sequence[slice],
     but: Sequence[int] = (),
 ) -> Recognition | None:
     """Hold a frame against known defects; return the first that it looks to have.
@@ -109,13 +110,15 @@ def recognised(
         Of the frame, by layer, of the finest degree.
     half_squared : sequence of arrays, shape (W, P')
         ½d² to each slot, by layer.
+    tiles : sequence of slice
+        Where each tile's patches stand among the P'.
     but : sequence of int
         Places that do not count, since their frames may have the same defect.
     """
     for defect in known:
         confirmed = defect.confirmed
         examples = {place: member.examples for place, member in confirmed.items()}
-        rows = to_host(mean_distances(as_if_matched(features, half_squared, examples)))
+        rows = to_host(mean_distances(as_if_matched(features, half_squared, examples, tiles)))
         counted = np.isfinite(rows).all(axis=0)
         counted[list(but)] = False
         counted[[place for place in defect.members if place not in confirmed]] = False

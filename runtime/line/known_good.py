@@ -89,12 +89,12 @@ class WindowReferences:
     def load(self, path: Path, *, pinned: bool) -> ReferenceReport:
         """Take the good ones of a set's frames; see `RollingInspector.load_reference`."""
         reference = read_reference(path, network=self._manifest.network)
-        self._check_shapes(path, reference)
         if reference.framing != self._framing:
             raise ReferenceFileError(
                 f'reference "{path}" was made with another framing ({reference.framing}), this '
                 f"line has {self._framing}"
             )
+        self._check_shapes(path, reference)
         room = self._contents.room(pinned=pinned)
         if not room:
             raise ScoringError(
@@ -122,7 +122,8 @@ class WindowReferences:
     def _check_shapes(self, path: Path, reference: ReferenceSet) -> None:
         """Refuse tokens that this network cannot have made, whatever the file says."""
         outputs = self._manifest.outputs
-        wanted = [(output.patches, output.channels) for output in outputs.tokens]
+        rows, columns = self._framing.tiles
+        wanted = [(rows * columns * o.patches, o.channels) for o in outputs.tokens]
         found = [layer.shape[1:] for layer in reference.tokens.layers]
         class_channels = reference.tokens.class_tokens.shape[1]
         if found != wanted or class_channels != outputs.class_token.channels:
@@ -134,7 +135,7 @@ class WindowReferences:
     def _placed(self, tokens: Tokens) -> Tokens:
         """Return tokens where they are scored."""
         layers = tuple(self._xp.asarray(layer) for layer in tokens.layers)
-        return Tokens(layers, self._xp.asarray(tokens.class_tokens))
+        return Tokens(layers, self._xp.asarray(tokens.class_tokens), tokens.tiles)
 
 
 def _absent(slots: list[Slot]) -> Bools | None:

@@ -79,7 +79,8 @@ class WindowScorer:
 
     def raw_score(self, shown: Float32) -> float:
         """Return the image score of a map, before RsCIN."""
-        return float(map_maximum(shown[None], size=self._size)[0])
+        tiles = self._window.shape.tiles
+        return float(map_maximum(shown[None], size=self._size, tiles=tiles)[0])
 
     def keep(self, slot: Slot, patch_scores: Float32) -> float:
         """Write down a frame's scores as they were matched; return its image score."""

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zeroline.runtime.arrays import Bools, Float32, array_namespace, to_host
+from zeroline.runtime.grid import Grid
 from zeroline.runtime.line.finest import SearchTable
 from zeroline.runtime.line.search import Search
 from zeroline.runtime.line.slots import Slots
@@ -50,7 +51,13 @@ def window_search(
         Members of known defects, by their order in `places`.
     """
     taken = SearchTable.of(window, places)
-    options: dict[str, Any] = {"false_alarm_rate": rate, "roi": roi, "known": known}
+    tiles = window.shape.tiles
+    options: dict[str, Any] = {
+        "false_alarm_rate": rate,
+        "roi": roi,
+        "tiles": tiles,
+        "known": known,
+    }
     if not isinstance(window.shape.degrees, str):
 
         def search() -> tuple[CodegraphResult, Sequence[float]]:
@@ -65,11 +72,13 @@ def window_search(
 
     def search_in_degree_one_too() -> tuple[CodegraphResult, Sequence[float]]:
         fused = taken.whole()
-        finest = degree_one(layers, form=form, roi=roi, ignored=ignored)
+        finest = degree_one(layers, form=form, roi=roi, ignored=ignored, tiles=tiles)
         for rows, away in zip(finest, absent, strict=True):
             if away is not None:
                 rows[away[roi]] = 0
-        finest[np.broadcast_to(~np.isfinite(fused[:, :1]), finest.shape)] = np.inf
+        for part in taken.tiles:  # where frames do not match
+            apart = ~np.isfinite(fused[:, part.start, None])
+            finest[:, part][np.broadcast_to(apart, finest[:, part].shape)] = np.inf
         # the tracker widens the communities' own marks, on the whole grid
         result = codegraph_at_both_scales(finest, fused, blur=0, **options)
         gaps = [usual_gap(fused, c.members, c.marks) for c in result.communities]
@@ -85,7 +94,12 @@ def _layers(slots: Slots, places: Sequence[int]) -> list[list[Any]]:
 
 
 def degree_one(
-    layers: Sequence[Sequence[Any]], *, form: str, roi: Bools, ignored: Bools
+    layers: Sequence[Sequence[Any]],
+    *,
+    form: str,
+    roi: Bools,
+    ignored: Bools,
+    tiles: tuple[int, int] = (1, 1),
 ) -> Float32:
     """Return the distances among n frames in degree 1, the mean over layers.
 
@@ -99,28 +113,34 @@ def degree_one(
         Patches that count.
     ignored : array, shape (n, P'), bool
         Patches that nobody may match.
+    tiles : (int, int)
+        Rows and columns of tiles.
 
     Returns
     -------
     array, shape (n, P', n), float32
         On the host.
     """
-    total = None
-    for frames in layers:
-        xp = array_namespace(frames[0])
-        counted = xp.asarray(np.flatnonzero(roi))
-        features = xp.concatenate([lnamd(frame, degree=1)[:, counted] for frame in frames])
-        distances = to_host(
-            distances_by(
+    grid = Grid.of(roi.size, tiles)
+    found = np.empty((*ignored.shape, len(ignored)), np.float32)
+    for place, part in zip(grid.parts(), grid.parts(roi), strict=True):
+        if part.stop <= part.start:
+            continue
+        total: Any = 0
+        for frames in layers:
+            xp = array_namespace(frames[0])
+            counted = xp.asarray(np.flatnonzero(roi[place]))
+            features = xp.concatenate(
+                [lnamd(frame[:, place], degree=1)[:, counted] for frame in frames]
+            )
+            distances = distances_by(
                 FORMS[form],
                 features,
-                ignore=xp.asarray(ignored),
+                ignore=xp.asarray(ignored[:, part]),
                 groups=None,
                 threads=1,
                 progress=None,
             )
-        )
-        total = distances if total is None else total + distances
-    assert total is not None  # noqa: S101 - a window has layers
-    mean: Float32 = np.ascontiguousarray(total / np.float32(len(layers)))
-    return mean
+            total = total + to_host(distances)
+        found[:, part] = total / np.float32(len(layers))
+    return found

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from zeroline.runtime.arrays import Bools
 from zeroline.runtime.errors import FrameError, ZerolineError
 from zeroline.runtime.frames import CaptureTime, Clock, Frame
@@ -82,14 +84,14 @@ class FrameReader:
     ----------
     framer : Framer
     square : Seen
-        The network's own input.
+        The network's own input, or all tiles in its pixels.
     """
 
     def __init__(self, bundle: Bundle, framing: Framing) -> None:
         self._bundle = bundle
         self._unplaced = 0
         self.framer = Framer(framing, bundle.manifest.input, patches=bundle.patches)
-        self.square = Seen(view=View.whole((bundle.size, bundle.size)))
+        self.square = Seen(view=View.whole((bundle.size, bundle.size), tiles=framing.tiles))
 
     @property
     def finds_parts(self) -> bool:
@@ -111,9 +113,10 @@ class FrameReader:
                         text=look.problem,
                         in_a_row=self._unplaced,
                     )
-                image = self._bundle.prepare(look.image)[None]
+                images = np.stack([self._bundle.prepare(image) for image in look.images])
             with clock.stage("network"):
-                return Seen(self._bundle.embed(image), look.view, look.absent, look.pose)
+                tokens = self.framer.joined(self._bundle.embed(images))
+                return Seen(tokens, look.view, look.absent, look.pose)
         except ZerolineError as error:
             damaged = isinstance(error, FrameError)
             return Seen(reason=Reason.DAMAGED_FRAME if damaged else Reason.MODEL, text=str(error))

@@ -15,7 +15,7 @@ import numpy as np
 
 from zeroline.runtime.arrays import Bools, Float32, Float64, array_namespace
 from zeroline.runtime.grid import widened
-from zeroline.runtime.line.finest import finest_frame, patch_distances
+from zeroline.runtime.line.finest import Examples, finest_frame, patch_distances
 from zeroline.runtime.line.known import KnownDefect, Member, Recognition, recognised
 from zeroline.runtime.line.search import (
     MOST_FRAMES,
@@ -130,6 +130,7 @@ class DefectTracker:
             self._known,
             [matches.features[scale] for scale in finest],
             [matches.to_slots[scale] for scale in finest],
+            tiles=self._window.tiles,
         )
         if recognition is None:
             return None
@@ -153,8 +154,9 @@ class DefectTracker:
             Its patches that nobody may match any more.
         """
         features = self._window.features_in(place)
-        places = array_namespace(features[0]).asarray(np.flatnonzero(recognition.marks))
-        examples = tuple(features[scale][places] for scale in self._window.finest)
+        places = np.flatnonzero(recognition.marks)
+        chosen = array_namespace(features[0]).asarray(places)
+        examples = Examples(tuple(features[scale][chosen] for scale in self._window.finest), places)
         marks = np.zeros(len(self._roi), bool)
         marks[self._roi] = recognition.marks
         defect = recognition.defect
@@ -232,7 +234,8 @@ class DefectTracker:
         for defect in self._known:
             if place in defect.members:
                 marks |= defect.members[place].marks
-        wide: Bools = widened(marks[None], by=self._blur)[0]
+        tiles = self._window.shape.tiles
+        wide: Bools = widened(marks[None], by=self._blur, tiles=tiles)[0]
         return wide
 
     def _is_unusual(self, recognition: Recognition, scores: Float32 | None, limit: Float64) -> bool:
@@ -336,13 +339,20 @@ class DefectTracker:
         last = max(frame_id for _, frame_id in outcome.frames)
         for place, slot in self._slots.in_order():
             if slot.frame_id > last and place not in defect.members and limit is not None:
-                recognition = recognised([defect], *finest_frame(self._window, place))
+                recognition = self._recognised([defect], place)
                 if recognition is None:
                     continue
                 scores = self._window.patch_scores(place, without=list(defect.members))
                 if self._is_unusual(recognition, scores, limit):
                     self.add_member(place, recognition)
         return FoundDefect(defect, new, tuple(sorted(set(defect.members) - before)))
+
+    def _recognised(
+        self, known: Sequence[KnownDefect], place: int, *, but: Sequence[int] = ()
+    ) -> Recognition | None:
+        """Hold a frame of the window against known defects."""
+        frame = finest_frame(self._window, place)
+        return recognised(known, *frame, tiles=self._window.tiles, but=but)
 
     def _same(self, places: Sequence[int]) -> KnownDefect | None:
         """Return the known defect that these frames have, None where it is another one.
@@ -354,10 +364,7 @@ class DefectTracker:
                 return defect
         if not self._known:
             return None
-        recognitions = [
-            recognised(self._known, *finest_frame(self._window, place), but=places)
-            for place in places
-        ]
+        recognitions = [self._recognised(self._known, place, but=places) for place in places]
         for defect in self._known:
             having = sum(r is not None and r.defect is defect for r in recognitions)
             if having > len(places) / 2:

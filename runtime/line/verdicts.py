@@ -27,9 +27,11 @@ from zeroline.runtime.results import (
     Verdict,
 )
 from zeroline.runtime.stages.modes import TwoGroups
-from zeroline.runtime.stages.regions import Region, regions
+from zeroline.runtime.stages.regions import MAP_SIDE, Region, regions_of_map
 from zeroline.runtime.stages.threshold import ThresholdRule
 
+#: Of many tiles the map of the regions is no more times as large.
+_MOST_TIMES = 4
 #: While the window warms up, and where a known defect says all.
 NO_THRESHOLD = Judgement(None, None, scores_used=0)
 
@@ -301,9 +303,16 @@ def ng_regions(verdict: Verdict, scores: FrameScores | None, view: View) -> tupl
     """Return boxes round what is wrong in an NG frame, of which the network sees a view."""
     if verdict is not Verdict.NG or scores is None or scores.pixel_threshold is None:
         return ()
-    return regions(
-        scores.patch_scores,
-        above=scores.pixel_threshold,
-        frame_size=view.size,
-        to_frame=view.to_picture,
-    )
+    side = MAP_SIDE * min(max(view.tiles), _MOST_TIMES)
+    above = scores.pixel_threshold
+    drawn = view.map(scores.patch_scores, side=side)
+    found = regions_of_map(drawn, above=above, frame_size=view.size, to_frame=view.to_picture)
+    worst = int(scores.patch_scores.argmax())
+    highest = float(scores.patch_scores[worst])
+    if found or view.tiles == (1, 1) or highest <= above:
+        return found
+    # it lies at the edge of a tile, and the next tile, which counts more there, scores it lower
+    corners = np.clip(view.patch_corners(worst, len(scores.patch_scores)), 0, view.size[::-1])
+    left, top = corners.min(axis=0).round().astype(int).tolist()
+    right, bottom = corners.max(axis=0).round().astype(int).tolist()
+    return (Region(left, top, right - left, bottom - top, highest),)

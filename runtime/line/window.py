@@ -16,77 +16,13 @@ import numpy as np
 
 from zeroline.runtime.arrays import Bools, Float32, to_host
 from zeroline.runtime.errors import ScoringError
-from zeroline.runtime.grid import grid_side
+from zeroline.runtime.grid import Grid
+from zeroline.runtime.line.shape import WindowShape
 from zeroline.runtime.matching.forms import FORMS
 from zeroline.runtime.matching.operand import IGNORED
-from zeroline.runtime.stages.degrees import Degrees, aggregated, finest_degree, match_count
+from zeroline.runtime.stages.degrees import aggregated, finest_degree, match_count
 from zeroline.runtime.stages.interval import average_on_device, average_rows
 from zeroline.runtime.workers import WorkerPool
-
-
-@dataclass(frozen=True)
-class WindowShape:
-    """Sizes of a window.
-
-    Attributes
-    ----------
-    capacity : int
-        W, the number of slots.
-    patches : int
-        P.
-    channels : tuple of int
-        C_l of each layer.
-    degrees : tuple of int, or "fused"
-        Neighbourhood sizes of LNAMD; see `zeroline.runtime.stages.degrees`.
-    form : str
-        The form of matching, by its name in `matching.forms.FORMS`.
-    counted : int, optional
-        Patches that are compared, where a region of interest leaves some out; else P.
-    """
-
-    capacity: int
-    patches: int
-    channels: tuple[int, ...]
-    degrees: Degrees
-    form: str = "float32"
-    counted: int | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.degrees, str):
-            object.__setattr__(self, "degrees", tuple(self.degrees))
-        if self.capacity < 2:
-            raise ScoringError(f"window is {self.capacity}, at least 2 frames are expected")
-        match_count(self.degrees)
-        grid_side(self.patches)
-        if not 1 <= self.compared <= self.patches:
-            raise ScoringError(f"{self.compared} of {self.patches} patches counted: from 1 on")
-
-    @property
-    def scales(self) -> int:
-        """Number of matches: (layer, degree) pairs, or layers where degrees are fused."""
-        return len(self.channels) * match_count(self.degrees)
-
-    @property
-    def compared(self) -> int:
-        """P', the patches that are compared."""
-        return self.patches if self.counted is None else self.counted
-
-    @property
-    def memory(self) -> int:
-        """Bytes that the window holds, all taken at its start.
-
-        With W slots, P' patches compared, R degrees, C_l channels of L layers::
-
-            R·Σ_l 4·W·P'·(2·C_l + 2)     features, and the operand that they are multiplied by
-            + L·R·4·W²·P'                distances
-
-        Other forms than "float32" take less: `MatchingForm.bank_bytes` tells.
-        """
-        banks = sum(
-            FORMS[self.form].bank_bytes(self.capacity, self.compared, c) for c in self.channels
-        )
-        distances = 4 * self.scales * self.capacity**2 * self.compared
-        return match_count(self.degrees) * banks + distances
 
 
 @dataclass(frozen=True)
@@ -128,6 +64,8 @@ class Window:
 
     Attributes
     ----------
+    tiles : tuple of slice
+        Where each tile's patches stand among the P' that count; tiles without one are none.
     ignored : array, shape (W, P'), bool
         Patches of the frames that nobody may match.
     half_squared : array, shape (scales, W, W, P'), float32
@@ -161,9 +99,23 @@ class Window:
         if patches != (shape.patches if self._roi is None else len(self._roi)):
             raise ScoringError(f"{patches} patches counted, the region of interest has others")
         channels = [c for c in shape.channels for _ in range(match_count(shape.degrees))]
-        bank = FORMS[shape.form].bank
+        self._grid = Grid.of(shape.patches, shape.tiles)
+        parts = self._grid.parts(None if self._roi is None else roi)
+        self._seen = [number for number, part in enumerate(parts) if part.stop > part.start]
+        self.tiles = tuple(parts[number] for number in self._seen)
+        self._within = None  # places of the P' among the patches of these tiles
+        if self._roi is not None:
+            assert roi is not None  # noqa: S101 - see above
+            squares = np.asarray(roi).reshape(self._grid.count, -1)[self._seen]
+            self._within = xp.asarray(np.flatnonzero(squares))
+        bank, count = FORMS[shape.form].bank, len(self.tiles)
+        # by scale, and in it by tile
         self._banks = [
-            bank.empty(slots, patches, c, turn=scale * slots // shape.scales, xp=xp)
+            [
+                bank.empty(slots, part.stop - part.start, c, turn=turn, xp=xp)
+                for tile, part in enumerate(self.tiles)
+                for turn in [(scale * count + tile) * slots // (shape.scales * count)]
+            ]
             for scale, c in enumerate(channels)
         ]
         count = match_count(shape.degrees)
@@ -185,15 +137,23 @@ class Window:
         shapes = [tuple(layer.shape) for layer in layers]
         if shapes != expected:
             raise ScoringError(f"tokens have the shapes {shapes}, {expected} is expected")
-        return tuple(
-            features[0] if self._roi is None else features[0][self._xp.asarray(self._roi)]
-            for layer in layers
-            for features in aggregated(layer[None], self.shape.degrees)
-        )
+        found = []
+        for layer in layers:
+            rows = layer.reshape(self._grid.count, -1, layer.shape[1])
+            if len(self._seen) < len(rows):
+                rows = rows[self._xp.asarray(self._seen)]
+            for features in aggregated(rows, self.shape.degrees):
+                whole = features.reshape(-1, layer.shape[1])
+                found.append(whole if self._within is None else whole[self._within])
+        return tuple(found)
 
     def features_in(self, slot: int) -> tuple[Any, ...]:
-        """Return the features of the frame in a slot, by scale."""
-        return tuple(bank.features[slot] for bank in self._banks)
+        """Return the features of the frame in a slot, by scale, of the patches that count."""
+        if len(self.tiles) == 1:
+            return tuple(bank.features[slot] for (bank,) in self._banks)
+        return tuple(
+            self._xp.concatenate([bank.features[slot] for bank in banks]) for banks in self._banks
+        )
 
     def match(
         self,
@@ -242,13 +202,18 @@ class Window:
         self.evict(slot)
 
         def put(scale: int) -> None:
-            self._banks[scale].put(slot, matches.features[scale], matches.ignore)
+            self._put(scale, slot, matches.features[scale], matches.ignore)
             self.half_squared[scale, slot] = matches.to_slots[scale]
             self.half_squared[scale, :, slot] = matches.from_slots[scale]
             self.half_squared[scale, slot, slot] = np.inf
 
         self.pool.run(put, range(self.shape.scales))
         self.ignored[slot] = self._own_ignored[slot] = to_host(matches.ignore)
+
+    def _put(self, scale: int, slot: int, features: Any, ignore: Any) -> None:
+        """Write a frame's features (P', C) of a scale to the banks."""
+        for bank, part in zip(self._banks[scale], self.tiles, strict=True):
+            bank.put(slot, features[part], ignore[part])
 
     def evict(self, slot: int) -> None:
         """Empty a slot."""
@@ -274,8 +239,8 @@ class Window:
         counted = patches if self._roi is None else patches[self._roi]
         self.ignored[slot] = self._own_ignored[slot] | counted
         ignored, features = self.ignored[slot], self.features_in(slot)
-        for bank, part in zip(self._banks, features, strict=True):
-            bank.put(slot, part, ignored)
+        for scale, part in enumerate(features):
+            self._put(scale, slot, part, ignored)
         others = reachable.copy()
         others[slot] = False
         _, from_slots = self._matched(features, ignored, others)
@@ -289,16 +254,35 @@ class Window:
         sizes = (shape.scales, shape.capacity, shape.compared)
         to_slots, from_slots = (self._xp.full(sizes, np.inf, np.float32) for _ in range(2))
         queries = [
-            bank.query(part, ignored) for bank, part in zip(self._banks, features, strict=True)
+            [
+                bank.query(frame[part], ignored[part])
+                for bank, part in zip(banks, self.tiles, strict=True)
+            ]
+            for banks, frame in zip(self._banks, features, strict=True)
         ]
 
-        def match_run(item: tuple[int, int, int]) -> None:
-            scale, start, stop = item
+        def match_run(item: tuple[int, int, int, int]) -> None:
+            scale, tile, start, stop = item
+            bank, part = self._banks[scale][tile], self.tiles[tile]
             rows, columns = to_slots[scale, start:stop], from_slots[scale, start:stop]
-            self._banks[scale].minima(queries[scale], start, stop, rows, columns)
+            if len(self.tiles) == 1:
+                bank.minima(queries[scale][tile], start, stop, rows, columns)
+                return
+            # a bank writes to arrays without gaps
+            sizes = stop - start, part.stop - part.start
+            own_rows, own_columns = (self._xp.empty(sizes, np.float32) for _ in range(2))
+            bank.minima(queries[scale][tile], start, stop, own_rows, own_columns)
+            rows[:, part], columns[:, part] = own_rows, own_columns
 
-        runs = _runs(reachable, self._banks[0].block)
-        self.pool.run(match_run, [(u, *run) for u in range(shape.scales) for run in runs])
+        self.pool.run(
+            match_run,
+            [
+                (scale, tile, *run)
+                for scale, banks in enumerate(self._banks)
+                for tile, bank in enumerate(banks)
+                for run in _runs(reachable, bank.block)
+            ],
+        )
         to_slots[to_slots >= IGNORED / 2] = np.inf
         from_slots[from_slots >= IGNORED / 2] = np.inf
         return to_slots, from_slots

@@ -12,7 +12,8 @@ from zeroline.runtime.errors import FrameError
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.network.manifest import InputSpec
 
-_RESAMPLING = {
+#: Pillow's ways to resize, by the manifest's words.
+RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
     "bilinear": Image.Resampling.BILINEAR,
     "lanczos": Image.Resampling.LANCZOS,
@@ -34,7 +35,7 @@ def _normalised_values(spec: InputSpec) -> Float32:
 def resized(frame: Frame, size: tuple[int, int], interpolation: str) -> Frame:
     """Return a frame (H, W, 3) of uint8 in another height and width, as the network wants it."""
     image = Image.fromarray(np.ascontiguousarray(frame))
-    return np.asarray(image.resize((size[1], size[0]), _RESAMPLING[interpolation]))
+    return np.asarray(image.resize((size[1], size[0]), RESAMPLING[interpolation]))
 
 
 def prepare(frame: Frame, spec: InputSpec, *, bundle_name: str = "model") -> Float32:

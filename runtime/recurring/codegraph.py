@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from zeroline.runtime.arrays import Array, Bools, to_host
 from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.grid import Grid
 from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.evidence import CandidateGroup, Evidence, measured
 from zeroline.runtime.recurring.filter import CommunityFilter
@@ -86,6 +87,7 @@ def codegraph(
     *,
     false_alarm_rate: float = constants.FALSE_ALARM_RATE,
     roi: Bools | None = None,
+    tiles: Sequence[int] = (1, 1),
     known: Sequence[npt.NDArray[np.intp]] = (),
 ) -> CodegraphResult:
     """Find recurring defects among N images.
@@ -100,7 +102,9 @@ def codegraph(
         Wanted share of sets without recurring defects, under the model of steady distances, in
         which one is reported.
     roi : array, shape (G,), bool, optional
-        Which patches of the grid the P are; all, where not given.
+        Which patches of the grid, of all tiles, the P are; all, where not given.
+    tiles : (int, int)
+        Rows and columns of tiles.
     known : sequence of arrays of int
         Groups of images that had a recurring defect in an earlier search.
 
@@ -140,7 +144,8 @@ def codegraph(
     nothing = CodegraphResult(np.zeros((images, patches), bool), (), borne_out=(None,) * len(known))
     if images < constants.LEAST_IMAGES:
         return nothing
-    table = without_gaps(table)
+    grid = Grid.of(patches if roi is None else roi.size, tiles)
+    table = without_gaps(table, grid.parts(roi))
     reference = reference_distances(table)
     statistics = SetStatistics.of(table, reference)
     communities_filter = CommunityFilter(images, patches, false_alarm_rate)
@@ -150,11 +155,13 @@ def codegraph(
         members = closure.of(start)
         if members is None or tuple(members) in groups:
             continue
-        group = measured(table, members, statistics, chance=communities_filter.chance, roi=roi)
+        group = measured(
+            table, members, statistics, chance=communities_filter.chance, roi=roi, tiles=tiles
+        )
         if group is not None:
             groups[tuple(members)] = group
     again = [
-        measured(table, members, statistics, chance=communities_filter.chance, roi=roi)
+        measured(table, members, statistics, chance=communities_filter.chance, roi=roi, tiles=tiles)
         if len(members) >= constants.LEAST
         else None
         for members in known

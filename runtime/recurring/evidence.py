@@ -9,6 +9,7 @@ a small one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import lgamma, log
 
@@ -106,6 +107,7 @@ def measured(
     *,
     chance: float,
     roi: Bools | None = None,
+    tiles: Sequence[int] = (1, 1),
 ) -> CandidateGroup | None:
     """Measure a group of images; None where it is no clearer than chance.
 
@@ -121,6 +123,8 @@ def measured(
         Significance that chance reaches.
     roi : array, shape (G,), bool, optional
         Which patches of the grid the P are; all, where not given.
+    tiles : (int, int)
+        Rows and columns of tiles.
     """
     owners, rows = statistics.voters(members)
     if not len(owners):
@@ -156,6 +160,7 @@ def measured(
         gap_everywhere[carriers],
         everywhere.scores_without()[carriers] > statistics.relevant,
         roi=roi,
+        tiles=tiles,
     )
     evidence = Evidence(
         significance=significance,

@@ -6,12 +6,14 @@ two dents, two stains. They lie anywhere, so that look-alikes at one place are h
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from zeroline.runtime.arrays import Bools, Float32
-from zeroline.runtime.grid import grid_side
+from zeroline.runtime.arrays import Bools, Float32, Float64
+from zeroline.runtime.grid import OVERLAP, Grid
 from zeroline.runtime.recurring import constants
 
 
@@ -24,19 +26,23 @@ class WorstPlaces:
     agreement : float
         Share of ordered pairs of images that have it at one place, 0 to 1.
     at_border : float
-        Share of images that have it in the outermost row or column of the grid, 0 to 1.
+        Share of images that have it in the outermost row or column of the picture, 0 to 1; or of a
+        tile, where the next tile does not see it.
     """
 
     agreement: float
     at_border: float
 
 
-def worst_places(gap: Float32, relevant: Bools, *, roi: Bools | None) -> WorstPlaces:
+def worst_places(
+    gap: Float32, relevant: Bools, *, roi: Bools | None, tiles: Sequence[int] = (1, 1)
+) -> WorstPlaces:
     """Compare the worst places of a group's images.
 
     Image i agrees with image j where i's patch of the widest gap lies in j's outline, or beside it.
     The outline is made of the patches with at least half of the image's widest gap. Images without
-    a patch that matters agree with none.
+    a patch that matters agree with none. Places are those in the picture: what two tiles see in
+    their overlap is at one place.
 
     Parameters
     ----------
@@ -45,17 +51,22 @@ def worst_places(gap: Float32, relevant: Bools, *, roi: Bools | None) -> WorstPl
     relevant : array, shape (images, P'), bool
         Patches that matter.
     roi : array, shape (P,), bool, or None
-        Which patches of the grid the P' are; None: all.
+        Which patches of the grid, of all tiles, the P' are; None: all.
+    tiles : (int, int)
+        Rows and columns of tiles.
     """
     images = len(gap)
     counted = np.arange(gap.shape[1]) if roi is None else np.flatnonzero(roi)
-    side = grid_side(gap.shape[1] if roi is None else roi.size)
-    row, column = counted // side, counted % side
+    grid = Grid.of(gap.shape[1] if roi is None else roi.size, tiles)
+    tile = counted // grid.side**2
+    row, at_edge_across = _along(tile // tiles[1], counted // grid.side % grid.side, grid)
+    column, at_edge_along = _along(tile % tiles[1], counted % grid.side, grid)
+    at_edge = at_edge_across | at_edge_along
     weighed = np.where(relevant, gap, -np.inf)
     worst = weighed.argmax(axis=1)
     widest = weighed[np.arange(images), worst]
     known = np.isfinite(widest)
-    outermost = np.isin(row[worst], (0, side - 1)) | np.isin(column[worst], (0, side - 1))
+    outermost = at_edge[worst]
     agree = 0
     for other in np.flatnonzero(known).tolist():
         least = max(constants.HEIGHT * float(widest[other]), constants.TINY)
@@ -64,9 +75,33 @@ def worst_places(gap: Float32, relevant: Bools, *, roi: Bools | None) -> WorstPl
             np.abs(row[worst][:, None] - row[outline]),
             np.abs(column[worst][:, None] - column[outline]),
         )
-        beside = known & (away <= constants.BESIDE).any(axis=1)
+        near = away < constants.BESIDE + 0.5  # two tiles' patches may lie half a patch apart
+        beside = known & near.any(axis=1)
         agree += int(beside.sum()) - int(beside[other])
+        elsewhere = (tile[outline] != tile[worst[other]]) & ~at_edge[outline]
+        if (near[other] & elsewhere).any():
+            outermost[other] = False  # the next tile sees it too, away from its edge
     return WorstPlaces(
         agreement=agree / max(images * (images - 1), 1),
         at_border=float((known & outermost).mean()) if images else 0.0,
     )
+
+
+def _along(tile: Any, place: Any, grid: Grid) -> tuple[Float64, Bools]:
+    """Return where patches are in the picture, along one side, and which are the outermost.
+
+    Parameters
+    ----------
+    tile, place : array, shape (P',), int
+        Rows of tiles, and of patches in them; or columns.
+    grid : Grid
+
+    Returns
+    -------
+    array, shape (P',), float64
+        In patches.
+    array, shape (P',), bool
+        Whether it is the first or the last of its tile.
+    """
+    stride = (1 - OVERLAP) * grid.side
+    return tile * stride + place, (place == 0) | (place == grid.side - 1)

@@ -7,13 +7,14 @@ Where degrees are fused, degree 1 is matched for the search alone.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from zeroline.runtime.arrays import Bools, to_host
-from zeroline.runtime.grid import on_grid, widened
+from zeroline.runtime.grid import Grid, on_grid, widened
 from zeroline.runtime.recurring import constants
 from zeroline.runtime.recurring.codegraph import CodegraphResult, codegraph
 from zeroline.runtime.recurring.filter import shared
@@ -29,6 +30,10 @@ class Scales:
         As the set is matched.
     layers : int
         Number of layers that are matched.
+    grid : Grid
+        Of an image's patches.
+    roi : array, shape (G,), bool, or None
+        Which patches of all tiles count, P' of them; None: all.
 
     Raises
     ------
@@ -42,31 +47,33 @@ class Scales:
         shows.
     """
 
-    def __init__(self, degrees: Degrees, *, layers: int) -> None:
+    def __init__(
+        self, degrees: Degrees, *, layers: int, grid: Grid | None = None, roi: Bools | None = None
+    ) -> None:
         count = match_count(degrees)
+        self._tiles, self._roi = (1, 1) if grid is None else grid.tiles, roi
+        patches = None if grid is None else grid.patches if roi is None else int(roi.sum())
         self.beside = isinstance(degrees, str)
         self._finest, self._blur = finest_degree(degrees)
-        self._finest_mean = _Mean(layers)
-        self._wide = _Mean(layers * count) if count > 1 or self.beside else None
+        self._finest_mean = _Mean(layers, patches)
+        self._wide = _Mean(layers * count, patches) if count > 1 or self.beside else None
 
-    def add(self, distances: Any, place: int) -> None:
-        """Add the distances (N, P, N) of one layer and of the degree at a place."""
+    def add(self, distances: Any, place: int, patches: slice = slice(None)) -> None:
+        """Add the distances (N, P, N) of one layer and of the degree at a place.
+
+        `patches`: those of a tile, among all P' that count.
+        """
         if place == self._finest and not self.beside:
-            self._finest_mean.add(distances)
+            self._finest_mean.add(distances, patches)
         if self._wide is not None:
-            self._wide.add(distances)
+            self._wide.add(distances, patches)
 
-    def add_finest(self, distances: Any) -> None:
+    def add_finest(self, distances: Any, patches: slice = slice(None)) -> None:
         """Add the distances (N, P, N) of one layer in degree 1, where degrees are fused."""
-        self._finest_mean.add(distances)
+        self._finest_mean.add(distances, patches)
 
-    def recurring(self, *, roi: Bools | None = None) -> CodegraphResult:
+    def recurring(self) -> CodegraphResult:
         """Return what recurs, and keep nothing.
-
-        Parameters
-        ----------
-        roi : array, shape (G,), bool, optional
-            Which patches of the grid the P are; all, where not given.
 
         Returns
         -------
@@ -75,18 +82,24 @@ class Scales:
         """
         wide = None if self._wide is None else self._wide.taken()
         finest = self._finest_mean.taken()
+        tiles, roi = self._tiles, self._roi
         if roi is None:
-            return codegraph_at_both_scales(finest, wide, blur=self._blur)
-        found = codegraph_at_both_scales(finest, wide, blur=0, roi=roi)
+            return codegraph_at_both_scales(finest, wide, blur=self._blur, tiles=tiles)
+        found = codegraph_at_both_scales(finest, wide, blur=0, roi=roi, tiles=tiles)
         return replace(
             found,
-            ignored=_widened(on_grid(found.ignored, roi), by=self._blur),
+            ignored=_widened(on_grid(found.ignored, roi), by=self._blur, tiles=tiles),
             communities=tuple(replace(c, marks=on_grid(c.marks, roi)) for c in found.communities),
         )
 
 
 def codegraph_at_both_scales(
-    finest: Any, wide: Any | None, *, blur: int, **options: Any
+    finest: Any,
+    wide: Any | None,
+    *,
+    blur: int,
+    tiles: Sequence[int] = (1, 1),
+    **options: Any,
 ) -> CodegraphResult:
     """Find recurring defects in the distances of the smallest degree, and in the mean of all.
 
@@ -98,6 +111,8 @@ def codegraph_at_both_scales(
         The mean over layers and degrees, or of fused degrees; None where there is one degree.
     blur : int
         How much farther the largest degree sees than the smallest, in patches.
+    tiles : (int, int)
+        Rows and columns of tiles.
     **options
         See `codegraph`.
 
@@ -113,11 +128,11 @@ def codegraph_at_both_scales(
     ScoringError
         For distances of another shape.
     """
-    first = codegraph(finest, **options)
+    first = codegraph(finest, tiles=tiles, **options)
+    ignored = _widened(first.ignored, by=blur, tiles=tiles)
     if wide is None:
-        return replace(first, ignored=_widened(first.ignored, by=blur))
-    second = codegraph(wide, **options)
-    ignored = _widened(first.ignored, by=blur)
+        return replace(first, ignored=ignored)
+    second = codegraph(wide, tiles=tiles, **options)
     communities = list(first.communities)
     for community in second.communities:
         members = community.members
@@ -132,8 +147,8 @@ def codegraph_at_both_scales(
     return CodegraphResult(ignored, tuple(communities), first.relevant, borne_out)
 
 
-def _widened(marks: Any, *, by: int) -> Any:
-    return widened(marks, by=by) if by else marks
+def _widened(marks: Any, *, by: int, tiles: Sequence[int]) -> Any:
+    return widened(marks, by=by, tiles=tiles) if by else marks
 
 
 class _Mean:
@@ -143,19 +158,22 @@ class _Mean:
     ----------
     count : int
         How many tables will be added.
+    patches : int or None
+        P, where a table comes tile by tile.
     """
 
-    def __init__(self, count: int) -> None:
-        self._count = np.float32(count)
+    def __init__(self, count: int, patches: int | None = None) -> None:
+        self._count, self._patches = np.float32(count), patches
         self._sum: Any = None
 
-    def add(self, distances: Any) -> None:
-        """Add a table."""
+    def add(self, distances: Any, patches: slice = slice(None)) -> None:
+        """Add a table, or some patches of one."""
         part = to_host(distances)
         if self._sum is None:
-            self._sum = np.zeros(part.shape, np.float32)
+            images, own, _ = part.shape
+            self._sum = np.zeros((images, self._patches or own, images), np.float32)
         for image, rows in enumerate(part):
-            self._sum[image] += rows / self._count
+            self._sum[image, patches] += rows / self._count
 
     def taken(self) -> Any:
         """Return the mean, and keep nothing."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -132,17 +133,26 @@ class InOutDistances:
         return means
 
 
-def without_gaps(table: Float32) -> Float32:
-    """Return distances of which each, but those to the own image, is finite and over zero."""
+def without_gaps(table: Float32, parts: Sequence[slice] = (slice(0, None),)) -> Float32:
+    """Return distances of which each, but those to the own image, is finite and over zero.
+
+    `parts`: the patches of each tile. Two images that do not match in a tile may in another.
+    """
     least = np.float32(constants.TINY)
     if table.min() < least:
         table = np.maximum(table, least)
-    apart = ~np.isfinite(table[:, 0])
-    np.fill_diagonal(apart, False)
-    if apart.any():
-        table = table.copy()
+    given = table
+    for part in parts:
+        if part.stop is not None and part.stop <= part.start:
+            continue
+        apart = ~np.isfinite(given[:, part.start])
+        np.fill_diagonal(apart, False)
+        if not apart.any():
+            continue
+        if table is given:
+            table = given.copy()
         for image in np.flatnonzero(apart.any(axis=1)):
-            rows = table[image]
+            rows = table[image, part]
             matched = np.isfinite(rows[0])
             usual = np.median(rows[:, matched], axis=1) if matched.any() else np.ones(len(rows))
             rows[:, apart[image]] = usual[:, None]

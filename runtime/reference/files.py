@@ -138,7 +138,8 @@ def _reference(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> Referenc
     framing = kept_framing(header.get("framing"), arrays.__getitem__)
     layers = len(arrays) - 1 - len(framing_arrays(framing))
     try:
-        tokens = Tokens(tuple(arrays[f"layer_{n}"] for n in range(layers)), arrays["class_tokens"])
+        held = tuple(arrays[f"layer_{n}"] for n in range(layers))
+        tokens = Tokens(held, arrays["class_tokens"], framing.tiles)
     except KeyError as error:
         raise ValueError(f"it has no {error}") from error
     missing = [name for name in _KEYS if name not in header]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy.typing as npt
 
 from zeroline.runtime.arrays import ArrayT, Float32, array_namespace, as_float32
 from zeroline.runtime.errors import ScoringError
-from zeroline.runtime.grid import grid_side
+from zeroline.runtime.grid import Grid, grid_side
 
 
 @lru_cache(maxsize=16)
@@ -66,14 +67,16 @@ def anomaly_map(patch_scores: ArrayT, /, *, size: int) -> ArrayT:
     return drawn_maps
 
 
-def map_maximum(patch_scores: ArrayT, /, *, size: int) -> ArrayT:
-    """Return the highest value of each image's map: MuSc's image score.
+def map_maximum(patch_scores: ArrayT, /, *, size: int, tiles: Sequence[int] = (1, 1)) -> ArrayT:
+    """Return the highest value of each image's map, or of all its tiles' maps: the image score.
 
     Parameters
     ----------
     patch_scores : array, shape (N, P), float
     size : int
         Side S of the maps; they are made one at a time, S·S·4 bytes each.
+    tiles : (int, int)
+        Rows and columns of tiles. Each has a map of its own.
 
     Returns
     -------
@@ -90,6 +93,10 @@ def map_maximum(patch_scores: ArrayT, /, *, size: int) -> ArrayT:
     >>> map_maximum(np.array([[0.0, 1.0, 0.0, 0.5]]), size=32).tolist()
     [1.0]
     """
-    xp, rows = array_namespace(patch_scores), range(patch_scores.shape[0])
-    maxima: ArrayT = xp.stack([anomaly_map(patch_scores[row], size=size).max() for row in rows])
-    return maxima
+    xp, images = array_namespace(patch_scores), patch_scores.shape[0]
+    grid = Grid.of(patch_scores.shape[1], tiles)
+    rows: Any = patch_scores
+    rows = rows.reshape(images * grid.count, grid.side**2)
+    maxima: Any = xp.stack([anomaly_map(row, size=size).max() for row in rows])
+    highest: ArrayT = maxima.reshape(images, grid.count).max(axis=1)
+    return highest

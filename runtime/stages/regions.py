@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from zeroline.runtime.arrays import Bools, Float64, to_host
+from zeroline.runtime.arrays import Bools, Float32, Float64, to_host
 from zeroline.runtime.stages.maps import anomaly_map
 
 #: Side of the map on which regions are found: a patch of a 37×37 grid is seven pixels wide there.
@@ -70,11 +70,23 @@ def regions(
         are one.
     """
     drawn = to_host(anomaly_map(patch_scores, size=MAP_SIDE))
+    return regions_of_map(drawn, above=above, frame_size=frame_size, to_frame=to_frame)
+
+
+def regions_of_map(
+    drawn: Float32,
+    /,
+    *,
+    above: float,
+    frame_size: tuple[int, int],
+    to_frame: Callable[[Float64], Float64] | None = None,
+) -> tuple[Region, ...]:
+    """Return boxes round the connected parts of a map (side, side); see `regions`."""
     height, width = frame_size
     boxes = []
     for rows, starts, stops in connected_runs(drawn > above):
         across, down = np.tile(np.concatenate([starts, stops]), 2), np.tile(rows, 2)
-        corners = np.column_stack([across, np.concatenate([down, down + 1])]) / MAP_SIDE
+        corners = np.column_stack([across, np.concatenate([down, down + 1])]) / len(drawn)
         corners = corners * (width, height) if to_frame is None else to_frame(corners)
         corners = np.clip(corners, 0, (width, height))
         (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)

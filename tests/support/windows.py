@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from zeroline.runtime.line.window import Window, WindowShape
+from zeroline.runtime.line.shape import WindowShape
+from zeroline.runtime.line.window import Window
 from zeroline.runtime.matching.distances import distances_by
 from zeroline.runtime.matching.forms import FORMS
 
@@ -29,7 +30,7 @@ class KeptWindow(Window):
 
 def kept_window(sizes, pool, **options):
     """Sizes: those of `WindowShape`, in its order."""
-    named = {k: options.pop(k) for k in ("counted",) if k in options}
+    named = {k: options.pop(k) for k in ("counted", "tiles") if k in options}
     return KeptWindow(WindowShape(*sizes, **named), pool, **options)
 
 

@@ -234,8 +234,8 @@ def test_what_leaves_the_picture_is_ignored_and_the_rest_is_not(taught):
     columns = np.asarray(cut.absent.reshape(side, side).any(axis=0))
     assert columns[:3].all()
     assert not columns[6:].any()
-    here = whole.image.astype(int)[:, side * 6 :]
-    there = cut.image.astype(int)[:, side * 6 :]
+    here = whole.images[0].astype(int)[:, side * 6 :]
+    there = cut.images[0].astype(int)[:, side * 6 :]
     assert np.abs(here - there).mean() < 2  # the part lies where it lay
 
 

@@ -1,5 +1,7 @@
 """Where parts lie on the simulated line: as asked, and as each frame says."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 import pytest
@@ -89,12 +91,12 @@ def test_a_frame_tells_the_true_pose(monkeypatch, settings):
     side = min(size)
     corners = np.array([(x, y, 1) for x in (0.13, 0.87) for y in (0.13, 0.87)]) * (side, side, 1)
     corners = corners @ whole(way).T
-    near = np.zeros(seen.shape, np.uint8)
+    near: Any = np.zeros(seen.shape, np.uint8)
     cv2.fillConvexPoly(near, np.int32(corners[[0, 1, 3, 2], :2]), 1)
     near = cv2.dilate(near, np.ones((9, 9), np.uint8))
     near &= cv2.warpAffine(np.ones_like(near), way, size)
     stop = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 100, 1e-7)
-    fit = np.eye(2, 3, dtype=np.float32)
+    fit: Any = np.eye(2, 3, dtype=np.float32)
     _, fit = cv2.findTransformECC(guess, seen, fit, cv2.MOTION_EUCLIDEAN, stop, near, 5)
     assert np.abs(corners @ whole(fit).T - corners).max() < 0.1
     assert abs(np.degrees(np.arctan2(fit[1, 0], fit[0, 0]))) < 0.05

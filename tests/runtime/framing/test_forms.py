@@ -117,7 +117,7 @@ def test_each_point_takes_its_nearest_edge_in_the_fine_picture():
     plane[:, 24:] = 100  # an edge at 23.5, and a stronger one further off
     plane[:, 28:] = 250
     at = np.array(((23, 20), (26.9, 20), (5, 20), (58, 20)), np.float32)
-    normals = np.tile(np.float32((1, 0)), (4, 1))
+    normals = np.tile(np.array((1, 0), np.float32), (4, 1))
     offset, height, found = nearest.nearest(plane, at, normals, reach=5)
     assert found.tolist() == [True, True, False, False]
     assert offset[:2] == pytest.approx((0.5, 0.6), abs=0.05)

@@ -32,7 +32,7 @@ def framer(spec, **settings):
 
 def test_without_a_setting_a_frame_goes_in_as_it_came(frame, spec):
     look = Framer(Framing(), spec, patches=PATCHES).look(frame)
-    assert look.image is frame
+    assert look.images[0] is frame
     assert look.view.is_whole
     assert framer(spec).roi is None
 
@@ -40,14 +40,14 @@ def test_without_a_setting_a_frame_goes_in_as_it_came(frame, spec):
 def test_a_rectangle_is_cut_out(frame, spec):
     one = framer(spec, crop=rectangle(30, 10, 80, 60))
     look = one.look(frame)
-    np.testing.assert_array_equal(look.image, frame[10:70, 30:110])
+    np.testing.assert_array_equal(look.images[0], frame[10:70, 30:110])
     np.testing.assert_allclose(look.view.to_picture([(0, 0), (1, 1)]), [(30, 10), (110, 70)])
     assert one.roi is None  # all of it counts
 
 
 def test_outside_a_polygon_nothing_counts(frame, spec):
     one = framer(spec, crop=((0, 0), (160, 0), (0, 90)))
-    np.testing.assert_array_equal(one.look(frame).image, frame)
+    np.testing.assert_array_equal(one.look(frame).images[0], frame)
     grid = one.roi.reshape(SIDE, SIDE)
     for row in range(SIDE):
         for column in range(SIDE):
@@ -59,12 +59,12 @@ def test_the_aspect_is_kept_and_the_rest_does_not_count(frame, spec):
     one = framer(spec, aspect="fit")
     look = one.look(frame)
     height = round(SIZE * HEIGHT / WIDTH)
-    assert look.image.shape == (SIZE, SIZE, 3)
+    assert look.images[0].shape == (SIZE, SIZE, 3)
     top = (SIZE - height) // 2
-    content = look.image[top : top + height]
+    content = look.images[0][top : top + height]
     small = frame.astype(float).reshape(HEIGHT, SIZE // 32, -1, 3).mean(axis=(1, 2))
     np.testing.assert_allclose(content.mean((0, 1)), small.mean(0), atol=3)
-    beside = np.concatenate([look.image[:top], look.image[top + height :]])
+    beside = np.concatenate([look.images[0][:top], look.images[0][top + height :]])
     assert np.ptp(beside.reshape(-1, 3), axis=0).max() == 0  # an even colour
     grid = one.roi.reshape(SIDE, SIDE)
     assert grid[SIDE // 2].all()

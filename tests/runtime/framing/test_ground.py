@@ -16,6 +16,7 @@ def test_the_part_is_told_from_its_ground(scale):
     shape = (round(320 * scale), round(480 * scale))
     pose = pose_at(shape[1] / 2, shape[0] / 2, 30, scale=scale)
     found = part_on_ground(drawn(SQUARE, pose, shape=shape))
+    assert found is not None
     assert found.contrast > CLEAR
     assert found.mask.shape == tuple(side // found.factor for side in shape)
     area = (200 * scale) ** 2
@@ -30,13 +31,17 @@ def test_holes_are_of_the_part_and_the_largest_thing_is_it():
     picture = drawn(WASHER, pose_at(160, 160))
     picture[5:25, 5:25] = 200
     found = part_on_ground(picture)
-    assert found.mask[found.mask.shape[0] // 2, found.mask.shape[1] // 2]
-    assert not found.mask[10 // found.factor, 10 // found.factor]
+    assert found is not None
+    height, width = found.mask.shape
+    assert found.mask[height // 2, width // 2]
+    assert not found.mask[: 25 // found.factor, : 25 // found.factor].any()
 
 
 def test_a_light_ground_and_grey_values_are_taken():
     picture = 255 - drawn(SQUARE, pose_at(160, 160))[..., 0]
-    assert part_on_ground(picture).contrast > CLEAR
+    found = part_on_ground(picture)
+    assert found is not None
+    assert found.contrast > CLEAR
 
 
 def test_nothing_on_the_ground_is_told():
@@ -52,4 +57,4 @@ def test_nothing_on_the_ground_is_told():
 
 def test_what_is_no_picture_is_refused():
     with pytest.raises(FrameError):
-        part_on_ground(np.zeros((5, 5)))
+        part_on_ground(np.zeros((5, 5)))  # type: ignore[arg-type]

@@ -73,7 +73,7 @@ def test_fine_lines_do_not_alias():
     picture = drawn(SQUARE, first, shape=shape)
     taught = TaughtPart.of(picture)
     pose = taught.find(picture, by="pattern")
-    stripes = np.tile(np.repeat(np.uint8((0, 255)), 3), 167)[:1000]
+    stripes = np.tile(np.repeat(np.array((0, 255), np.uint8), 3), 167)[:1000]
     picture = np.broadcast_to(stripes[None, :, None], (1000, 1000, 3))
     laid, _ = laid_flat(taught, picture, pose, 150)
     inner = laid[taught.distance(150) < -0.05].astype(int)

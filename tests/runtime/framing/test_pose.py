@@ -44,7 +44,8 @@ def test_parts_are_found_where_they_were_drawn(part, by):
     taught = TaughtPart.of(drawn(part, MIDDLE))
     rng = np.random.default_rng(5)
     for number in range(8):
-        pose = pose_at(*rng.uniform(145, 175, 2), rng.uniform(-180, 180))
+        x, y = rng.uniform(145, 175, 2).tolist()
+        pose = pose_at(x, y, rng.uniform(-180, 180))
         found = taught.find(drawn(part, pose, seed=number), by=by)
         shift, turn = error(taught, found, pose)
         assert found.problem is None

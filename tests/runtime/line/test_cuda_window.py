@@ -114,7 +114,10 @@ def test_a_window_on_the_device_is_the_one_on_the_host(cupy, form):
     with WorkerPool(1) as pool:
         device = kept_window((4, 49, (40, 20), (1, 3), form, counted), pool, roi=roi, xp=cupy)
         host = kept_window((4, 49, (40, 20), (1, 3), "float32", counted), pool, roi=roi)
-        nbytes = sum(bank.nbytes for bank in device._banks) + device.half_squared.nbytes
+        nbytes = (
+            sum(bank.nbytes for banks in device._banks for bank in banks)
+            + device.half_squared.nbytes
+        )
         assert device.shape.memory == nbytes < host.shape.memory
         for number in range(7):
             tokens = [rng.standard_normal((49, c)).astype(np.float32) for c in (40, 20)]
@@ -143,7 +146,7 @@ def test_a_line_on_the_device(cupy, form, tmp_path, paint, monkeypatch):
         pytest.importorskip(package)
     from support.small_network import write_bundle
     from zeroline.runtime import load_bundle
-    from zeroline.runtime.line import inspector
+    from zeroline.runtime.line import shape
 
     class OnCuda:
         """A network that is said to run on CUDA."""
@@ -163,7 +166,7 @@ def test_a_line_on_the_device(cupy, form, tmp_path, paint, monkeypatch):
     with load_bundle(tmp_path / "small", device="cpu") as host:
         device = dataclasses.replace(host, session=OnCuda(host.session))
         for name, bundle in (("float32", host), (form, device)):
-            monkeypatch.setattr(inspector, "pick_form", lambda *_, form=name, **__: FORMS[form])
+            monkeypatch.setattr(shape, "pick_form", lambda *_, form=name, **__: FORMS[form])
             with RollingInspector(bundle, window=5, min_window=4, degrees=(1,)) as line:
                 assert line.shape.form == name
                 lines[name] = [line.push(frame) for frame in frames]

@@ -113,15 +113,16 @@ def test_scores_on_photographs(shared, form, monkeypatch):
     """With the bundled model: what the screen costs on real features."""
     pytest.importorskip("onnxruntime")
     from zeroline.edge_app.images import find_images, read_image
-    from zeroline.runtime import batch, load_bundle, score_tokens
+    from zeroline.runtime import load_bundle, score_tokens
     from zeroline.runtime.batch import embed_images
+    from zeroline.runtime.matching import sets
 
     files = find_images([shared / "data" / "tiles" / "test"]).files[::3]
     with load_bundle("tiny") as bundle:
         tokens = embed_images([read_image(file.path) for file in files], bundle)
         options: dict[str, Any] = {"size": bundle.size, "degrees": "fused", "rscin": ()}
         exact = score_tokens(tokens, **options)
-        monkeypatch.setattr(batch, "pick_form", lambda *_, **__: FORMS[form])
+        monkeypatch.setattr(sets, "pick_form", lambda *_, **__: FORMS[form])
         screened = score_tokens(tokens, **options)
     assert (exact.matching, screened.matching) == ("float32", form)
     off = screened.patch_scores / exact.patch_scores - 1
