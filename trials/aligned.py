@@ -80,7 +80,7 @@ def ways(
     """Score frames by a framer, with or without each place's own level."""
     looks = [framer.look(frame.image) for frame in frames]
     placed = [number for number, look in enumerate(looks) if not look.problem]
-    tokens = joined(bundle.embed(bundle.prepare(looks[n].image)[None]) for n in placed)
+    tokens = joined(bundle.embed(bundle.prepare(looks[n].images[0])[None]) for n in placed)
     nowhere = np.zeros(bundle.patches, bool)
     absent = np.array([nowhere if looks[n].absent is None else looks[n].absent for n in placed])
     away = [frames[n].kind != GOOD for n in range(len(frames)) if looks[n].problem]
