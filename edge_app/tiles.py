@@ -76,6 +76,7 @@ def tile_cost(
     matching: str,
     threads: int | None,
     one_way: bool,
+    search: bool = False,
 ) -> TileCost:
     """Measure what a frame costs, in a second or so.
 
@@ -92,6 +93,8 @@ def tile_cost(
     one_way : bool
         True for a line, where a frame is matched with the whole window, and the network runs on
         one thread. In a set each pair is matched once, and all threads run networks.
+    search : bool
+        Whether a set is searched for recurring defects: with fused degrees a match more.
     """
     counts = [part.stop - part.start for part in framer.grid.parts(framer.roi)]
     most = max(counts)
@@ -106,12 +109,13 @@ def tile_cost(
     bundle.embed(images)
     network = time.perf_counter() - began
     others = frames if one_way else frames / 2
+    matches = match_count(degrees) + (search and isinstance(degrees, str))
     return TileCost(
         framer.framing.tiles,
         len(framer.seen),
         framer.tile_size,
         framer.is_enlarged,
         network if one_way else network / workers,
-        one * share * match_count(degrees) * others / workers,
+        one * share * matches * others / workers,
         frames,
     )

@@ -116,6 +116,7 @@ def score_files(
             matching=options.matching,
             threads=options.threads,
             one_way=False,
+            search=options.codegraph,
         )
         for line in cost.lines(memory):
             tell(line)
