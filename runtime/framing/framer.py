@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +17,10 @@ from zeroline.runtime.framing.placed import PlacedPart
 from zeroline.runtime.framing.tiles import boxes, canvas, cut, joined_tokens
 from zeroline.runtime.framing.view import View
 from zeroline.runtime.grid import Grid, grid_side
-from zeroline.runtime.network.manifest import InputSpec
-from zeroline.runtime.network.preprocess import resized
 from zeroline.runtime.tokens import Tokens
+
+if TYPE_CHECKING:
+    from zeroline.runtime.network.manifest import InputSpec
 
 
 class Framer:
@@ -190,6 +192,8 @@ class Framer:
 
         The canvas is the network's square, or all tiles. The colour is the network's own zero.
         """
+        from zeroline.runtime.network.preprocess import resized
+
         x, y, width, height = self._box
         zero = np.asarray(self._spec.mean) * (255 if self._spec.value_range == "0..1" else 1)
         square = np.empty((*self._canvas, 3), np.uint8)

@@ -13,13 +13,11 @@ from math import ceil
 from typing import Any, TypeAlias
 
 import numpy as np
-from PIL import Image
 
 from zeroline.runtime.arrays import ArrayT, Float32, array_namespace
 from zeroline.runtime.errors import FramingError
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.grid import OVERLAP, Grid
-from zeroline.runtime.network.preprocess import RESAMPLING
 from zeroline.runtime.stages.maps import anomaly_map
 from zeroline.runtime.tokens import Tokens
 
@@ -112,6 +110,10 @@ def cut(image: Frame, found: Sequence[Box], *, side: int, interpolation: str) ->
 
     The boxes need not begin or end at a pixel.
     """
+    from PIL import Image
+
+    from zeroline.runtime.network.preprocess import RESAMPLING
+
     height, width = image.shape[:2]
     picture = Image.fromarray(np.ascontiguousarray(image))
     pieces = []

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from zeroline.runtime.arrays import Bools, Float32, Float64
 from zeroline.runtime.framing.geometry import box_map, chained, inverse, mapped
@@ -94,9 +93,9 @@ class View:
             0 where the network does not look.
         """
         side = _MAP_SIDE * min(max(self.tiles), _MOST_TIMES)
-        drawn = Image.fromarray(self.map(patch_scores, side=side))
+        drawn = self.map(patch_scores, side=side)
         back = self._from(size or self.size, side=side)
-        return np.asarray(_transformed(drawn, back, size or self.size, smooth=True))
+        return _transformed(drawn, back, size or self.size, smooth=True)
 
     def map(self, patch_scores: Float32, *, side: int) -> Float32:
         """Return the map (side, side) of patch scores (P,) on the square: of its tiles, joined."""
@@ -110,7 +109,7 @@ class View:
         for part, patches in zip(self.parts, grid.parts(), strict=True):
             plane = marks[patches].reshape(grid.side, grid.side).astype(np.uint8)
             back = part._from(shape, side=grid.side)
-            laid |= np.asarray(_transformed(Image.fromarray(plane), back, shape, smooth=False)) > 0
+            laid |= _transformed(plane, back, shape, smooth=False) > 0
         return laid
 
     def cut(self, picture: npt.NDArray[Any], *, side: int) -> npt.NDArray[Any]:
@@ -121,10 +120,10 @@ class View:
         array, shape (side, side)
             The nearest pixels; 0 outside the picture.
         """
-        plane = Image.fromarray(picture.astype(np.uint8))
+        plane = picture.astype(np.uint8)
         back = chained(self.matrix, box_map(0, 0, 1 / side, 1 / side))
         cut = _transformed(plane, back, (side, side), smooth=False)
-        return np.asarray(cut).astype(picture.dtype)
+        return cut.astype(picture.dtype)
 
     def covered(self, counted: Bools, *, side: int) -> Bools:
         """Return which of side·side patches show pixels that count, at least half of each.
@@ -164,10 +163,13 @@ class View:
 
 
 def _transformed(
-    image: Image.Image, matrix: Float64, size: tuple[int, int], *, smooth: bool
-) -> Image.Image:
-    """Return an image (H, W) of the pixels that a matrix leads to; Pillow measures as we do."""
+    plane: npt.NDArray[Any], matrix: Float64, size: tuple[int, int], *, smooth: bool
+) -> npt.NDArray[Any]:
+    """Return the pixels (H, W) of a plane that a matrix leads to; Pillow measures as we do."""
+    from PIL import Image
+
     method = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
-    return image.transform(
+    image = Image.fromarray(plane).transform(
         (size[1], size[0]), Image.Transform.AFFINE, tuple(matrix.ravel()), method, fillcolor=0
     )
+    return np.asarray(image)

@@ -98,8 +98,9 @@ def test_show_prints_where_each_frame_comes_from(pictures, bundle_folder, tmp_pa
     assert lines[0] == f"{len(held.frames)} frames, {21 - len(held.frames)} were left out"
     assert 'with "small" (degrees 1, 3, 5, false-alarm rate 0.01)' in lines[1]
     assert lines[2] == f"from {pictures}"
-    assert len(lines) == 4 + len(held.frames)
-    time, score, threshold, name = lines[4].split()
+    assert lines[3] == "looks at the whole picture"
+    assert len(lines) == 5 + len(held.frames)
+    time, score, threshold, name = lines[5].split()
     assert time.startswith("2023-11-1")
     assert float(score) <= float(threshold)
     assert name == "20.png"

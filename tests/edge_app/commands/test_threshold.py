@@ -214,7 +214,7 @@ def test_what_is_not_of_score_is_refused(results, tmp_path, score):
     refused(results, "and scores.csv beside it are of different runs: score the images again")
     path.write_bytes(whole)
     spoil(path, version=1)
-    refused(results, r"is of version 1, this zeroline reads 2: score again")
+    refused(results, r"is of version 1, this zeroline reads 3: score again")
     for changes in (
         {"scores": np.zeros(3, np.float32)},
         {"scores": np.full(10, np.nan, np.float32)},
