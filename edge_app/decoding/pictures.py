@@ -195,8 +195,8 @@ def _deep_colour(file: BinaryIO) -> npt.NDArray[Any]:
     """Read colour of 16 bits a channel, which Pillow cuts to 8, with OpenCV."""
     cv2 = opencv("to read 16-bit colour images")
     content = _whole(file)
-    if content.startswith(_PNG) and _PNG_END not in content:
-        raise ImageError("cannot be read: the file has no whole end")
+    if content.startswith(_PNG):
+        content = _bare_png(content)
     pixels: npt.NDArray[Any] | None
     try:
         pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
@@ -205,6 +205,22 @@ def _deep_colour(file: BinaryIO) -> npt.NDArray[Any]:
     if pixels is None:
         raise ImageError("cannot be read: OpenCV does not decode this 16-bit colour file")
     return pixels
+
+
+def _bare_png(content: bytes) -> bytes:
+    """Return a PNG with nothing but its pixels: of all else libpng warns in lines of its own."""
+    kept, place = [_PNG], len(_PNG)
+    while place + 12 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, place)
+        chunk = content[place : place + 12 + length]
+        if kind in (b"IHDR", b"IDAT"):
+            kept.append(chunk)
+        elif kind == b"IEND":
+            if chunk[4:] != _PNG_END:
+                break
+            return b"".join([*kept, chunk])
+        place += 12 + length
+    raise ImageError("cannot be read: the file has no whole end")
 
 
 def _whole(file: BinaryIO) -> bytes:

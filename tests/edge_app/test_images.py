@@ -277,9 +277,26 @@ class TestRead:
             read_image(tmp_path / "a.png")
         cut = made.tobytes()[:-4] + bytes(4)  # the sum of the end
         (tmp_path / "a.png").write_bytes(cut)
-        if deep:
-            with pytest.raises(ImageError, match="no whole end"):
-                read_image(tmp_path / "a.png")
+        for content in (cut, cut + made.tobytes()):  # the whole end behind it is of another file
+            (tmp_path / "a.png").write_bytes(content)
+            if deep:
+                with pytest.raises(ImageError, match="no whole end"):
+                    read_image(tmp_path / "a.png")
+        assert capfd.readouterr().err == ""
+
+    def test_odd_chunks_of_a_deep_png_are_no_matter(self, tmp_path, colour, capfd):
+        """libpng warned of a colour profile that it does not like, and of sizes of its own."""
+        made = cv2.imencode(".png", colour.astype(np.uint16) * 257)[1].tobytes()
+        odd = b""
+        for kind, content in (
+            (b"iCCP", b"sRGB\0\0junk"),
+            (b"tRNS", b"\0\1\0\2\0\3"),
+            (b"gAMA", b"\0\0\0\1"),
+        ):
+            body = kind + content
+            odd += struct.pack(">I", len(content)) + body + struct.pack(">I", zlib.crc32(body))
+        (tmp_path / "a.png").write_bytes(made[:33] + odd + made[33:])  # behind the header
+        np.testing.assert_array_equal(read_image(tmp_path / "a.png"), colour)
         assert capfd.readouterr().err == ""
 
     @pytest.mark.parametrize(
