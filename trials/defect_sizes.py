@@ -25,7 +25,7 @@ from zeroline.runtime.tokens import joined
 
 SEEDS = tuple(range(1000, 1003))
 #: Largest defects, as a share of the part's area.
-AREAS = (0.0002, 0.0005, 0.001, 0.002, 0.004, 0.008)
+AREAS = (0.0006, 0.001, 0.002, 0.004, 0.008)
 STRENGTHS = (0.5, 1.0)
 PARTS, SIDE = 60, 480
 #: Edges of the classes of the table, in patches.
