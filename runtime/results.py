@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from zeroline.runtime.arrays import Bools, Float32
-from zeroline.runtime.framing.pose import FoundPose
-from zeroline.runtime.framing.view import View
 from zeroline.runtime.recurring.codegraph import Community
 from zeroline.runtime.stages.modes import TwoGroups
 from zeroline.runtime.stages.regions import Region
+
+if TYPE_CHECKING:
+    from zeroline.runtime.framing.pose import FoundPose
+    from zeroline.runtime.framing.view import View
 
 
 class Verdict(str, Enum):

@@ -111,7 +111,7 @@ def draw_overlay(
     else:
         shape = (size[1], size[0])
         heat = view.laid(patch_scores, size=shape)
-        seen = view.marked(patch_scores > 0, size=shape)  # 0 where nothing is looked at
+        seen = view.marked(patch_scores != 0, size=shape)  # 0 where nothing is looked at
         picture[~seen] = _PALE + (1 - _PALE / 255) * picture[~seen]
     strength = np.clip((heat - scale.low) / (scale.high - scale.low), 0, 1)
     # the upper part of the colour map: yellow over orange to dark red

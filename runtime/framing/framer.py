@@ -13,13 +13,13 @@ from zeroline.runtime.frames import Frame
 from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.framing.geometry import bounds, box_map
 from zeroline.runtime.framing.look import Look
-from zeroline.runtime.framing.placed import PlacedPart
 from zeroline.runtime.framing.tiles import boxes, canvas, cut, joined_tokens
 from zeroline.runtime.framing.view import View
 from zeroline.runtime.grid import Grid, grid_side
 from zeroline.runtime.tokens import Tokens
 
 if TYPE_CHECKING:
+    from zeroline.runtime.framing.placed import PlacedPart
     from zeroline.runtime.network.manifest import InputSpec
 
 
@@ -65,6 +65,8 @@ class Framer:
         self._canvas = canvas(spec.size, framing.tiles)
         side = self.grid.side
         if framing.taught is not None:
+            from zeroline.runtime.framing.placed import PlacedPart
+
             self.part = PlacedPart(framing, max(self._canvas))
             roi = self.part.counted(self.grid)
         else:

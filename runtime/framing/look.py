@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from zeroline.runtime.arrays import Bools
 from zeroline.runtime.frames import Frame
-from zeroline.runtime.framing.pose import FoundPose
-from zeroline.runtime.framing.pose.quality import FOUND, WHOLE
 from zeroline.runtime.framing.view import View
+
+if TYPE_CHECKING:
+    from zeroline.runtime.framing.pose import FoundPose
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Look:
         """Why the part cannot be inspected, in words; empty where it can."""
         if self.pose is None or self.pose.problem is None:
             return ""
+        from zeroline.runtime.framing.pose.quality import FOUND, WHOLE
+
         if self.pose.problem == "no_part_found":
             return f"no part was found: quality {self.pose.quality:.2f}, {FOUND:g} is needed"
         return f"{self.pose.in_view:.0%} of the part is in the picture, {WHOLE:.0%} is needed"

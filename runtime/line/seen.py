@@ -12,12 +12,12 @@ from zeroline.runtime.errors import FrameError, ZerolineError
 from zeroline.runtime.frames import CaptureTime, Clock, Frame
 from zeroline.runtime.framing.framer import Framer
 from zeroline.runtime.framing.framing import Framing
-from zeroline.runtime.framing.pose import FoundPose
 from zeroline.runtime.framing.view import View
 from zeroline.runtime.results import Inspection, Reason, Verdict
 from zeroline.runtime.tokens import Tokens
 
 if TYPE_CHECKING:
+    from zeroline.runtime.framing.pose import FoundPose
     from zeroline.runtime.network.model import Bundle
 
 

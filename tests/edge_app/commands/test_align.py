@@ -96,6 +96,10 @@ def test_a_faint_spot_is_found_on_parts_that_lie_anywhere(folder, tmp_path, pict
     hue = np.ptp(overlay[: round(SIZE * factor)].astype(int), axis=2)  # heat has a colour
     y, x = np.nonzero(hue > 60)
     np.testing.assert_allclose(np.array([x.mean(), y.mean()]) / factor, pictures[1], atol=6)
+    plain = cv2.resize(pictures[0]["90"], None, fx=factor, fy=factor)
+    paler = overlay[: len(plain)].astype(int).mean(axis=2) - plain.mean(axis=2) > 20
+    assert paler[5, 5]  # the ground is not looked at, and all of the part is, under its level too
+    assert paler.mean() < 0.5
     again = zeroline("threshold", output, "--false-alarm-rate", "0.01")  # by what was kept
     assert again.exit_code == 0, again.output
     assert rows_of(output) == rows
