@@ -19,7 +19,9 @@ MANIFEST_NAME = "manifest.json"
 _MOST_PROBLEMS = 5  # that are named
 _LONGEST = 4 << 20  # bytes; a manifest has a few thousand
 
-_Channel = Annotated[float, Field(allow_inf_nan=False)]
+# no pixel value comes near; what is divided stays a finite float32
+_Channel = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
+_LEAST_STD = 1e-6
 _Triple = tuple[_Channel, _Channel, _Channel]
 _Fraction = Annotated[float, Field(ge=0, le=1)]
 _Positive = Annotated[int, Field(ge=1)]
@@ -51,8 +53,8 @@ class InputSpec(_Part):
     @field_validator("std")
     @classmethod
     def _not_zero(cls, std: _Triple) -> _Triple:
-        if min(std) <= 0:
-            raise ValueError("all three values must be over 0")
+        if min(std) < _LEAST_STD:
+            raise ValueError(f"all three values must be over 0, {_LEAST_STD:f} at least")
         return std
 
 

@@ -277,8 +277,8 @@ class TestRead:
             read_image(tmp_path / "a.png")
         cut = made.tobytes()[:-4] + bytes(4)  # the sum of the end
         (tmp_path / "a.png").write_bytes(cut)
-        for content in (cut, cut + made.tobytes()):  # the whole end behind it is of another file
-            (tmp_path / "a.png").write_bytes(content)
+        for odd in (cut, cut + made.tobytes()):  # the whole end behind it is of another file
+            (tmp_path / "a.png").write_bytes(odd)
             if deep:
                 with pytest.raises(ImageError, match="no whole end"):
                     read_image(tmp_path / "a.png")
