@@ -73,14 +73,15 @@ def ng_of(rows):
     return [row["image"] for row in sorted(ng, key=lambda row: -float(row["score"]))]
 
 
-@pytest.mark.parametrize("by", ["pattern", "outline"])
+@pytest.mark.parametrize("by", ["pattern", "outline", "tiles"])
 def test_a_faint_spot_is_found_on_parts_that_lie_anywhere(folder, tmp_path, pictures, by):
+    options = ("--align", by) if by != "tiles" else ("--align", "pattern", "--tiles", "2x2")
     output = tmp_path / "results"
     arguments = ["score", folder, "--output", output, "--draw", "all"]
     assert zeroline(*arguments).exit_code == 0
     assert rows_of(output)["90.png"]["verdict"] == "OK"
     assert rows_of(output)["91.png"]["verdict"] in ("OK", "NG")  # an empty belt is a picture too
-    outcome = zeroline(*arguments, "--align", by, "--taught", tmp_path / "taught.png")
+    outcome = zeroline(*arguments, *options, "--taught", tmp_path / "taught.png")
     assert outcome.exit_code == 1
     rows = rows_of(output)
     assert ng_of(rows)[0] == "90.png"
