@@ -112,7 +112,7 @@ def _with_near_copies(
     mine = slice(len(pictures), None)
     if whole.level is not None:
         leveled = less_level(scored.patch_scores, whole.level, absent=absent)
-        raw = map_maximum(leveled, size=scoring["size"])
+        raw = map_maximum(leveled, size=scoring["size"], tiles=tokens.tiles)
         scored = replace(scored, patch_scores=leveled, raw_scores=raw)
     patch_scores, raw_scores, scores = (
         array.copy() for array in (whole.patch_scores, whole.raw_scores, whole.scores)

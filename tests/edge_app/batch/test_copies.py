@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from zeroline.edge_app.batch.copies import score_with_copies
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.sim.line import SimulatedLine
 from zeroline.edge_app.sim.settings import LineSettings
+from zeroline.runtime import Tokens
+from zeroline.runtime.stages.maps import map_maximum
 
 GOOD = 20
 
@@ -166,3 +169,17 @@ def test_different_parts_of_one_mould_are_no_copies(tmp_path, variation):
     rows, told = score(tmp_path / "set")
     assert {row["copy_of"] for row in rows.values()} == {""}
     assert "the picture of another" not in told
+
+
+def test_a_near_copy_in_tiles_is_less_its_places_levels():
+    """Four tiles of 3×3 patches are no square of 6×6: each tile has a map of its own."""
+    rng = np.random.default_rng(5)
+    rows = rng.normal(size=(1, 36, 8)) + 0.3 * rng.normal(size=(12, 36, 8))
+    rows = np.concatenate([rows, rows[3:4] + 0.01 * rng.normal(size=(1, 36, 8))]).astype(np.float32)
+    tokens = Tokens((rows,), np.ones((13, 1), np.float32), (2, 2))
+    of = np.array([*range(12), 3], np.intp)
+    result = score_with_copies(
+        tokens, of, same=list(range(13)), size=32, degrees=(1,), rscin=(), own_level=True
+    )
+    wanted = map_maximum(result.patch_scores, size=32, tiles=(2, 2))
+    np.testing.assert_allclose(result.raw_scores, wanted, atol=1e-6)
