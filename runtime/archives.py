@@ -6,6 +6,7 @@ both must fit the length of the file before a byte is read.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import struct
@@ -13,16 +14,17 @@ import tokenize
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from zeroline.runtime.files import open_regular
+from zeroline.runtime.files import open_regular, replacing
 
 #: What reading a damaged archive, or a damaged header in it, may raise.
 DAMAGE = (
@@ -87,6 +89,34 @@ class Archive:
         if not isinstance(content, dict):
             raise ValueError('"header" is no JSON object')
         return content
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """Return all arrays but the header, in the order in which they were written."""
+        return {name: self.array(name) for name in self.names if name != "header"}
+
+
+def signature(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> str:
+    """Return a hash of a header, and of arrays in the order in which they are written."""
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
+    for array in arrays.values():
+        digest.update(f"{array.dtype}{array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
+
+
+def write_signed(path: Path, header: Mapping[str, Any], arrays: Mapping[str, Any]) -> None:
+    """Write a header, with its `signature` as "sha256", and arrays; whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If it cannot be written.
+    """
+    signed = {**header, "sha256": signature(header, arrays)}
+    text = np.frombuffer(json.dumps(signed).encode(), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as file:
+        np.savez(file, header=text, **arrays)
 
 
 @contextmanager

@@ -25,10 +25,11 @@ from trials.resumed import Rows
 from trials.watched import Seen, Watched
 from zeroline.export.wrap import InputRules, wrap_onnx
 from zeroline.runtime import RollingInspector, Tokens, load_bundle
+from zeroline.runtime.archives import signature
 from zeroline.runtime.errors import ZerolineError
 from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.network.open import BUNDLED, sha256_of
-from zeroline.runtime.reference.files import _digest, read_reference, write_reference
+from zeroline.runtime.reference.files import read_reference, write_reference
 from zeroline.runtime.reference.sets import ReferenceFrame, ReferenceSet
 
 #: 20,000 files of each.
@@ -142,7 +143,7 @@ def signed_anew(path: Path, rng: np.random.Generator) -> bytes:
         name = str(rng.choice(list(arrays)))
         arrays[name] = odd_array(arrays[name], rng)
     if isinstance(header, dict):
-        header["sha256"] = _digest(header, arrays)
+        header["sha256"] = signature(header, arrays)
     text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     file = io.BytesIO()
     np.savez(file, header=text, **arrays)

@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Mapping
 from pathlib import Path
 from reprlib import repr as shown
-from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from zeroline.runtime.archives import DAMAGE, open_archive, why_damaged
+from zeroline.runtime.archives import DAMAGE, open_archive, signature, why_damaged, write_signed
 from zeroline.runtime.errors import FramingError
-from zeroline.runtime.files import replacing
 from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.framing.kept import framing_arrays, framing_header, kept_framing
 
@@ -29,14 +21,9 @@ def write_framing(path: Path, framing: Framing) -> None:
     FramingError
         If it cannot be written.
     """
-    header: dict[str, Any] = {"version": VERSION, "framing": framing_header(framing)}
-    arrays: dict[str, Any] = framing_arrays(framing)
-    header["sha256"] = _digest(header, arrays)
-    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
+    header = {"version": VERSION, "framing": framing_header(framing)}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            np.savez(file, header=text, **arrays)
+        write_signed(path, header, framing_arrays(framing))
     except OSError as error:
         raise FramingError(f'framing "{path}" cannot be written: {error.strerror}') from error
 
@@ -58,8 +45,8 @@ def read_framing(path: Path) -> Framing:
                     f'framing "{path}" is of version {shown(version)}, this zeroline reads '
                     f"{VERSION}: make it anew with zeroline teach"
                 )
-            arrays = {name: archive.array(name) for name in archive.names if name != "header"}
-        if header.pop("sha256") != _digest(header, arrays):
+            arrays = archive.arrays()
+        if header.pop("sha256") != signature(header, arrays):
             raise ValueError("its hash does not fit")
         return kept_framing(header["framing"], arrays.__getitem__)
     except FileNotFoundError as error:
@@ -68,11 +55,3 @@ def read_framing(path: Path) -> Framing:
         raise FramingError(f'framing "{path}" cannot be read: {why_damaged(error)}') from error
     except DAMAGE as error:
         raise FramingError(f'framing "{path}" is damaged, or none: {why_damaged(error)}') from error
-
-
-def _digest(header: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> str:
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for name, array in sorted(arrays.items()):
-        digest.update(f"{name}{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

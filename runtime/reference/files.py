@@ -7,8 +7,6 @@ itself and of the arrays.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import astuple
 from math import isfinite
@@ -18,9 +16,8 @@ from typing import Any
 
 import numpy as np
 
-from zeroline.runtime.archives import DAMAGE, open_archive, why_damaged
+from zeroline.runtime.archives import DAMAGE, open_archive, signature, why_damaged, write_signed
 from zeroline.runtime.errors import FramingError, ReferenceFileError, ScoringError
-from zeroline.runtime.files import replacing
 from zeroline.runtime.framing.kept import framing_arrays, framing_header, kept_framing
 from zeroline.runtime.reference.sets import ReferenceFrame, ReferenceSet
 from zeroline.runtime.stages.degrees import FUSED, match_count
@@ -64,12 +61,8 @@ def write_reference(path: Path, reference: ReferenceSet) -> None:
         "framing": framing_header(reference.framing),
     }
     arrays |= framing_arrays(reference.framing)
-    header["sha256"] = _digest(header, arrays)
-    text = np.frombuffer(json.dumps(header).encode(), np.uint8)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            np.savez(file, header=text, **arrays)
+        write_signed(path, header, arrays)
     except OSError as error:
         raise ReferenceFileError(
             f'reference "{path}" cannot be written: {error.strerror}'
@@ -99,10 +92,10 @@ def read_reference(path: Path, *, network: str | None = None) -> ReferenceSet:
         with open_archive(path) as archive:
             header = archive.header()
             _check_version(path, header)
-            arrays = {name: archive.array(name) for name in archive.names if name != "header"}
+            arrays = archive.arrays()
         if "sha256" not in header:
             raise ValueError('its header has no "sha256"')
-        intact = header.pop("sha256") == _digest(header, arrays)
+        intact = header.pop("sha256") == signature(header, arrays)
         reference = _reference(header, arrays)
     except FileNotFoundError as error:
         raise ReferenceFileError(f'reference "{path}" does not exist') from error
@@ -213,12 +206,3 @@ def _text(value: Any) -> str:
         raise TypeError(f"text is expected, {shown(value)} is there")
     value.encode()  # half of a pair of surrogates could not be shown
     return value
-
-
-def _digest(header: Mapping[str, Any], arrays: Mapping[str, Any]) -> str:
-    """Return a hash of the header and of the arrays in the order in which they are written."""
-    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
-    for array in arrays.values():
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()

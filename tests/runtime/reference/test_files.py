@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from support.parts import parts
 from zeroline.runtime import RollingInspector, ScoringError, Tokens, load_bundle
+from zeroline.runtime.archives import signature
 from zeroline.runtime.errors import ReferenceFileError
-from zeroline.runtime.reference.files import _digest, read_reference, write_reference
+from zeroline.runtime.reference.files import read_reference, write_reference
 from zeroline.runtime.reference.sets import ReferenceFrame, ReferenceSet
 
 NETWORK = "a" * 64
@@ -51,7 +52,7 @@ def rewrite(path, change, *, sign=True):
     change(header)
     if sign and isinstance(header, dict):
         header.pop("sha256", None)
-        header["sha256"] = _digest(
+        header["sha256"] = signature(
             header, {name: array for name, array in content.items() if name != "header"}
         )
     text = json.dumps(header).encode()
@@ -243,7 +244,7 @@ def test_arrays_that_do_not_fit_though_their_hash_does(path, change):
     header.pop("sha256")
     if len(header["frames"]) == 2:
         header["frames"] *= 2
-    header["sha256"] = _digest(header, arrays)
+    header["sha256"] = signature(header, arrays)
     np.savez(path, header=np.frombuffer(json.dumps(header).encode(), np.uint8), **arrays)
     refused(path, "is damaged, or no reference: ")
 
