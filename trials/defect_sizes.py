@@ -13,15 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from trials.framed import FramedSet, frames_of, good_picture
 from trials.resumed import Rows
-from zeroline.edge_app.sim.line import GOOD, SimulatedLine
-from zeroline.edge_app.sim.settings import settings_from
-from zeroline.runtime import auto_threshold, load_bundle
-from zeroline.runtime.batch import score_tokens
-from zeroline.runtime.framing.framer import Framer
+from zeroline.runtime import Bundle, auto_threshold, load_bundle
 from zeroline.runtime.framing.framing import Framing
-from zeroline.runtime.stages.levels import in_one_pose
-from zeroline.runtime.tokens import joined
 
 SEEDS = tuple(range(1000, 1003))
 #: Largest defects, as a share of the part's area.
@@ -45,40 +40,23 @@ def run(report: Callable[[str], None], *, seeds: Iterable[int] = SEEDS, rows: Ro
         report(text)
 
 
-def measured(bundle: Any, *, seed: int, strength: float, area: float) -> dict[str, Any]:
+def measured(bundle: Bundle, *, seed: int, strength: float, area: float) -> dict[str, Any]:
     """Return the size in patches of each defect, whether it was found, and the good parts NG."""
-    line = SimulatedLine(
-        settings_from(
-            f"sim://parts?seed={seed}&size={SIDE}&parts={PARTS}&defects=0.33&kinds=dent,stain"
-            f"&defect_area={area}&strength={strength}&place=0.05&turn=10"
-        )
-    )
-    good = SimulatedLine(settings_from(f"sim://parts?seed={seed}&size={SIDE}&defects=0"))
-    framing = Framing(size=(SIDE, SIDE), align="pattern", taught=good.part(PARTS + 1).image)
-    framer = Framer(framing, bundle.manifest.input, patches=bundle.patches)
-    frames = [line.part(number) for number in range(PARTS)]
-    looks = [framer.look(frame.image) for frame in frames]
-    seen = [number for number, look in enumerate(looks) if not look.problem]
-    nowhere = np.zeros(bundle.patches, bool)
-    scored = score_tokens(
-        joined(bundle.embed(bundle.prepare(looks[n].images[0])[None]) for n in seen),
-        size=bundle.size,
-        degrees=bundle.manifest.defaults.degrees,
-        rscin=(),
-        roi=framer.roi,
-        absent=np.array([nowhere if looks[n].absent is None else looks[n].absent for n in seen]),
-        own_level=in_one_pose([pose.turn for n in seen if (pose := looks[n].pose)]),
-        threads=1,
-    )
-    ng = scored.scores > auto_threshold(scored.scores)
-    patch = framer.part.side / framer.grid.side
+    address = f"sim://parts?seed={seed}&size={SIDE}"
+    defects = f"defects=0.33&kinds=dent,stain&defect_area={area}&strength={strength}"
+    frames = frames_of(f"{address}&{defects}&place=0.05&turn=10", parts=PARTS)
+    taught = good_picture(address, number=PARTS + 1)
+    framed = FramedSet(bundle, Framing(size=(SIDE, SIDE), align="pattern", taught=taught), frames)
+    scored = framed.scored()
+    scores = (framed.less_the_level(scored) if framed.in_one_pose else scored).scores
+    ng = scores > auto_threshold(scores)
+    bad, patch = framed.bad[: len(scores)], framed.framer.part.side / framed.framer.grid.side
     sizes = [
-        [float(np.sqrt((frames[n].mask > 0).sum())) / patch, bool(over)]
-        for n, over in zip(seen, ng, strict=True)
-        if frames[n].kind != GOOD
+        [float(np.sqrt((frame.mask > 0).sum())) / patch, bool(over)]
+        for frame, over, of_bad in zip(framed.placed, ng, bad, strict=True)
+        if of_bad
     ]
-    false = sum(bool(over) for n, over in zip(seen, ng, strict=True) if frames[n].kind == GOOD)
-    return {"defects": sizes, "false": false, "good": len(seen) - len(sizes)}
+    return {"defects": sizes, "false": int(ng[~bad].sum()), "good": len(scores) - len(sizes)}
 
 
 def table(rows: list[dict[str, Any]]) -> Iterable[str]:

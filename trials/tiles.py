@@ -15,12 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from trials.framed import FramedSet, auroc, frames_of, good_picture
 from trials.resumed import Rows
-from zeroline.edge_app.sim.line import GOOD, SimulatedLine
-from zeroline.edge_app.sim.settings import LineSettings
 from zeroline.runtime import Bundle, RollingInspector, Tokens, load_bundle, score_tokens
 from zeroline.runtime.batch import scoring_memory
-from zeroline.runtime.framing.framer import Framer
 from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.grid import Grid
 from zeroline.runtime.network.model import probe_images
@@ -28,66 +26,32 @@ from zeroline.runtime.tokens import joined
 
 SEEDS = (1000, 1001, 1002, 1003, 1004)
 SIZE, PARTS, DEFECTS = 1440, 80, 0.25
-KINDS = ("scratch", "dent", "stain", "crack")
+KINDS = "scratch,dent,stain,crack"
 #: Largest defect, as a share of the part's area, and its strength.
 HARD = ((0.0006, 0.35), (0.0008, 0.5))
 TILES = ((1, 1), (2, 2), (3, 3), (4, 4))
+#: How pictures are looked at: tiles, and how the part is found.
+WAYS = (*((tiles, "off") for tiles in TILES), ((4, 4), "pattern"))
 #: Frames of a window, and of a set whose memory is measured.
 WINDOW, SET = 64, 32
 
 
-def framed(bundle: Bundle, tiles: tuple[int, int]) -> Framer:
-    """Return who cuts the pictures into tiles."""
-    framing = Framing(size=(SIZE, SIZE), tiles=tiles)
-    return Framer(framing, bundle.manifest.input, patches=bundle.patches)
-
-
-def embedded(bundle: Bundle, framer: Framer, frame: Any) -> Tokens:
-    """Return the tokens of a picture in tiles."""
-    images = np.stack([bundle.prepare(image) for image in framer.look(frame).images])
-    return framer.joined(bundle.embed(images))
-
-
-def auroc(bad: Sequence[bool], scores: Any) -> float:
-    """Return the area under the curve."""
-    is_bad = np.array(bad)
-    good, defective = scores[~is_bad], scores[is_bad]
-    higher = (defective[:, None] > good).mean() + (defective[:, None] == good).mean() / 2
-    return float(higher)
-
-
-class Line:
-    """The pictures of a line, drawn once and embedded in each kind of tiles."""
-
-    def __init__(self, bundle: Bundle, *, seed: int, area: float, strength: float) -> None:
-        self._bundle = bundle
-        self._settings = LineSettings(
-            seed=seed, parts=PARTS, size=SIZE, defects=DEFECTS, kinds=KINDS, defect_area=area,
-            strength=strength,
-        )  # fmt: skip
-        self._tokens: dict[tuple[int, int], list[Tokens]] = {}
-        self._bad: list[bool] = []
-
-    def _embed(self) -> None:
-        framers = {tiles: framed(self._bundle, tiles) for tiles in TILES}
-        line = SimulatedLine(self._settings)
-        for number in range(PARTS):
-            part = line.part(number)
-            self._bad.append(part.kind != GOOD)
-            for tiles, framer in framers.items():
-                found = embedded(self._bundle, framer, part.image)
-                self._tokens.setdefault(tiles, []).append(found)
-
-    def measured(self, tiles: tuple[int, int]) -> dict[str, Any]:
-        """Return the image AUROC in some tiles."""
-        if not self._tokens:
-            self._embed()
-        defaults = self._bundle.manifest.defaults
-        degrees = Framing(size=(SIZE, SIZE), tiles=tiles).degrees(defaults.degrees)
-        tokens = joined(self._tokens[tiles])
-        result = score_tokens(tokens, size=self._bundle.size, degrees=degrees, rscin=())
-        bad = sum(self._bad)
-        return {"auroc": round(auroc(self._bad, result.raw_scores), 4), "defective": bad}
+def measured(
+    bundle: Bundle, *, seed: int, area: float, strength: float, tiles: list[int], align: str
+) -> dict[str, Any]:
+    """Return the image AUROC of a line in some tiles, and good and bad pictures without a part."""
+    address = f"sim://parts?seed={seed}&size={SIZE}"
+    looks = f"defects={DEFECTS}&kinds={KINDS}&defect_area={area}&strength={strength}"
+    taught = None if align == "off" else good_picture(address, number=PARTS)
+    rows, columns = tiles
+    framing = Framing(size=(SIZE, SIZE), align=align, taught=taught, tiles=(rows, columns))
+    framed = FramedSet(bundle, framing, frames_of(f"{address}&{looks}", parts=PARTS))
+    found = {"auroc": framed.scored()}
+    if align != "off" and framed.in_one_pose:
+        found["less the level"] = framed.less_the_level(found["auroc"])
+    ranked = {name: round(auroc(framed.bad, framed.scores(s)), 4) for name, s in found.items()}
+    refused = [framed.refused.count(True), framed.refused.count(False)]
+    return {**ranked, "refused": refused, "defective": int(framed.bad.sum())}
 
 
 def drawn_tokens(bundle: Bundle, tiles: tuple[int, int], seed: int) -> Tokens:
@@ -175,16 +139,22 @@ def run(report: Callable[[str], None], *, seeds: Sequence[int], rows: Rows) -> N
             )
         for area, strength in HARD:
             report(f"image AUROC, --defect-area {area} --strength {strength}")
-            found: dict[tuple[int, int], list[float]] = {tiles: [] for tiles in TILES}
-            for seed in seeds:
-                line = Line(bundle, seed=seed, area=area, strength=strength)
-                for tiles in TILES:
-                    key = {"seed": seed, "area": area, "strength": strength, "tiles": list(tiles)}
-                    row = rows.once(key, lambda t=tiles, of=line: of.measured(t))
-                    found[tiles].append(row["auroc"])
-                told = "  ".join(f"{found[tiles][-1]:.3f}" for tiles in TILES)
-                report(f"  seed {seed}: {told}")
-            for tiles, values in found.items():
-                report(
-                    f"  {tiles[0]}×{tiles[1]}: mean {np.mean(values):.3f}, least {min(values):.3f}"
-                )
+            for tiles, align in WAYS:
+                found = []
+                for seed in seeds:
+                    key: dict[str, Any] = {"seed": seed, "area": area, "strength": strength,
+                                           "tiles": list(tiles), "align": align}  # fmt: skip
+                    found.append(rows.once(key, lambda k=key: measured(bundle, **k)))
+                report(f"  {tiles[0]}×{tiles[1]}, pose {align}: {told(found)}")
+
+
+def told(rows: Sequence[dict[str, Any]]) -> str:
+    """Return mean, least and each seed's figure in words, and the pictures without a part."""
+    texts = []
+    for name in ("auroc", "less the level"):
+        values = [row[name] for row in rows if name in row]
+        if values:
+            each = " ".join(f"{value:.3f}" for value in values)
+            texts.append(f"{name} mean {np.mean(values):.3f}, least {min(values):.3f} ({each})")
+    good, bad = np.sum([row["refused"] for row in rows], axis=0)
+    return f"{'; '.join(texts)}; refused {good} good, {bad} bad"
