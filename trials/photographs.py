@@ -48,7 +48,7 @@ def measured(network: str, seed: int, folder: Path) -> dict[str, float]:
     tiles = shared_folder() / "data/tiles/test"
     paths = sorted(tiles.glob("*/*.png"))
     good = np.array([path.parent.name == "good" for path in paths])
-    with load_bundle(_bundle(network, folder), threads=1) as bundle:
+    with load_bundle(bundle_of(network, folder), threads=1) as bundle:
         tokens = embed_images([read_image(path) for path in paths], bundle)
         defaults, size = bundle.manifest.defaults, bundle.size
     tables = [
@@ -96,7 +96,7 @@ def _square(table: Any, images: Any, others: Any) -> Any:
     return np.ascontiguousarray(table[images][:, :, others])
 
 
-def _bundle(network: str, folder: Path) -> str:
+def bundle_of(network: str, folder: Path) -> str:
     if network == "tiny":
         return network
     model = shared_folder() / f"models/{network}.onnx"

@@ -73,7 +73,10 @@ def test_export_wraps_and_refuses(own_bundle, tmp_path):
     numbers[-1] = "0,0,0"
     refused = zeroline("export", "onnx", source, *numbers, "--output", tmp_path / "b")
     assert refused.exit_code == 1
-    assert "std: all three values must be over 0, 0.000001 at least (is (0.0, 0.0, 0.0))" in refused.output
+    assert (
+        "std: all three values must be over 0, 0.000001 at least (is (0.0, 0.0, 0.0))"
+        in refused.output
+    )
     refused = zeroline("export", "onnx", own_bundle, *numbers, "--output", tmp_path / "b")
     assert "is not a file" in refused.output
     (tmp_path / "file").write_text("x")

@@ -10,6 +10,9 @@ from click.testing import CliRunner
 
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.images import read_image
+from zeroline.runtime import RollingInspector, load_bundle, score_tokens
+from zeroline.runtime.framing.framing import Framing
+from zeroline.runtime.tokens import joined
 
 HEIGHT, WIDTH = 120, 200
 #: Where parts are defective, in a plate that is looked at, and beside it.
@@ -193,3 +196,26 @@ def test_bad_settings_get_one_clear_line(folder, tmp_path, monkeypatch, options,
         (error,) = [text for text in outcome.output.splitlines() if text.startswith("Error: ")]
         assert message in error
     assert not (tmp_path / "results").exists()
+
+
+def test_a_whole_picture_scores_as_without_a_framing_byte_for_byte(folder, pictures):
+    whole = ("--aspect", "stretch", "--align", "off", "--tiles", "1x1", "--matching", "exact")
+    _, output = scored(folder, "--threads", 1, *whole)
+    with load_bundle("tiny", device="cpu", threads=1) as bundle:
+        tokens = joined(bundle.embed(bundle.prepare(picture)[None]) for picture in pictures)
+        size, degrees = bundle.size, bundle.manifest.defaults.degrees
+        with RollingInspector(
+            bundle, min_window=2, matching="exact", threads=1, framing=Framing()
+        ) as framed, RollingInspector(
+            bundle, min_window=2, matching="exact", threads=1
+        ) as plain:  # fmt: skip
+            for number, picture in enumerate(pictures[:6]):
+                one = plain.push_tokens(tokens.select(slice(number, number + 1))).scores
+                other = framed.push(picture).scores
+                assert one == other
+                if one is not None and other is not None:
+                    assert one.patch_scores.tobytes() == other.patch_scores.tobytes()
+    result = score_tokens(tokens, size=size, degrees=degrees, rscin=(), threads=1)
+    with np.load(output / "scores.npz") as kept:
+        assert kept["patch_scores"].tobytes() == result.patch_scores.astype(np.float16).tobytes()
+        assert kept["scores"].tobytes() == result.scores.tobytes()
