@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from zeroline.runtime.arrays import array_namespace
+from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.line.inspector import RollingInspector
 from zeroline.runtime.line.shape import WindowShape
 from zeroline.runtime.line.window import Window
@@ -61,6 +62,8 @@ class Measured:
     ----------
     name : str
     window : int
+    tiles : str
+        Rows and columns.
     degrees : str
     form : str
         How neighbours were found.
@@ -73,14 +76,15 @@ class Measured:
     memory : int
         Of the window.
     gigaflops : float
-        Operations of the exact products, 2·P·W·P·(C + 2) each, for the median match's time; a
-        screened match does fewer, and so may lie over the machine's own rate.
+        Operations of the exact products, 2·P·W·P·(C + 2) for each tile, for the median match's
+        time; a screened match does fewer, and so may lie over the machine's own rate.
     literal : float
         One frame of the window the authors' way, times W: what recomputing the window would take.
     """
 
     name: str
     window: int
+    tiles: str
     degrees: str
     form: str
     frames: int
@@ -194,13 +198,16 @@ def measure_bundle(
     degrees: Any,
     threads: int,
     matching: str = "exact",
+    tiles: tuple[int, int] = (1, 1),
 ) -> Measured:
     """Measure the whole way of frames through an inspector; the first `window` only fill it."""
+    height, width = frames[0].shape[:2]
     with RollingInspector(
         bundle,
         window=window,
         min_window=min(16, window),
         degrees=degrees,
+        framing=Framing(size=(height, width), tiles=tiles),
         admit_copies=True,
         matching=matching,
         threads=threads,
@@ -208,7 +215,9 @@ def measure_bundle(
         laps = [dict(inspector.push(frame).latency) for frame in frames]
         shape = inspector.shape
         held = [inspector.window.features_in(slot) for slot in range(min(window, 8))]
-    return _summary(bundle.name, shape, laps[window:], literal_seconds(held, window))
+    count = tiles[0] * tiles[1]
+    first = [[part[: bundle.patches] for part in frame] for frame in held]
+    return _summary(bundle.name, shape, laps[window:], count * literal_seconds(first, window))
 
 
 def literal_seconds(frames: Sequence[Sequence[Any]], window: int) -> float:
@@ -245,12 +254,15 @@ def _summary(
     whole = np.array([sum(lap.values()) for lap in laps])
     stages = {stage: float(np.median([lap[stage] for lap in laps])) for stage in laps[0]}
     matches = match_count(shape.degrees)
-    work = sum(matches * 2.0 * shape.capacity * shape.patches**2 * (c + 2) for c in shape.channels)
+    count = shape.tiles[0] * shape.tiles[1]
+    pairs = shape.capacity * shape.patches**2 / count  # a tile meets the same tile of other frames
+    work = sum(matches * 2.0 * pairs * (c + 2) for c in shape.channels)
     p50, p95, p99 = (float(np.percentile(whole, share)) for share in (50, 95, 99))
     degrees = shape.degrees if isinstance(shape.degrees, str) else ",".join(map(str, shape.degrees))
     return Measured(
         name=name,
         window=shape.capacity,
+        tiles="{}x{}".format(*shape.tiles),
         degrees=degrees,
         form=shape.form,
         frames=len(laps),

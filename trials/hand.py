@@ -31,7 +31,7 @@ def with_hand(picture: Frame, rng: Generator, *, over: tuple[float, float]) -> F
     picture : array, shape (H, W, 3), uint8
         BGR.
     rng : Generator
-        The hand comes from any side. The palm is a quarter to two fifths of the picture's side wide.
+        The hand comes from any side. Its palm is a quarter to two fifths of the picture's side.
     over : (float, float)
         A point of the picture, x and y. The fingers reach it, or half a palm farther.
 

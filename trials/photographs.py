@@ -97,6 +97,7 @@ def _square(table: Any, images: Any, others: Any) -> Any:
 
 
 def bundle_of(network: str, folder: Path) -> str:
+    """Return the bundle of a network, made in a folder where it is none of ours."""
     if network == "tiny":
         return network
     model = shared_folder() / f"models/{network}.onnx"

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from zeroline.edge_app.cli import debug_option
 from zeroline.edge_app.errors import MemoryLimitError
+from zeroline.edge_app.settings.framing import TilesType
 from zeroline.edge_app.settings.options import DegreesType, matching_option
+
+if TYPE_CHECKING:
+    from zeroline.runtime.line.shape import WindowShape
 
 
 @click.command()
@@ -20,6 +24,9 @@ from zeroline.edge_app.settings.options import DegreesType, matching_option
 @click.option("--degrees", type=DegreesType(), metavar="1,3,5|fused",
               help="Neighbourhood sizes of LNAMD, or fused.  [default: the model's]")  # fmt: skip
 @matching_option("fast")
+@click.option("--tiles", type=TilesType(), default="1x1", show_default=True, metavar="RxC",
+              help="Rows and columns of tiles that a picture is cut into. With tiles, degrees are "
+                   "fused where none are given.")  # fmt: skip
 @click.option("--frames", type=click.IntRange(2, 100_000), default=64, show_default=True,
               help="Frames to measure, once the window is full.")  # fmt: skip
 @click.option("--tokens", multiple=True, metavar="NAME",
@@ -34,6 +41,7 @@ def bench(
     window: int,
     degrees: tuple[int, ...] | str | None,
     matching: str,
+    tiles: tuple[int, int],
     frames: int,
     tokens: tuple[str, ...],
     threads: int | None,
@@ -48,6 +56,8 @@ def bench(
     from zeroline.edge_app.sim.line import SimulatedLine
     from zeroline.edge_app.sim.settings import LineSettings
     from zeroline.runtime.cuda import scoring_arrays
+    from zeroline.runtime.framing.framing import Framing
+    from zeroline.runtime.line.shape import WindowShape
     from zeroline.runtime.loading import load_bundle
     from zeroline.runtime.workers import thread_count
 
@@ -57,9 +67,14 @@ def bench(
         if name not in known:
             raise click.UsageError(f"--tokens {name}: all, {', '.join(known)} are expected")
     count = thread_count(threads)
-    line = SimulatedLine(LineSettings(parts=window + frames, defects=0.05))
     measured = []
     with load_bundle(model, threads=count) as bundle:
+        wide, high = (min(max(64, n * bundle.size), 2048) for n in reversed(tiles))
+        size = LineSettings().size if tiles == (1, 1) else (wide, high)
+        patches = tiles[0] * tiles[1] * bundle.patches
+        chosen = degrees or Framing(size=(high, wide), tiles=tiles).degrees((1, 3, 5))
+        _check_memory(bundle.name, WindowShape(window, patches, bundle.channels, chosen))
+        line = SimulatedLine(LineSettings(parts=window + frames, defects=0.05, size=size))
         pictures = [frame.image for frame in line]
         measured.append(
             measuring.measure_bundle(
@@ -69,16 +84,20 @@ def bench(
                 degrees=degrees,
                 threads=count,
                 matching=matching,
+                tiles=tiles,
             )
         )
         device = bundle.session.device
     xp = scoring_arrays(device)
     rate = measuring.matrix_rate(threads=count, xp=xp)
     for name in wanted:
-        _check_memory(known[name], window, degrees or (1, 3, 5))
+        drawn = known[name]
+        _check_memory(
+            name, WindowShape(window, drawn.patches, drawn.channels, degrees or (1, 3, 5))
+        )
         measured.append(
             measuring.measure_tokens(
-                known[name],
+                drawn,
                 window=window,
                 degrees=degrees or (1, 3, 5),
                 frames=8,
@@ -102,13 +121,14 @@ def bench(
     click.echo(", ".join(f"{name} {version}" for name, version in about.items()))
     kind = "2048³, float32" if xp.__name__ == "numpy" else "8192³, float16, on CUDA"
     click.echo(f"matrix rate ({kind}): {rate:.0f} GFLOP/s\n")
-    click.echo(_row("", "W", "degrees", "matched by", "p50", "p95", "p99", "frames/s", "product",
-                    "window", "× recomputing"))  # fmt: skip
+    click.echo(_row("", "W", "tiles", "degrees", "matched by", "p50", "p95", "p99", "frames/s",
+                    "product", "window", "× recomputing"))  # fmt: skip
     for case in measured:
         click.echo(
             _row(
                 case.name,
                 str(case.window),
+                case.tiles,
                 case.degrees,
                 case.form,
                 *(f"{1e3 * seconds:.1f} ms" for seconds in (case.p50, case.p95, case.p99)),
@@ -124,21 +144,17 @@ def bench(
                "× recomputing: the authors' way, the whole window for each frame.")  # fmt: skip
 
 
-def _check_memory(case: Any, window: int, degrees: tuple[int, ...] | str) -> None:
+def _check_memory(name: str, shape: WindowShape) -> None:
     from zeroline.edge_app.memory import available_memory
-    from zeroline.runtime.line.shape import WindowShape
 
-    needed, there = (
-        WindowShape(window, case.patches, case.channels, degrees).memory,
-        available_memory(),
-    )
-    if there is not None and needed > 0.9 * there:
+    there = available_memory()
+    if there is not None and shape.memory > 0.9 * there:
         raise MemoryLimitError(
-            f"{case.name} with a window of {window} takes {needed / 2**30:.1f} GiB, "
+            f"{name} with a window of {shape.capacity} takes {shape.memory / 2**30:.1f} GiB, "
             f"{there / 2**30:.1f} GiB are free: --degrees fused or a smaller --window takes less"
         )
 
 
 def _row(*cells: str) -> str:
-    widths = (14, 5, 8, 15, 10, 10, 10, 9, 9, 10, 10)
+    widths = (14, 5, 6, 8, 15, 10, 10, 10, 9, 9, 10, 10)
     return "".join(f"{cell:<{width}}" for cell, width in zip(cells, widths, strict=True)).rstrip()

@@ -36,6 +36,24 @@ def test_every_figure_is_there(small_case, bundle_folder):
     assert set(content["cases"][0]["stages"]) >= {"network", "match", "verdict"}
 
 
+def test_a_tile_is_matched_with_the_same_tile_alone(small_case, bundle_folder):
+    found = {}
+    for tiles in ("1x1", "2x2"):
+        done = CliRunner().invoke(
+            main,
+            ["bench", "--model", str(bundle_folder), "--window", "4", "--frames", "3", "--tiles",
+             tiles, "--degrees", "fused", "--threads", "1", "--json"],
+        )  # fmt: skip
+        assert done.exit_code == 0, done.output
+        (found[tiles],) = json.loads(done.stdout)["cases"]
+        assert found[tiles]["tiles"] == tiles
+    operations = {
+        tiles: case["gigaflops"] * case["stages"]["match"] for tiles, case in found.items()
+    }
+    assert operations["2x2"] == pytest.approx(4 * operations["1x1"])
+    assert found["2x2"]["memory"] == 4 * found["1x1"]["memory"]
+
+
 def test_the_table(small_case, bundle_folder):
     done = CliRunner().invoke(
         main, ["bench", "--model", str(bundle_folder), "--window", "4", "--frames", "2"]
