@@ -12,6 +12,7 @@ from zeroline.runtime.framing.look import Look
 from zeroline.runtime.framing.pose import TaughtPart, laid_flat
 from zeroline.runtime.framing.pose.ground import CLEAR
 from zeroline.runtime.framing.pose.laid import WIDER
+from zeroline.runtime.framing.pose.taught import By
 from zeroline.runtime.framing.view import View
 from zeroline.runtime.grid import Grid, widened
 
@@ -41,6 +42,7 @@ class PlacedPart:
     def __init__(self, framing: Framing, size: int) -> None:
         assert framing.taught is not None  # noqa: S101 - the caller has looked
         self._framing, self._size = framing, size
+        self._by: By = "outline" if framing.align == "outline" else "pattern"
         self._taught = TaughtPart.of(framing.taught, mask=framing.cropped if framing.crop else None)
 
     def described(self) -> list[str]:
@@ -66,7 +68,7 @@ class PlacedPart:
 
     def counted(self, grid: Grid) -> Bools:
         """Return which patches (P,) of a grid show the part or its rim, and are not ignored."""
-        fine = self._taught.distance(_FINE) < WIDER
+        fine = self._taught.distance(_FINE) < WIDER[self._by]
         shown = View.whole((_FINE, _FINE), tiles=grid.tiles).touched(fine, side=grid.side)
         assert self._framing.taught is not None  # noqa: S101 - see above
         view = self._view(self._taught.upright, self._framing.taught.shape[:2])
@@ -76,11 +78,11 @@ class PlacedPart:
 
     def look(self, frame: Frame, *, grid: Grid) -> Look:
         """Find the part in a picture, and lay it for the patches of a grid."""
-        pose = self._taught.find(frame, by=self._framing.align)  # type: ignore[arg-type]
+        pose = self._taught.find(frame, by=self._by)
         view = self._view(pose.matrix, frame.shape[:2])
         if pose.problem is not None:
             return Look((frame,), view, pose=pose)
-        laid, missing = laid_flat(self._taught, frame, pose, self._size)
+        laid, missing = laid_flat(self._taught, frame, pose, self._size, by=self._by)
         absent = None
         if missing.any():
             away = View.whole((self._size, self._size), tiles=grid.tiles)

@@ -9,10 +9,14 @@ from zeroline.runtime.framing.pose.found import FoundPose
 from zeroline.runtime.framing.pose.opencv import opencv
 from zeroline.runtime.framing.pose.pixels import Bools, Floats, shrunk
 from zeroline.runtime.framing.pose.rigid import Matrix, after, enlarged, inverse, turned
-from zeroline.runtime.framing.pose.taught import TaughtPart
+from zeroline.runtime.framing.pose.taught import MARGIN, By, TaughtPart
 
-#: The part's mask is wider by this share of the frame's side, and its edge is so soft.
-WIDER, SOFT = 0.02, 0.01
+#: How much wider than the part its mask is, as a share of the frame's side. Found by its pattern,
+#: the part shows its rim, and chips and burrs on it. Found by its outline, it has no pattern in
+#: common with others: the step from its own tone to the ground would be the strongest edge in view.
+WIDER: dict[By, float] = {"pattern": MARGIN, "outline": -0.006}
+#: The mask's edge is so soft.
+SOFT = 0.01
 
 
 def laid_flat(
@@ -22,9 +26,12 @@ def laid_flat(
     side: int,
     /,
     *,
-    wider: float = WIDER,
+    by: By,
 ) -> tuple[Frame, Bools]:
     """Lay a found part upright; what lies round it becomes one flat colour.
+
+    By its pattern the part is shown with its rim, and the colour is that of the taught ground. By
+    its outline it is shown a little less than whole, and the colour is that of the taught part.
 
     Parameters
     ----------
@@ -34,15 +41,13 @@ def laid_flat(
     pose : FoundPose
     side : int
         Side of the result in pixels.
-    wider : float
-        How much wider than the part its mask is, as a share of the frame's side; negative:
-        narrower.
+    by : {"pattern", "outline"}
+        How the part was found.
 
     Returns
     -------
     laid : array, shape (side, side, 3), uint8
-        The upright frame. The ground, and what lies outside the picture, has the colour of the
-        taught ground.
+        The upright frame. What lies round the part, or outside the picture, has the flat colour.
     missing : array, shape (side, side), bool
         Where the part lies outside the picture.
 
@@ -53,10 +58,11 @@ def laid_flat(
     cv2 = opencv()
     pixels = to_bgr8(picture)
     into = after(pose.matrix, enlarged(taught.side / side))
-    laid = _warped(pixels, into, side, ground=taught.ground)
+    colour = taught.ground if by == "pattern" else taught.tone
+    laid = _warped(pixels, into, side, colour=colour)
     distance = taught.distance(side)
-    cover = np.clip(0.5 + (np.float32(wider) - distance) / np.float32(SOFT), 0, 1)
-    flat = np.full_like(laid, np.rint(taught.ground).astype(np.uint8))
+    cover = np.clip(0.5 + (np.float32(WIDER[by]) - distance) / np.float32(SOFT), 0, 1)
+    flat = np.full_like(laid, np.rint(colour).astype(np.uint8))
     laid = cv2.blendLinear(laid, flat, cover, 1 - cover)
     return np.asarray(laid), (distance < 0) & ~_inside(into, side, pixels.shape)
 
@@ -69,7 +75,7 @@ def _inside(into: Matrix, side: int, shape: tuple[int, ...]) -> Bools:
     return np.asarray((x >= -0.5) & (x <= width - 0.5) & (y >= -0.5) & (y <= height - 0.5))
 
 
-def _warped(pixels: Frame, into: Matrix, side: int, *, ground: tuple[float, float, float]) -> Frame:
+def _warped(pixels: Frame, into: Matrix, side: int, *, colour: tuple[float, float, float]) -> Frame:
     """Resample a picture without aliasing.
 
     The picture is shrunk to two to four pixels for each pixel of the result. It is laid so that
@@ -85,7 +91,7 @@ def _warped(pixels: Frame, into: Matrix, side: int, *, ground: tuple[float, floa
     laid = cv2.warpAffine(
         shrunk(window, before), fine, (side * behind,) * 2,
         flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT, borderValue=ground,
+        borderMode=cv2.BORDER_CONSTANT, borderValue=colour,
     )  # fmt: skip
     return shrunk(np.asarray(laid), behind)
 

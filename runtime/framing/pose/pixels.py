@@ -44,6 +44,12 @@ def grey(picture: Frame, /) -> Grey:
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY))
 
 
+def median(colours: npt.NDArray[np.uint8], /) -> tuple[float, float, float]:
+    """Return the median (B, G, R) of colours (n, 3)."""
+    blue, green, red = np.median(colours, axis=0)
+    return float(blue), float(green), float(red)
+
+
 def widened(mask: Bools, pixels: int, /) -> Bools:
     """Widen a mask by some pixels in each direction; narrow it by a negative number.
 

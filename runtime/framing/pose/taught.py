@@ -19,7 +19,7 @@ from zeroline.runtime.framing.pose.method import Method
 from zeroline.runtime.framing.pose.nearest import NearestEdges
 from zeroline.runtime.framing.pose.opencv import opencv
 from zeroline.runtime.framing.pose.outline import TaughtOutline
-from zeroline.runtime.framing.pose.pixels import Bools, Floats, grey, shrunk, widened
+from zeroline.runtime.framing.pose.pixels import Bools, Floats, grey, median, shrunk, widened
 from zeroline.runtime.framing.pose.points import EdgePoints, edge_points
 from zeroline.runtime.framing.pose.quality import share_in_view
 from zeroline.runtime.framing.pose.reading import Readings, reading_of
@@ -40,7 +40,7 @@ By = Literal["pattern", "outline"]
 #: About the part's long side in the coarse picture, in pixels.
 COARSE_SIDE = 45
 #: Round the part in the upright frame: working pixels for the search, share of the long side shown.
-RIM, MARGIN = 10, 0.05
+RIM, MARGIN = 10, 0.02
 #: Edges this near to the part count as its own, in working pixels.
 NEAR = 3
 #: Fewest edge points of a part.
@@ -62,11 +62,13 @@ class TaughtPart:
         numbers.
     side : int
         Side of the upright frame in pixels of the taught picture: the smallest upright square
-        round the part, and a margin of 5 % of it on each side.
+        round the part, and a margin of 2 % of it on each side.
     contrast : float
         Whether the ground tells the part, see `PartOnGround`: from 5 on it does.
     ground : tuple of float
         The colour round the part, BGR, 0 to 255.
+    tone : tuple of float
+        The colour of the part: the median of its pixels.
 
     Examples
     --------
@@ -84,6 +86,7 @@ class TaughtPart:
     side: int
     contrast: float
     ground: tuple[float, float, float]
+    tone: tuple[float, float, float]
     _scales: Scales
     _search: CoarseSearch
     _outline: TaughtOutline
@@ -150,14 +153,15 @@ class TaughtPart:
 
         poses = self_poses(upright, near, points, level=level, factor=coarse)
         outside = colour[~widened(part, NEAR)]
-        ground = np.median(outside if len(outside) else colour.reshape(-1, 3), axis=0)
+        ground = median(outside if len(outside) else colour.reshape(-1, 3))
         down, right = np.nonzero(inside)
         return cls(
             size=(pixels.shape[0], pixels.shape[1]),
             upright=scales.in_picture(place),
             side=square,
             contrast=contrast,
-            ground=(float(ground[0]), float(ground[1]), float(ground[2])),
+            ground=ground,
+            tone=median(colour[part]),
             _scales=scales,
             _search=search,
             _outline=outline,

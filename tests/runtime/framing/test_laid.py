@@ -20,7 +20,7 @@ def bracket():
 def test_a_turned_part_is_laid_where_the_taught_one_is(bracket, side):
     pictures = [drawn(BRACKET, FIRST), drawn(BRACKET, pose_at(150, 172, 130), seed=1)]
     first, other = (
-        laid_flat(bracket, picture, bracket.find(picture, by="pattern"), side)
+        laid_flat(bracket, picture, bracket.find(picture, by="pattern"), side, by="pattern")
         for picture in pictures
     )
     assert first[0].shape == (side, side, 3)
@@ -35,21 +35,31 @@ def test_the_round_of_the_part_is_one_colour(bracket):
     picture = drawn(BRACKET, FIRST)
     picture[:20] = 255  # something else on the ground
     pose = bracket.find(picture, by="pattern")
-    laid, _ = laid_flat(bracket, picture, pose, 200)
+    laid, _ = laid_flat(bracket, picture, pose, 200, by="pattern")
     distance = bracket.distance(200)
     flat = laid[distance > 0.026]
     assert np.abs(flat.astype(int) - GROUND).max() <= 2
     assert len(np.unique(flat, axis=0)) == 1
     assert np.ptp(laid[distance < 0].astype(int)) > 80
-    tight, _ = laid_flat(bracket, picture, pose, 200, wider=-0.05)
-    assert len(np.unique(tight[distance > -0.04], axis=0)) == 1
+
+
+def test_by_its_outline_a_part_is_shown_without_its_rim_on_its_own_tone(bracket):
+    picture = drawn(BRACKET, FIRST)
+    laid, _ = laid_flat(bracket, picture, bracket.find(picture, by="outline"), 400, by="outline")
+    distance = bracket.distance(400)
+    flat = laid[distance > 0]
+    assert len(np.unique(flat, axis=0)) == 1
+    inside = laid[distance < -0.02].astype(int)
+    assert np.abs(flat[0] - np.median(inside, axis=0)).max() <= 3
+    rim = laid[(distance < -0.005) & (distance > -0.02)].astype(int)
+    assert np.abs(rim - GROUND).min() > 20  # nothing of the ground shows
 
 
 def test_the_part_outside_the_picture_is_missing(bracket):
     pose = pose_at(220, 160)
     picture = drawn(BRACKET, pose)
     found = bracket.find(picture, by="pattern")
-    laid, missing = laid_flat(bracket, picture, found, 133)
+    laid, missing = laid_flat(bracket, picture, found, 133, by="pattern")
     mask = bracket.mask(133)
     assert missing.any()
     assert not (missing & ~mask).any()
@@ -61,7 +71,7 @@ def test_the_part_outside_the_picture_is_missing(bracket):
 def test_the_mask_is_the_part(bracket):
     alone = drawn([(BRACKET[0][0], 255)], FIRST, noise=0)
     pose = bracket.find(drawn(BRACKET, FIRST), by="pattern")
-    laid, _ = laid_flat(bracket, alone, pose, 266)
+    laid, _ = laid_flat(bracket, alone, pose, 266, by="pattern")
     wrong = (laid[..., 0] > 147) != bracket.mask(266)
     assert wrong.mean() < 0.015
     assert not wrong[np.abs(bracket.distance(266)) > 1.5 / 266].any()
@@ -75,6 +85,6 @@ def test_fine_lines_do_not_alias():
     pose = taught.find(picture, by="pattern")
     stripes = np.tile(np.repeat(np.array((0, 255), np.uint8), 3), 167)[:1000]
     picture = np.broadcast_to(stripes[None, :, None], (1000, 1000, 3))
-    laid, _ = laid_flat(taught, picture, pose, 150)
+    laid, _ = laid_flat(taught, picture, pose, 150, by="pattern")
     inner = laid[taught.distance(150) < -0.05].astype(int)
     assert np.abs(inner - 127).max() < 45
