@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from zeroline.runtime.arrays import Array, Bools, array_namespace
-from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.errors import FrameError, ScoringError
 from zeroline.runtime.frames import Frame
+from zeroline.runtime.framing.framer import Framer
+from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.matching.sets import SetMatching, TilePatches
 from zeroline.runtime.recurring.codegraph import Community
 from zeroline.runtime.recurring.scales import Scales
 from zeroline.runtime.results import ScoreResult
 from zeroline.runtime.stages.degrees import Degrees, aggregated, match_count
 from zeroline.runtime.stages.interval import interval_average
-from zeroline.runtime.stages.levels import less_level, place_levels
+from zeroline.runtime.stages.levels import in_one_pose, less_level, place_levels
 from zeroline.runtime.stages.maps import map_maximum
 from zeroline.runtime.stages.rscin import rscin as rescore
 from zeroline.runtime.tokens import TokenBuffer, Tokens
@@ -214,11 +216,59 @@ def embed_images(images: Iterable[Frame], bundle: Bundle, /) -> Tokens:
     return tokens
 
 
+def embed_framed(
+    images: Iterable[Frame], bundle: Bundle, framing: Framing, /
+) -> tuple[Tokens, dict[str, Any]]:
+    """Run the network over what a framing looks at.
+
+    Parameters
+    ----------
+    images : iterable of arrays, shape (H, W, 3), uint8
+        BGR, all of the framing's size.
+    bundle : Bundle
+    framing : Framing
+
+    Returns
+    -------
+    tokens : Tokens
+    options : dict
+        What `score_tokens` takes beside them: `roi`, `absent` and `own_level`.
+
+    Raises
+    ------
+    FrameError
+        For a picture that does not fit the framing, or shows no whole part: with its number.
+    """
+    framer = Framer(framing, bundle.manifest.input, patches=bundle.patches)
+    images = images if isinstance(images, Sized) else list(images)
+    buffer, turns = TokenBuffer(len(images)), []
+    absent = np.zeros((len(images), framer.grid.patches), bool)
+    for number, image in enumerate(images):
+        look = framer.look(image)
+        if look.problem:
+            raise FrameError(f"image {number}: {look.problem}")
+        prepared = np.stack([bundle.prepare(seen) for seen in look.images])
+        buffer.append(framer.joined(bundle.embed(prepared)))
+        if look.absent is not None:
+            absent[number] = look.absent
+        turns.append(0.0 if look.pose is None else look.pose.turn)
+    tokens = buffer.tokens()
+    if tokens is None:
+        raise ScoringError("0 image(s): mutual scoring needs at least 2")
+    aligned = framing.taught is not None
+    return tokens, {
+        "roi": framer.roi,
+        "absent": absent if absent.any() else None,
+        "own_level": aligned and in_one_pose(turns),
+    }
+
+
 def score_images(
     images: Iterable[Frame],
     bundle: Bundle,
     /,
     *,
+    framing: Framing | None = None,
     groups: Array | Sequence[int] | None = None,
     ignore: Array | None = None,
     codegraph: bool = False,
@@ -237,6 +287,9 @@ def score_images(
         BGR frames; sizes may differ, at least two.
     bundle : Bundle
         From `load_bundle`; its manifest has the defaults of what is not given here.
+    framing : Framing, optional
+        What of each image is looked at; all of it, when not given. Where it finds the part and no
+        part is turned much, scores are less each place's own level: the result has `level`.
     groups, ignore, codegraph, degrees, rscin, interval, matching, threads, progress
         See `score_tokens`.
 
@@ -247,7 +300,9 @@ def score_images(
     Raises
     ------
     FrameError
-        For a frame that is not uint8 BGR.
+        For a frame that is not uint8 BGR, does not fit the framing, or shows no whole part.
+    FramingError
+        If the framing leaves nothing to look at.
     ScoringError
         See `score_tokens`.
 
@@ -259,11 +314,16 @@ def score_images(
     ...     score_images(frames, bundle).scores.shape
     (3,)
     """
-    defaults = bundle.manifest.defaults
+    defaults, framing = bundle.manifest.defaults, framing or Framing()
+    options: dict[str, Any] = {}
+    if framing.is_plain:
+        tokens = embed_images(images, bundle)
+    else:
+        tokens, options = embed_framed(images, bundle, framing)
     return score_tokens(
-        embed_images(images, bundle),
+        tokens,
         size=bundle.size,
-        degrees=defaults.degrees if degrees is None else degrees,
+        degrees=framing.degrees(defaults.degrees) if degrees is None else degrees,
         rscin=defaults.rscin if rscin is None else rscin,
         interval=defaults.interval if interval is None else interval,
         groups=groups,
@@ -272,6 +332,7 @@ def score_images(
         matching=matching,
         threads=threads,
         progress=progress,
+        **options,
     )
 
 

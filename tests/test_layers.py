@@ -21,7 +21,9 @@ ARROWS = {
         "framing": {"ground", "stages", "network.manifest", "network.preprocess"},
         "results": {"ground", "stages", "recurring", "framing"},
         "judgement": {"ground", "stages", "results"},
-        "batch": {"ground", "stages", "matching", "recurring", "results", "network.model"},
+        "batch": {
+            "ground", "stages", "matching", "recurring", "results", "framing", "network.model",
+        },
         "reference": {
             "ground", "stages", "results", "judgement", "batch", "framing", "network.manifest",
         },

@@ -10,8 +10,15 @@ from click.testing import CliRunner
 
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.images import read_image
-from zeroline.runtime import RollingInspector, load_bundle, score_tokens
+from zeroline.runtime import (
+    FrameError,
+    RollingInspector,
+    load_bundle,
+    score_images,
+    score_tokens,
+)
 from zeroline.runtime.framing.framing import Framing
+from zeroline.runtime.framing.geometry import rectangle
 from zeroline.runtime.tokens import joined
 
 HEIGHT, WIDTH = 120, 200
@@ -219,3 +226,18 @@ def test_a_whole_picture_scores_as_without_a_framing_byte_for_byte(folder, pictu
     with np.load(output / "scores.npz") as kept:
         assert kept["patch_scores"].tobytes() == result.patch_scores.astype(np.float16).tobytes()
         assert kept["scores"].tobytes() == result.scores.tobytes()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"crop": rectangle(40, 20, 100, 80)}, {"tiles": (1, 2)}, {"aspect": "fit"}]
+)
+def test_python_scores_a_framing_as_the_command_does(folder, pictures, settings):
+    options = {"crop": ("--crop", CROP), "tiles": ("--tiles", "1x2"), "aspect": ("--aspect", "fit")}
+    _, output = scored(folder, "--threads", 1, "--no-codegraph", *options[next(iter(settings))])
+    with load_bundle("tiny", device="cpu", threads=1) as bundle:
+        framing = Framing(size=(HEIGHT, WIDTH), **settings)
+        result = score_images(pictures, bundle, framing=framing, rscin=(), threads=1)
+        with pytest.raises(FrameError, match="the picture has 100×120 pixels"):
+            score_images([p[:, :100] for p in pictures], bundle, framing=framing)
+    with np.load(output / "scores.npz") as kept:
+        np.testing.assert_allclose(kept["scores"], result.scores, atol=1e-6)
