@@ -113,5 +113,6 @@ def build_reference(
         names=[file.name for file in used],
         times=[file.path.stat().st_mtime for file in used],
         confirmed=confirmed,
+        turns=embedding.turns,
     )
     return report, embedding.problems

@@ -192,7 +192,7 @@ class Contents:
             slot = Slot(
                 REFERENCE_ID, None, frame,
                 pinned=pinned, settled=True,
-                time=about.time, name=about.name, confirmed=about.confirmed,
+                time=about.time, name=about.name, confirmed=about.confirmed, turn=about.turn,
             )  # fmt: skip
             self.admit(self._slots.next_place(), slot, self.matched(slot))
 

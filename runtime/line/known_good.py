@@ -69,7 +69,7 @@ class WindowReferences:
         slots = [slot for _, slot in self._slots.in_order()]
         selection = select_good(
             self._placed(tokens),
-            self._scoring_of(slots),
+            self._scoring_of([slot.turn for slot in slots]),
             false_alarm_rate=false_alarm_rate,
             not_good=[_known_reason(slot) for slot in slots],
             confirmed=np.array([slot.confirmed for slot in slots], bool),
@@ -84,6 +84,7 @@ class WindowReferences:
             names=[slot.label for slot in slots],
             times=[slot.time for slot in slots],
             confirmed=[slot.confirmed for slot in slots],
+            turns=[slot.turn for slot in slots],
         )
 
     def load(self, path: Path, *, pinned: bool) -> ReferenceReport:
@@ -104,7 +105,8 @@ class WindowReferences:
         newest = slice(-len(self._slots.filled), None)  # more can never enter
         tokens, frames = reference.tokens.select(newest), reference.frames[newest]
         confirmed = np.array([frame.confirmed for frame in frames], bool)
-        selection = recheck(self._placed(tokens), self._scoring_of([]), confirmed=confirmed)
+        scoring = self._scoring_of([frame.turn for frame in frames])
+        selection = recheck(self._placed(tokens), scoring, confirmed=confirmed)
         taken = selection.kept.nonzero()[0][-room:]
         self._contents.admit_reference(
             tokens.select(taken), [frames[number] for number in taken], pinned=pinned
@@ -112,12 +114,10 @@ class WindowReferences:
         names = [frame.name for frame in frames]
         return report_of(selection, names, frames=len(taken), offered=len(reference.frames))
 
-    def _scoring_of(self, slots: list[Slot]) -> Scoring:
+    def _scoring_of(self, turns: list[float]) -> Scoring:
         """Return how frames are scored, with their places' levels if they are in one pose."""
         aligned = self._framing.taught is not None
-        return replace(
-            self._scoring, own_level=aligned and in_one_pose([slot.turn for slot in slots])
-        )
+        return replace(self._scoring, own_level=aligned and in_one_pose(turns))
 
     def _check_shapes(self, path: Path, reference: ReferenceSet) -> None:
         """Refuse tokens that this network cannot have made, whatever the file says."""

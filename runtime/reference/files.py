@@ -23,7 +23,7 @@ from zeroline.runtime.reference.sets import ReferenceFrame, ReferenceSet
 from zeroline.runtime.stages.degrees import FUSED, match_count
 from zeroline.runtime.tokens import Tokens
 
-VERSION = 2
+VERSION = 3
 
 _WORDS = ("bundle", "network", "source", "program")
 _KEYS = (*_WORDS, "degrees", "false_alarm_rate", "left_out", "frames")
@@ -191,14 +191,14 @@ def _check_arrays(tokens: Tokens, count: int) -> None:
 
 
 def _frame(*row: Any) -> ReferenceFrame:
-    name, *numbers, confirmed = row
+    name, *numbers, confirmed, turn = row
     typed = len(numbers) == 3 and type(confirmed) is bool
-    if not typed or not all(type(n) in (int, float) and isfinite(n) for n in numbers):
-        raise ValueError("a frame is a name, three numbers, and true or false")
+    if not typed or not all(type(n) in (int, float) and isfinite(n) for n in (*numbers, turn)):
+        raise ValueError("a frame is a name, three numbers, true or false, and a number")
     if not _TIMES[0] < numbers[0] < _TIMES[1]:
         raise ValueError(f"a frame has the time {numbers[0]:g}, seconds since 1970 are expected")
     time, score, threshold = map(float, numbers)
-    return ReferenceFrame(_text(name), time, score, threshold, confirmed)
+    return ReferenceFrame(_text(name), time, score, threshold, confirmed, float(turn))
 
 
 def _text(value: Any) -> str:

@@ -29,6 +29,8 @@ class ReferenceFrame:
         When it was kept: its score, and the one over which it would have been left out.
     confirmed : bool
         Whether a person has called this very frame good, whatever it scores.
+    turn : float
+        Degrees by which its part is turned from the taught one; 0 where that was not looked for.
     """
 
     name: str
@@ -36,6 +38,7 @@ class ReferenceFrame:
     score: float
     threshold: float
     confirmed: bool = False
+    turn: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,7 @@ def write_selected(
     names: Sequence[str],
     times: Sequence[float],
     confirmed: Sequence[bool],
+    turns: Sequence[float],
 ) -> ReferenceReport:
     """Write the frames that were selected.
 
@@ -67,13 +68,14 @@ def write_selected(
     selection : Selection
         Of the same.
     origin : Origin
-    names, times, confirmed : sequences of N
-        Of each frame: name, seconds since 1970, whether a person has called it good.
+    names, times, confirmed, turns : sequences of N
+        Of each frame: name, seconds since 1970, whether a person has called it good, degrees by
+        which its part is turned.
     """
     frames = tuple(
-        ReferenceFrame(name, time, float(score), selection.threshold, bool(sure))
-        for name, time, sure, score, kept in zip(
-            names, times, confirmed, selection.scores, selection.kept, strict=True
+        ReferenceFrame(name, time, float(score), selection.threshold, bool(sure), float(turn))
+        for name, time, sure, turn, score, kept in zip(
+            names, times, confirmed, turns, selection.scores, selection.kept, strict=True
         )
         if kept
     )

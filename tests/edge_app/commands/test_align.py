@@ -12,10 +12,11 @@ from zeroline.edge_app.cli import main
 from zeroline.edge_app.images import read_image
 from zeroline.edge_app.sim.line import SimulatedLine
 from zeroline.edge_app.sim.settings import settings_from
-from zeroline.runtime import load_bundle
+from zeroline.runtime import RollingInspector, load_bundle
 from zeroline.runtime.framing.files import read_framing
 from zeroline.runtime.framing.framer import Framer
 from zeroline.runtime.framing.framing import Framing
+from zeroline.runtime.reference.files import read_reference
 
 SIZE = 240
 GOOD = 22
@@ -192,6 +193,16 @@ def test_a_reference_set_keeps_the_taught_picture(folder, tmp_path):
         frames, _, outcome = line_of(folder, "--reference", reference, *options)
         assert outcome.exit_code == 0, outcome.output
         assert [frame["verdict"] for frame in frames[-3:]] == ["NG", "UNCERTAIN", "UNCERTAIN"]
+    kept = read_reference(reference)
+    assert 6 < max(abs(frame.turn) for frame in kept.frames) <= 13
+    with (
+        load_bundle("tiny", threads=1) as bundle,
+        RollingInspector(bundle, framing=kept.framing, threads=1) as line,
+    ):
+        line.load_reference(reference)
+        line.save_reference(tmp_path / "again.npz")
+    again = {frame.name: frame.turn for frame in read_reference(tmp_path / "again.npz").frames}
+    assert again == {frame.name: frame.turn for frame in kept.frames}
     _, _, outcome = line_of(folder, "--reference", reference, "--align", "outline", *taught)
     assert outcome.exit_code == 1
     assert "was made with another framing (the part, found by its pattern)" in outcome.output

@@ -24,7 +24,7 @@ NETWORK = "a" * 64
 
 def reference_set(count=3):
     frames = tuple(
-        ReferenceFrame(f"teil-ö{n}", 1.7e9 + n, 0.25, 0.31, n == 1) for n in range(count)
+        ReferenceFrame(f"teil-ö{n}", 1.7e9 + n, 0.25, 0.31, n == 1, 10.5 * n) for n in range(count)
     )
     return ReferenceSet(
         parts(range(count)), frames, "small", NETWORK, (1, 3), 0.01, 2, "line 3", "0.2.0"
@@ -83,7 +83,7 @@ def _empty():
 
 def test_sets_of_other_versions_say_what_to_do(path):
     rewrite(path, lambda header: header.update(version=1))
-    refused(path, "is of version 1, this zeroline reads 2: make it anew with zeroline reference b")
+    refused(path, "is of version 1, this zeroline reads 3: make it anew with zeroline reference b")
     rewrite(path, lambda header: header.pop("version"))
     refused(path, "is of version None")
     rewrite(path, lambda header: header.update(version=True))
@@ -110,11 +110,11 @@ def test_a_changed_header_or_array_is_seen(path):
     [
         lambda header: header.update(frames=7),
         lambda header: header.update(frames=[["a", 1, 2, 3, False]]),  # fewer than arrays
-        lambda header: header.update(frames=[[1, 1, 2, 3, False]] * 3),
+        lambda header: header.update(frames=[[1, 1, 2, 3, False, 0]] * 3),
         lambda header: header.update(frames=[["a", 1, 2, 3]] * 3),
         lambda header: header.update(frames=[["a", 1, 2, 3, 1]] * 3),
-        lambda header: header.update(frames=[["a", None, 2, 3, False]] * 3),
-        lambda header: header.update(frames=[["a", float("nan"), 2, 3, False]] * 3),
+        lambda header: header.update(frames=[["a", None, 2, 3, False, 0]] * 3),
+        lambda header: header.update(frames=[["a", float("nan"), 2, 3, False, 0]] * 3),
         lambda header: header.update(degrees=None),
         lambda header: header.update(degrees=[]),
         lambda header: header.update(degrees="all"),
@@ -124,11 +124,13 @@ def test_a_changed_header_or_array_is_seen(path):
         lambda header: header.update(left_out=-1),
         lambda header: header.update(left_out="3"),
         lambda header: header.update(frames=[]),
-        lambda header: header.update(frames=[["a", 1e300, 2, 3, False]] * 3),
-        lambda header: header.update(frames=[["a", 10**400, 2, 3, False]] * 3),
-        lambda header: header.update(frames=[["a", 1, float("inf"), 3, False]] * 3),
-        lambda header: header.update(frames=[["a", "1", 2, 3, False]] * 3),
-        lambda header: header.update(frames=[["\ud800", 1, 2, 3, False]] * 3),
+        lambda header: header.update(frames=[["a", 1e300, 2, 3, False, 0]] * 3),
+        lambda header: header.update(frames=[["a", 10**400, 2, 3, False, 0]] * 3),
+        lambda header: header.update(frames=[["a", 1, float("inf"), 3, False, 0]] * 3),
+        lambda header: header.update(frames=[["a", "1", 2, 3, False, 0]] * 3),
+        lambda header: header.update(frames=[["\ud800", 1, 2, 3, False, 0]] * 3),
+        lambda header: header.update(frames=[["a", 1.7e9, 2, 3, False, float("nan")]] * 3),
+        lambda header: header.update(frames=[["a", 1.7e9, 2, 3, False]] * 3),
         lambda header: header.update(frames={"a": 1}),
         lambda header: header.update(degrees="135"),
         lambda header: header.update(degrees=[2]),
@@ -164,7 +166,7 @@ def test_files_that_are_no_sets(path, tmp_path):
     refused(tmp_path / "one.npy", "is damaged")
     np.savez(path, header=np.array([{}], dtype=object))
     refused(path, "is damaged, or no reference")
-    np.savez(path, header=np.frombuffer(b'{"version": 2}', np.uint8))
+    np.savez(path, header=np.frombuffer(b'{"version": 3}', np.uint8))
     refused(path, "is damaged, or no reference")
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("header.npy", "nothing")
