@@ -10,7 +10,7 @@ from trials.resumed import Rows
 
 NAMES = (
     "false-alarms", "photographs", "drawn-sets", "poison", "products", "damaged-bundles",
-    "damaged-files", "pose", "aligned", "tiles", "defect-sizes", "placed-lines",
+    "damaged-files", "pose", "aligned", "tiles", "defect-sizes", "placed-lines", "installs",
 )  # fmt: skip
 
 
