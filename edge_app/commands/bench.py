@@ -55,7 +55,6 @@ def bench(
     from zeroline.edge_app import bench as measuring
     from zeroline.edge_app.sim.line import SimulatedLine
     from zeroline.edge_app.sim.settings import LineSettings
-    from zeroline.runtime.cuda import scoring_arrays
     from zeroline.runtime.framing.framing import Framing
     from zeroline.runtime.line.shape import WindowShape
     from zeroline.runtime.loading import load_bundle
@@ -87,8 +86,7 @@ def bench(
                 tiles=tiles,
             )
         )
-        device = bundle.session.device
-    xp = scoring_arrays(device)
+        device, xp = bundle.session.device, bundle.session.arrays
     rate = measuring.matrix_rate(threads=count, xp=xp)
     for name in wanted:
         drawn = known[name]

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zeroline.runtime.arrays import Bools
-from zeroline.runtime.cuda import scoring_arrays
 from zeroline.runtime.frames import CaptureTime, Clock, Frame
 from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.grid import both, counted_patches
@@ -136,7 +135,7 @@ class RollingInspector:
         self._reader = FrameReader(bundle, framing)
         grid = self._reader.framer.grid
         self._roi = counted_patches(both(roi, self._reader.framer.roi), grid.patches)
-        self._xp = scoring_arrays(bundle.session.device)
+        self._xp = bundle.session.arrays
         degrees = degrees or framing.degrees(defaults.degrees)
         sizes = window, grid, self._roi, bundle.channels, degrees
         self.shape = WindowShape.fitting(*sizes, matching=matching, xp=self._xp)

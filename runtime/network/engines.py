@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from typing import Any
 
 from zeroline.runtime.cuda import Gpu, current_gpu, working_cupy
 from zeroline.runtime.errors import DeviceError, MissingExtraError
-from zeroline.runtime.files import open_regular, replacing
+from zeroline.runtime.files import cache_folder, open_regular, replacing
 from zeroline.runtime.network.manifest import Manifest
 from zeroline.runtime.network.model import Bundle, Report, Session
 from zeroline.runtime.network.parity import LIMITS, Parity, Scorer, check_parity, probe_frames
@@ -98,8 +97,7 @@ class EngineStore:
     """
 
     def __init__(self, bundle: Path) -> None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        self._folders = (bundle / FOLDER, cache / "zeroline" / FOLDER)
+        self._folders = (bundle / FOLDER, cache_folder() / FOLDER)
 
     def find(self, key: EngineKey, *, any_batches: bool = False) -> StoredEngine | None:
         """Return the engine of a key; None where there is none, or only a damaged one.

@@ -44,10 +44,11 @@ class TensorRTSession:
     """
 
     device = "tensorrt"
+    named = True
 
     def __init__(self, engine: bytes, *, label: str) -> None:
         trt = tensorrt_package()
-        self._cupy = working_cupy()
+        self._cupy = self.arrays = working_cupy()
         self._label = label
         # kept, since TensorRT does not keep them
         self._logger = trt.Logger(trt.Logger.ERROR)

@@ -23,6 +23,7 @@ def trt(monkeypatch, tmp_path):
     """The stand-in as `tensorrt`, beside one for CuPy."""
     monkeypatch.syspath_prepend(STAND_INS)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "cache"))
     for name in ("tensorrt", "cupy"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     module = importlib.import_module("tensorrt")
@@ -223,7 +224,7 @@ def test_cupy_that_cannot_run_a_kernel(trt, own_bundle, monkeypatch):
         raise RuntimeError("cudaErrorNoKernelImageForDevice: no kernel image\nis available")
 
     monkeypatch.setattr(cupy, "arange", failing)
-    with pytest.raises(DeviceError, match=r"CuPy stand-in cannot run .*: cudaErrorNoKernelImage"):
+    with pytest.raises(DeviceError, match=r"cannot compile and run .*: cudaErrorNoKernelImage"):
         open_tensorrt(own_bundle)
 
 
