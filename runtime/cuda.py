@@ -145,3 +145,24 @@ def free_device_memory(cupy: Any) -> int | None:
         return None
     free, _ = cupy.cuda.runtime.memGetInfo()
     return int(free) + int(cupy.get_default_memory_pool().free_bytes())
+
+
+@contextmanager
+def between_events(cupy: Any, stream: Any) -> Iterator[None]:
+    """Queue work on a stream after the caller's work so far, and before all that it will queue.
+
+    The device waits, the host does not. Arrays that are made on the caller's stream before, and
+    freed on it after, are safe to use within.
+
+    Parameters
+    ----------
+    cupy : module
+    stream : Stream
+        The caller's is CuPy's current one.
+    """
+    caller = cupy.cuda.get_current_stream()
+    stream.wait_event(caller.record())
+    try:
+        yield
+    finally:
+        caller.wait_event(stream.record())

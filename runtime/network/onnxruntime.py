@@ -11,7 +11,7 @@ import contextlib
 import io
 import threading
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from zeroline.runtime.arrays import Float32, to_host
-from zeroline.runtime.cuda import working_cupy
+from zeroline.runtime.cuda import between_events, working_cupy
 from zeroline.runtime.errors import BundleError, DeviceError, MissingExtraError, warn_of_cpu
 from zeroline.runtime.workers import thread_count
 
@@ -203,8 +203,7 @@ class DeviceMemory:
     kind : str
         onnxruntime's name of the device.
     stream : object or None
-        CuPy's, on which network and copies are queued. It is a blocking one: work on CUDA's
-        default stream, where the scoring stages run, waits for it on the device.
+        CuPy's, on which the network is queued, between two events on the caller's stream.
     sides : dict
         Shapes of the outputs without their batch, known after the first run.
     """
@@ -222,6 +221,10 @@ class DeviceMemory:
     def options(self) -> dict[str, str]:
         """Return the options of the CUDA provider: it queues its work on the stream."""
         return {} if self.stream is None else {"user_compute_stream": str(self.stream.ptr)}
+
+    def queue(self) -> AbstractContextManager[None]:
+        """Return a context in which the network runs between the caller's work before and after."""
+        return nullcontext() if self.stream is None else between_events(self.arrays, self.stream)
 
     def address(self, array: Any) -> int:
         """Return where an array begins."""
@@ -252,20 +255,28 @@ def run_bound(session: Any, name: str, images: Any, memory: DeviceMemory) -> dic
         memory.sides.update(
             {output: value.shape[1:] for output, value in zip(outputs, values, strict=True)}
         )
-    with memory.stream or nullcontext():
-        held = xp.ascontiguousarray(xp.asarray(images, dtype=xp.float32))
-        results = {
-            output: xp.empty((len(held), *side), dtype=xp.float32)
-            for output, side in memory.sides.items()
-        }
-        binding = session.io_binding()
-        binding.bind_input(name, memory.kind, 0, np.float32, held.shape, memory.address(held))
-        for output, array in results.items():
-            binding.bind_output(
-                output, memory.kind, 0, np.float32, array.shape, memory.address(array)
-            )
-        session.run_with_iobinding(binding)
+    # made on the caller's stream, so that nobody else gets this memory while it is in use
+    held = xp.ascontiguousarray(xp.asarray(images, dtype=xp.float32))
+    results = {
+        output: xp.empty((len(held), *side), dtype=xp.float32)
+        for output, side in memory.sides.items()
+    }
+    binding = session.io_binding()
+    binding.bind_input(name, memory.kind, 0, np.float32, held.shape, memory.address(held))
+    for output, array in results.items():
+        binding.bind_output(output, memory.kind, 0, np.float32, array.shape, memory.address(array))
+    with memory.queue():
+        session.run_with_iobinding(binding, _unsynchronised())
     return results
+
+
+def _unsynchronised() -> Any:
+    """Return options of a run after which the host does not wait for the device."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+    return options
 
 
 def _failures() -> tuple[type[Exception], ...]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zeroline.runtime.arrays import Float32
-from zeroline.runtime.cuda import working_cupy
+from zeroline.runtime.cuda import between_events, working_cupy
 from zeroline.runtime.errors import DeviceError, MissingExtraError
 from zeroline.runtime.network.model import Report
 
@@ -24,9 +24,8 @@ _BAD = ((10, 2, 0),)  # known for wrong results
 class TensorRTSession:
     """A session of a TensorRT engine; see `zeroline.runtime.network.model.Session`.
 
-    Images may lie on the host or on the device, outputs lie on the device. All is queued on one
-    stream, a blocking one: work on CUDA's default stream, where the scoring stages run, waits
-    for it on the device, and the host waits for nothing.
+    Images may lie on the host or on the device, outputs lie on the device. The engine runs on a
+    stream of its own, between two events on the caller's: the device waits, the host does not.
 
     Parameters
     ----------
@@ -80,7 +79,7 @@ class TensorRTSession:
         More images than the engine takes at once are fed in parts.
         """
         cupy = self._cupy
-        with self._lock, self._stream:
+        with self._lock:
             parts = [
                 self._run(name, images[start : start + self._most])
                 for start in range(0, len(images), self._most)
@@ -100,7 +99,8 @@ class TensorRTSession:
                 tuple(context.get_tensor_shape(output)), dtype=cupy.float32
             )
             context.set_tensor_address(output, results[output].data.ptr)
-        self._check(context.execute_async_v3(self._stream.ptr), "it cannot be run")
+        with between_events(cupy, self._stream):
+            self._check(context.execute_async_v3(self._stream.ptr), "it cannot be run")
         return results
 
     def _check(self, done: bool, trouble: str) -> None:

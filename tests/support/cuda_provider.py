@@ -67,6 +67,9 @@ def install(monkeypatch: pytest.MonkeyPatch, cache: Any) -> tuple[HostedCuda, An
             return _Binding(super().io_binding())
 
         def run_with_iobinding(self, binding: Any, run_options: Any = None) -> None:
+            key = "disable_synchronize_execution_providers"
+            assert run_options.get_run_config_entry(key) == "1"
+            cupy.queued.append((int(hosted.options[-1]["user_compute_stream"]), "run"))
             super().run_with_iobinding(binding.real, run_options)
             for output in binding.outputs:
                 np.multiply(output, hosted.factor, out=output)

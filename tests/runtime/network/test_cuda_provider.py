@@ -1,4 +1,4 @@
-"""onnxruntime's CUDA provider, by stand-ins on the host."""
+"""onnxruntime's CUDA provider, by stand-ins on the host: falls back, compares, orders streams."""
 
 import importlib
 import sys
@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from support.cuda_provider import install
+from support.small_network import SIZE
 from zeroline.edge_app.cli import main
 from zeroline.runtime import load_bundle
 from zeroline.runtime.cuda import free_device_memory, installed_cupy, working_cupy
@@ -25,6 +26,11 @@ def cuda(monkeypatch, tmp_path):
     hosted, cupy = install(monkeypatch, tmp_path / "cache")
     yield hosted, cupy
     sys.modules.pop("cupy", None)
+
+
+@pytest.fixture
+def images():
+    return np.random.default_rng(3).standard_normal((5, 3, SIZE, SIZE), dtype=np.float32)
 
 
 def fail(message):
@@ -146,6 +152,17 @@ def test_what_onnxruntime_prints_is_told_and_not_printed(cuda, bundle_folder, mo
     assert capsys.readouterr().out == ""
     monkeypatch.delattr(onnxruntime, "preload_dlls")
     assert preload() == ""  # 1.20
+
+
+def test_the_network_runs_between_the_callers_work(cuda, bundle_folder, images):
+    """Under a caller's non-blocking stream both ways were a race."""
+    _, cupy = cuda
+    bundle = load_bundle(bundle_folder, device="cuda", report=lambda _: None)
+    cupy.queued.clear()
+    bundle.embed(images)
+    assert cupy.queued == [
+        (1, "record"), (7, "wait for 1"), (7, "run"), (7, "record"), (1, "wait for 7"),
+    ]  # fmt: skip
 
 
 def test_memory_of_a_device(cuda, monkeypatch):

@@ -80,6 +80,16 @@ def test_more_images_than_the_engine_takes_go_in_parts(trt, own_bundle, images):
     )
 
 
+def test_the_engine_runs_between_the_callers_work(trt, own_bundle, images):
+    bundle, _ = open_tensorrt(own_bundle)
+    cupy = importlib.import_module("cupy")
+    cupy.queued.clear()
+    bundle.embed(images)
+    assert cupy.queued == [
+        (1, "record"), (7, "wait for 1"), (7, "record"), (1, "wait for 7"),
+    ]  # fmt: skip
+
+
 def test_a_network_with_a_fixed_batch(trt, tmp_path, images):
     write_bundle(tmp_path / "two", batch=2)
     bundle, _ = open_tensorrt(tmp_path / "two")
