@@ -154,6 +154,18 @@ def test_what_onnxruntime_prints_is_told_and_not_printed(cuda, bundle_folder, mo
     assert preload() == ""  # 1.20
 
 
+def test_products_are_in_float32_and_memory_grows_as_asked(cuda, bundle_folder):
+    load_bundle(bundle_folder, device="cuda")
+    assert cuda[0].options == [
+        {
+            "use_tf32": "0",
+            "arena_extend_strategy": "kSameAsRequested",
+            "cudnn_conv_algo_search": "HEURISTIC",
+            "user_compute_stream": "7",
+        }
+    ]
+
+
 def test_the_network_runs_between_the_callers_work(cuda, bundle_folder, images):
     """Under a caller's non-blocking stream both ways were a race."""
     _, cupy = cuda
