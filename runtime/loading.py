@@ -45,7 +45,7 @@ def load_bundle(
     MissingExtraError
         If a package that the device needs is not installed.
     ParityError
-        If a TensorRT engine does not follow the ONNX file.
+        If a TensorRT engine, or CUDA where it is asked for by name, does not follow the ONNX file.
 
     Examples
     --------

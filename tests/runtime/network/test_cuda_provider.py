@@ -1,6 +1,7 @@
 """onnxruntime's CUDA provider, by stand-ins on the host: falls back, compares, orders streams."""
 
 import importlib
+import json
 import sys
 import warnings
 
@@ -16,6 +17,7 @@ from zeroline.runtime.cuda import free_device_memory, installed_cupy, working_cu
 from zeroline.runtime.errors import (
     DeviceError,
     MissingExtraError,
+    ParityError,
     ProviderWarning,
 )
 from zeroline.runtime.network.onnxruntime import preload
@@ -164,6 +166,34 @@ def test_products_are_in_float32_and_memory_grows_as_asked(cuda, bundle_folder):
             "user_compute_stream": "7",
         }
     ]
+
+
+def test_cuda_is_compared_with_the_cpu_once(cuda, own_bundle, images):
+    lines: list[str] = []
+    bundle = load_bundle(own_bundle, device="auto", report=lines.append)
+    assert bundle.session.device == "cuda"
+    (line,) = lines
+    assert line.startswith("the network on CUDA against its ONNX file on the CPU: least cosine 1.0")
+    made, wanted = bundle.embed(images), load_bundle(own_bundle, device="cpu").embed(images)
+    assert type(made.class_tokens).__module__ == "cupy"
+    np.testing.assert_allclose(made.class_tokens.get(), wanted.class_tokens, atol=1e-6)
+    (notes,) = (own_bundle / "engines").glob("cuda-*.json")
+    assert json.loads(notes.read_text())["parity"]["patch_rank_correlation"] > 0.999
+    load_bundle(own_bundle, device="cuda", report=lines.append)
+    assert len(lines) == 1
+    notes.write_text("{")
+    load_bundle(own_bundle, device="cuda", report=lines.append)
+    assert len(lines) == 2
+
+
+def test_wrong_numbers_on_cuda_are_not_used(cuda, own_bundle):
+    cuda[0].factor = -1.0
+    line = 'the network on CUDA of bundle "bundle" does not follow its ONNX file on the CPU: '
+    with pytest.warns(ProviderWarning, match=line):
+        assert load_bundle(own_bundle).session.device == "cpu"
+    with pytest.raises(ParityError, match=f"^{line}"):
+        load_bundle(own_bundle, device="cuda")
+    assert not list((own_bundle / "engines").glob("*"))
 
 
 def test_the_network_runs_between_the_callers_work(cuda, bundle_folder, images):
