@@ -39,7 +39,7 @@ class TensorRTSession:
     MissingExtraError
         If TensorRT or CuPy is not installed.
     DeviceError
-        If the engine is of another TensorRT or GPU, or damaged.
+        If the engine is of another TensorRT or GPU, damaged, or has tensors that are not float.
     """
 
     device = "tensorrt"
@@ -69,6 +69,7 @@ class TensorRTSession:
             name: shapes[name] for name in names if is_input[name]
         }
         self.outputs: tuple[str, ...] = tuple(name for name in names if not is_input[name])
+        self._types = {name: self._type(name) for name in names}
         self.providers: tuple[str, ...] = (f"TensorRT {trt.__version__}",)
         ((name, shape),) = self.inputs.items()
         self._most: int = shape[0] or self._engine.get_tensor_profile_shape(name, 0)[2][0]
@@ -90,18 +91,28 @@ class TensorRTSession:
 
     def _run(self, name: str, images: Any) -> dict[str, Any]:
         cupy, context = self._cupy, self._context
-        held = cupy.ascontiguousarray(cupy.asarray(images, dtype=cupy.float32))
+        held = cupy.ascontiguousarray(cupy.asarray(images, dtype=self._types[name]))
         self._check(context.set_input_shape(name, held.shape), f"shape {held.shape} is not taken")
         context.set_tensor_address(name, held.data.ptr)
         results = {}
         for output in self.outputs:
-            results[output] = cupy.empty(
-                tuple(context.get_tensor_shape(output)), dtype=cupy.float32
-            )
+            shape = tuple(context.get_tensor_shape(output))
+            results[output] = cupy.empty(shape, dtype=self._types[output])
             context.set_tensor_address(output, results[output].data.ptr)
         with between_events(cupy, self._stream):
             self._check(context.execute_async_v3(self._stream.ptr), "it cannot be run")
-        return results
+        return {n: array.astype(cupy.float32, copy=False) for n, array in results.items()}
+
+    def _type(self, name: str) -> Any:
+        """Return the type of a tensor's values; DeviceError for another than float."""
+        kind = self._engine.get_tensor_dtype(name).name
+        allowed = {"FLOAT": self._cupy.float32, "HALF": self._cupy.float16}
+        if kind not in allowed:
+            raise DeviceError(
+                f'the engine of {self._label} has the tensor "{name}" of type {kind}, '
+                f"{' or '.join(allowed)} is expected"
+            )
+        return allowed[kind]
 
     def _check(self, done: bool, trouble: str) -> None:
         if not done:

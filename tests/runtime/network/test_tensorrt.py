@@ -91,6 +91,18 @@ def test_the_engine_runs_between_the_callers_work(trt, own_bundle, images):
     ]  # fmt: skip
 
 
+def test_types_of_outputs_are_asked_for(trt, own_bundle, images):
+    """Float16 outputs were once read as float32."""
+    trt.trouble.kind = "HALF"
+    bundle, _ = open_tensorrt(own_bundle)
+    made, wanted = bundle.embed(images), load_bundle(own_bundle, device="cpu").embed(images)
+    assert made.class_tokens.dtype == np.float32
+    np.testing.assert_allclose(made.class_tokens.get(), wanted.class_tokens, atol=1e-3)
+    trt.trouble.kind = "BF16"
+    with pytest.raises(DeviceError, match=r'tensor "\w+" of type BF16, FLOAT or HALF is expected$'):
+        open_tensorrt(own_bundle)
+
+
 def test_a_network_with_a_fixed_batch(trt, tmp_path, images):
     write_bundle(tmp_path / "two", batch=2)
     bundle, _ = open_tensorrt(tmp_path / "two")
