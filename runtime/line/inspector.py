@@ -81,7 +81,7 @@ class RollingInspector:
     ScoringError
         For options out of range.
     DeviceError
-        If the network runs on CUDA and CuPy is there but does not work.
+        If a device that was asked for by name has no room for the window.
 
     Attributes
     ----------
@@ -96,7 +96,7 @@ class RollingInspector:
     -----
     A context manager; one inspector for each line. It may be used by one thread at a time.
     Memory is taken at the start: `shape.memory` bytes, and W frames' tokens. The window lies on the
-    CUDA device where the network runs on one and CuPy is installed.
+    CUDA device where the network runs on one, and it has room.
 
     Examples
     --------
@@ -135,10 +135,9 @@ class RollingInspector:
         self._reader = FrameReader(bundle, framing)
         grid = self._reader.framer.grid
         self._roi = counted_patches(both(roi, self._reader.framer.roi), grid.patches)
-        self._xp = bundle.session.arrays
         degrees = degrees or framing.degrees(defaults.degrees)
         sizes = window, grid, self._roi, bundle.channels, degrees
-        self.shape = WindowShape.fitting(*sizes, matching=matching, xp=self._xp)
+        self.shape, self._xp = WindowShape.placed(bundle.session, *sizes, matching=matching)
         self.rule = threshold or ThresholdRule()
         self._admit_copies = admit_copies
         neighbours = tuple(defaults.rscin if rscin is None else rscin)
