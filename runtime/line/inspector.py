@@ -19,6 +19,7 @@ from zeroline.runtime.grid import both, counted_patches
 from zeroline.runtime.line.contents import Contents
 from zeroline.runtime.line.known_good import WindowReferences
 from zeroline.runtime.line.product import ProductWatch
+from zeroline.runtime.line.rehearsal import rehearse
 from zeroline.runtime.line.scorer import WindowScorer
 from zeroline.runtime.line.seen import FrameReader, Seen
 from zeroline.runtime.line.shape import WindowShape
@@ -56,7 +57,7 @@ class RollingInspector:
     band : float
         Scores nearer to the threshold than this are UNCERTAIN.
     exclusion : int
-        Frames of the last `exclusion` pushes do not match each other: one part seen several times.
+        Frames of so many last pushes do not match each other: one part seen several times.
     settle : int or None
         After so many later frames a frame is judged once more; None: never.
     roi : array, shape (P,), bool, optional
@@ -71,10 +72,11 @@ class RollingInspector:
         True: wait for a search that is not ready when its result is due, so that the verdicts on
         files repeat. False, for live cameras: ask again with the next frame.
     matching : {"exact", "fast"}
-        "fast": the quickest form here, by a short measurement; two machines, or two runs, may
-        differ. `shape.form` names it.
+        "fast": the quickest form here, as measured; two runs may differ. `shape.form` names it.
     threads : int or None
         Worker threads; None takes all cores.
+    warm_up : bool
+        On a device: push drawn frames through a small window first, which compiles the kernels.
 
     Raises
     ------
@@ -94,9 +96,8 @@ class RollingInspector:
 
     Notes
     -----
-    A context manager; one inspector for each line. It may be used by one thread at a time.
-    Memory is taken at the start: `shape.memory` bytes, and W frames' tokens. The window lies on the
-    CUDA device where the network runs on one, and it has room.
+    A context manager; one inspector for each line, used by one thread at a time. It takes
+    `shape.memory` bytes at its start, and W frames' tokens. The window lies where the network runs.
 
     Examples
     --------
@@ -130,6 +131,7 @@ class RollingInspector:
         wait_for_search: bool = True,
         matching: str = "fast",
         threads: int | None = None,
+        warm_up: bool = True,
     ) -> None:
         defaults, framing = bundle.manifest.defaults, framing or Framing()
         self._reader = FrameReader(bundle, framing)
@@ -161,11 +163,15 @@ class RollingInspector:
         )  # fmt: skip
         self._products = ProductWatch(self._slots, least=min_window)
         scoring = Scoring(bundle.size, self.shape.degrees, neighbours, interval, threads, self._roi)
-        origin = bundle.manifest, framing
         self._references = WindowReferences(
-            self._contents, self._slots, scoring, *origin, xp=self._xp
+            self._contents, self._slots, scoring, bundle.manifest, framing, xp=self._xp
         )
         self._count = 0
+        if warm_up and self._xp is not np:
+            rehearse(
+                RollingInspector, bundle, degrees=degrees, rscin=rscin, interval=interval, roi=roi,
+                framing=framing, codegraph=codegraph, matching=matching,
+            )  # fmt: skip
 
     @property
     def frame_ids(self) -> list[int]:
