@@ -50,6 +50,7 @@ def install(monkeypatch: pytest.MonkeyPatch, cache: Any) -> tuple[HostedCuda, An
 
     class Session(_RealSession):  # type: ignore[misc, valid-type]
         def __init__(self, path: str, options: Any, *, providers: Any, **others: Any) -> None:
+            assert others == {"enable_fallback": 0}  # it prints, and hides what went wrong
             names = [name for name, _ in providers]
             self.on_cuda = names[0] == CUDA and not hosted.absent
             if names[0] == CUDA:
