@@ -10,8 +10,8 @@ from __future__ import annotations
 import contextlib
 import io
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -160,10 +160,10 @@ def cuda_session(model: Path, memory: DeviceMemory, *, threads: int | None) -> A
         the device.
     """
     told = preload()
+    options_of = {PROVIDERS["cuda"][0]: memory.options()}
     try:
-        session = _session(
-            model, PROVIDERS["cuda"], {PROVIDERS["cuda"][0]: memory.options()}, threads=threads
-        )
+        with _silence() if told else nullcontext():
+            session = _session(model, PROVIDERS["cuda"], options_of, threads=threads)
     except BundleError as error:
         raise DeviceError(str(error)) from error
     wanted, used = PROVIDERS["cuda"][0], session.get_providers()[0]
@@ -171,6 +171,18 @@ def cuda_session(model: Path, memory: DeviceMemory, *, threads: int | None) -> A
         why = f": {told}" if told else ""
         raise DeviceError(f"{wanted} was asked for, {used} is in use{why}")
     return session
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Silence what onnxruntime prints of a provider's libraries; for what is known already."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(4)
+    try:
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(2)  # its own default
 
 
 def preload() -> str:

@@ -147,11 +147,14 @@ def test_what_onnxruntime_prints_is_told_and_not_printed(cuda, bundle_folder, mo
     def printing():
         sys.stdout.write("Failed to load libcudnn.so.9\n")
 
+    levels: list[int] = []
     monkeypatch.setattr(onnxruntime, "preload_dlls", printing, raising=False)
+    monkeypatch.setattr(onnxruntime, "set_default_logger_severity", levels.append)
     cuda[0].absent = True
     with pytest.warns(ProviderWarning, match=r"is in use: Failed to load libcudnn\.so\.9$"):
         load_bundle(bundle_folder)
     assert capsys.readouterr().out == ""
+    assert levels == [4, 2]  # its own lines would say it again
     monkeypatch.delattr(onnxruntime, "preload_dlls")
     assert preload() == ""  # 1.20
 
