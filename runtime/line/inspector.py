@@ -147,12 +147,10 @@ class RollingInspector:
         self._pool = WorkerPool(threads if self._xp is np else 1)
         self.window = Window(self.shape, self._pool, interval=interval, roi=self._roi, xp=self._xp)
         self._slots = Slots(window, exclusion=exclusion)
-        self._tracker = (
-            DefectTracker(self.window, self._slots, roi=self._roi, wait=wait_for_search)
-            if codegraph
-            else None
-        )
-        self._contents = Contents(self.window, self._slots, self._tracker, xp=self._xp)
+        both_of, self._tracker = (self.window, self._slots), None
+        if codegraph:
+            self._tracker = DefectTracker(*both_of, roi=self._roi, wait=wait_for_search)
+        self._contents = Contents(*both_of, self._tracker, xp=self._xp)
         self._judge = LineJudge(
             WindowScorer(
                 self.window, self._slots, size=bundle.size, neighbours=neighbours,

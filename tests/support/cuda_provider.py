@@ -95,6 +95,13 @@ def install(monkeypatch: pytest.MonkeyPatch, cache: Any) -> tuple[HostedCuda, An
     return hosted, cupy
 
 
+def forget_kernels() -> None:
+    """Forget compiled kernels: those of another test's CuPy."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("zeroline.runtime.matching."):
+            getattr(module, "_compiled", {}).clear()
+
+
 def _array_at(place: tuple[Any, ...]) -> Any:
     """Return the array that lies at an address: (device, type, shape, address)."""
     _, dtype, shape, address = place

@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
+from support.cuda_provider import forget_kernels
 from support.machine import ROOT, STAND_INS, missing
-from zeroline.runtime.matching import cuda as cuda_kernels
 
 SCRIPT = ROOT / "benchmarks" / "gpu_check.py"
 
@@ -33,10 +33,10 @@ def cupy(monkeypatch):
         missing("no g++ is here to run the kernels")
     monkeypatch.syspath_prepend(STAND_INS)
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
-    cuda_kernels._compiled.clear()
+    forget_kernels()
     yield importlib.import_module("cupy")
     sys.modules.pop("cupy", None)
-    cuda_kernels._compiled.clear()
+    forget_kernels()
 
 
 def test_without_a_gpu_it_ends_with_1_and_one_line(tmp_path):

@@ -6,11 +6,10 @@ from typing import Any
 
 import pytest
 
-from support.cuda_provider import install
+from support.cuda_provider import forget_kernels, install
 from support.machine import missing
 from zeroline.runtime import RollingInspector, load_bundle
 from zeroline.runtime.line import shape
-from zeroline.runtime.matching import cuda as cuda_kernels
 from zeroline.runtime.matching.forms import FORMS
 
 
@@ -18,10 +17,10 @@ from zeroline.runtime.matching.forms import FORMS
 def cupy(monkeypatch, tmp_path):
     if shutil.which("g++") is None:
         missing("no g++ is here to run the kernels")
-    cuda_kernels._compiled.clear()
+    forget_kernels()
     yield install(monkeypatch, tmp_path / "cache")[1]
     sys.modules.pop("cupy", None)
-    cuda_kernels._compiled.clear()
+    forget_kernels()
 
 
 @pytest.mark.parametrize("form", ["float32-plain", "fp16-fused"])

@@ -1,14 +1,15 @@
 """Forms of matching that a device cannot run: left out, and told. By CuPy's stand-in."""
 
+import ctypes
 import importlib
 import shutil
 import sys
 
 import pytest
 
+from support.cuda_provider import forget_kernels
 from support.machine import STAND_INS, missing
 from zeroline.runtime.errors import DeviceError, ProviderWarning
-from zeroline.runtime.matching import cuda as cuda_kernels
 from zeroline.runtime.matching.forms import form_trouble, match_seconds, pick_form
 
 
@@ -24,10 +25,10 @@ def cupy(monkeypatch):
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     for cached in (form_trouble.cache_clear, match_seconds.cache_clear):
         cached()
-    cuda_kernels._compiled.clear()
+    forget_kernels()
     yield importlib.import_module("cupy")
     sys.modules.pop("cupy", None)
-    cuda_kernels._compiled.clear()
+    forget_kernels()
 
 
 def test_all_forms_are_tried_first(cupy):
@@ -58,10 +59,12 @@ def test_kernels_that_cannot_be_compiled(cupy, monkeypatch):
 
 
 def test_a_form_that_gives_wrong_distances(cupy, monkeypatch):
-    def nothing(_, frame, bank, tile):
-        tile[...] = 0
+    def nothing(*given):
+        _, _, _, rows, columns, *_ = given
+        address, _, leading, stride, count = given[16:21]
+        ctypes.memset(address, 0, 4 * ((count - 1) * stride + (columns - 1) * leading + rows))
 
-    monkeypatch.setattr(cuda_kernels.MatchingKernels, "product", nothing)
+    monkeypatch.setattr(cupy.cuda.cublas, "gemmStridedBatchedEx", nothing)
     with pytest.warns(ProviderWarning, match=r"without fp16-tiled: fp16-tiled is off by .* half"):
         assert picked("fast", cupy) != "fp16-tiled"
 
