@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from support.cuda_provider import forget_kernels
-from support.machine import ROOT, STAND_INS, missing
+from support.machine import ROOT, STAND_INS, has_gpu, missing
 
 SCRIPT = ROOT / "benchmarks" / "gpu_check.py"
 
@@ -51,6 +51,20 @@ def test_without_a_gpu_it_ends_with_1_and_one_line(tmp_path):
     assert done.stderr == (
         "Error: CuPy is installed and cannot be imported: libcuda.so.1: not found\n"
     )
+
+
+def test_a_compiler_without_headers_is_no_gpu(cupy, monkeypatch):
+    """CuPy's CompileException is a plain Exception: all tests ended in errors."""
+
+    class CompileError(Exception):
+        pass
+
+    def failing(_):
+        raise CompileError("cuda_fp16.h: no such file")
+
+    assert has_gpu()
+    monkeypatch.setattr(cupy, "arange", failing)
+    assert not has_gpu()
 
 
 @pytest.mark.parametrize("wrong", [0.0, 0.5], ids=["right", "wrong"])
