@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from zeroline.runtime.errors import DeviceError, MissingExtraError
@@ -42,9 +44,13 @@ def installed_cupy() -> Any | None:
         try:
             kernels = cache_folder() / "kernels"
             kernels.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=kernels):  # it may be there and yet be read only
+                pass
             os.environ["CUPY_CACHE_DIR"] = str(kernels)
         except OSError:  # a file system that is read only: each start compiles
             os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
+            # CuPy 14 cannot be imported without a folder; nothing is written to this one
+            os.environ["CUPY_CACHE_DIR"] = str(Path(__file__).parent)
     try:
         return import_module("cupy")
     except Exception as error:  # an ImportError of any of its libraries, and more

@@ -2,8 +2,10 @@
 
 import importlib
 import json
+import os
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -220,8 +222,6 @@ def test_memory_of_a_device(cuda, monkeypatch):
 
 @pytest.mark.parametrize("writable", [True, False])
 def test_kernels_are_kept_beside_engines(monkeypatch, tmp_path, writable):
-    import os
-
     (tmp_path / "cupy.py").write_text("")
     if not writable:
         (tmp_path / "zeroline").write_text("")  # a file in its place
@@ -239,3 +239,5 @@ def test_kernels_are_kept_beside_engines(monkeypatch, tmp_path, writable):
         assert (tmp_path / "zeroline" / "kernels").is_dir()
     else:
         assert os.environ["CUPY_CACHE_IN_MEMORY"] == "1"
+        # CuPy 14 makes the folder as it is imported, or else cannot be imported
+        assert Path(os.environ["CUPY_CACHE_DIR"]).is_dir()
