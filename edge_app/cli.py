@@ -21,7 +21,7 @@ from typing import Any
 import click
 
 from zeroline.edge_app.passwords import without_passwords
-from zeroline.runtime.errors import ZerolineError
+from zeroline.runtime.errors import ProviderWarning, ZerolineError
 
 _COMMANDS = {
     "bench": "zeroline.edge_app.commands.bench:bench",
@@ -138,6 +138,22 @@ def silence_pillow() -> None:
         warnings.filterwarnings("ignore", category=category, module="PIL")
 
 
+_usual_format = warnings.formatwarning
+
+
+def _one_line_of(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    line: str | None = None,
+) -> str:
+    """Return how a warning is printed: zeroline's own in one line, without the source's."""
+    if issubclass(category, ProviderWarning):
+        return f"warning: {message}\n"
+    return _usual_format(message, category, filename, lineno, line)
+
+
 @click.group(
     cls=CommandGroup,
     places=_COMMANDS,
@@ -148,3 +164,4 @@ def silence_pillow() -> None:
 def main() -> None:
     """Find defects without training and without labels."""
     silence_pillow()
+    warnings.formatwarning = _one_line_of

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from zeroline.edge_app.errors import MemoryLimitError
 from zeroline.runtime.batch import scoring_memory
 from zeroline.runtime.compiled import compiled_loops
-from zeroline.runtime.errors import MissingExtraError
+from zeroline.runtime.cuda import free_device_memory
+from zeroline.runtime.errors import DeviceError, MissingExtraError, warn_of_cpu
 from zeroline.runtime.line.shape import WindowShape
 from zeroline.runtime.matching.forms import FORMS
 from zeroline.runtime.network.model import Bundle
+from zeroline.runtime.network.onhost import on_host
 from zeroline.runtime.stages.degrees import Degrees
 from zeroline.runtime.workers import thread_count
 
@@ -47,20 +52,52 @@ def _file_cache(statistics: Path) -> int:
     return 0
 
 
+def free_memory(xp: Any) -> tuple[int, str]:
+    """Return the bytes that are free where arrays of NumPy or CuPy lie, and words for there.
+
+    A Jetson has one memory for both, and the host knows it better.
+    """
+    on_device = None if xp is np else free_device_memory(xp)
+    return (available_memory(), "") if on_device is None else (on_device, " on the device")
+
+
 def needed_memory(
     bundle: Bundle, images: int, *, threads: int | None, codegraph: bool = False, tiles: int = 1
 ) -> int:
     """Return the bytes that scoring `images` images of so many tiles takes at its peak."""
+    on_cpu = bundle.session.arrays is np
     return scoring_memory(
         images,
         patches=bundle.patches,
         channels=bundle.channels,
         class_channels=bundle.manifest.outputs.class_token.channels,
-        threads=thread_count(threads),
-        compiled=compiled_loops() is not None,
+        threads=thread_count(threads) if on_cpu else 1,
+        compiled=on_cpu and compiled_loops() is not None,
         codegraph=codegraph,
         tiles=tiles,
     )
+
+
+def placed_bundle(
+    bundle: Bundle, images: int, *, threads: int | None, codegraph: bool = False, tiles: int = 1
+) -> Bundle:
+    """Return a bundle that is scored on the CPU, where a device that was not named has no room.
+
+    A `ProviderWarning` says so; the network stays where it is.
+    """
+    xp = bundle.session.arrays
+    free = None if xp is np or bundle.session.named else free_device_memory(xp)
+    if free is None:
+        return bundle
+    needed = needed_memory(bundle, images, threads=threads, codegraph=codegraph, tiles=tiles)
+    if needed <= free:
+        return bundle
+    error = DeviceError(
+        f"a set of {images} images{_in_tiles(tiles)} takes {needed / 2**30:.1f} GiB on the device, "
+        f"{free / 2**30:.1f} GiB are free"
+    )
+    warn_of_cpu(error, what="scores are")
+    return on_host(bundle)
 
 
 def check_memory(
@@ -77,7 +114,8 @@ def check_memory(
     def needed_for(count: int) -> int:
         return needed_memory(bundle, count, threads=threads, codegraph=codegraph, tiles=tiles)
 
-    needed, free = needed_for(images), available_memory()
+    needed = needed_for(images)
+    free, where = free_memory(bundle.session.arrays)
     if needed <= free:
         return needed
     fits = images
@@ -87,7 +125,7 @@ def check_memory(
     raise MemoryLimitError(
         f"scoring {images} images{_in_tiles(tiles)} as one set with "
         f'"{bundle.name}" takes '
-        f"{needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB are free: "
+        f"{needed / 2**30:.1f} GiB{where}, {free / 2**30:.1f} GiB are free: "
         f"{advice}"
     )
 
@@ -119,12 +157,22 @@ def check_window(
     of = degrees or bundle.manifest.defaults.degrees
     count = tiles[0] * tiles[1]
 
-    def needed(window: int) -> int:
+    def needed_on(device: str, window: int) -> int:
         # the leanest form of matching: what is refused fits by none
         sizes = (count * bundle.patches, bundle.channels, of)
-        return min(WindowShape(window, *sizes, form, tiles=tiles).memory for form in FORMS)
+        forms = [form.name for form in FORMS.values() if device in form.devices]
+        shapes = [WindowShape(window, *sizes, form, tiles=tiles) for form in forms]
+        # beside a window on a device lie the tokens of its frames
+        return min(s.memory + (s.tokens if device == "cuda" else 0) for s in shapes)
 
-    free = available_memory()
+    free, where = free_memory(bundle.session.arrays)
+    device = "cpu" if bundle.session.arrays is np else "cuda"
+    if where and needed_on(device, frames) > free and not bundle.session.named:
+        device, free, where = "cpu", available_memory(), ""  # where the window then is
+
+    def needed(window: int) -> int:
+        return needed_on(device, window)
+
     if needed(frames) <= free:
         return needed(frames)
     low, high = 2, frames  # the largest that fits lies between
@@ -133,6 +181,6 @@ def check_window(
         low, high = (middle, high) if needed(middle) <= 0.8 * free else (low, middle)
     raise MemoryLimitError(
         f'a window of {frames} frames{_in_tiles(count)} with "{bundle.name}" takes '
-        f"{needed(frames) / 2**30:.1f} GiB, "
+        f"{needed(frames) / 2**30:.1f} GiB{where}, "
         f"{free / 2**30:.1f} GiB are free: use --window {low} or a smaller number"
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from zeroline.runtime.cuda import scoring_arrays
+from zeroline.runtime.arrays import to_host
 from zeroline.runtime.framing.framer import Framer
 from zeroline.runtime.matching.forms import match_seconds, pick_form
 from zeroline.runtime.network.model import Bundle, probe_images
@@ -98,15 +98,15 @@ def tile_cost(
     """
     counts = [part.stop - part.start for part in framer.grid.parts(framer.roi)]
     most = max(counts)
-    xp = scoring_arrays(bundle.session.device)
+    xp = bundle.session.arrays
     form = pick_form(matching, patches=most, channels=bundle.channels, xp=xp)
     one = match_seconds(form.name, most, bundle.channels, xp)
     share = sum((count / most) ** 2 for count in counts)
     workers = thread_count(threads) if xp is np else 1
     images = probe_images(bundle.size, batch=len(framer.seen))
-    bundle.embed(images)  # the first run prepares much
+    to_host(bundle.embed(images).class_tokens)  # the first run prepares much
     began = time.perf_counter()
-    bundle.embed(images)
+    to_host(bundle.embed(images).class_tokens)  # waits for the device
     network = time.perf_counter() - began
     others = frames if one_way else frames / 2
     matches = match_count(degrees) + (search and isinstance(degrees, str))

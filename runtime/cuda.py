@@ -1,15 +1,22 @@
-"""CuPy, imported where a CUDA device is used."""
+"""CuPy, imported where a CUDA device is used, and the device as it sees it."""
 
 from __future__ import annotations
 
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from zeroline.runtime.errors import DeviceError, MissingExtraError
+from zeroline.runtime.files import cache_folder
+
+#: What to install where CuPy is missing.
+HINT = 'pip install "zeroline[cuda13]", or "zeroline[cuda12]" with a driver before 580'
 
 
 @dataclass(frozen=True)
@@ -21,37 +28,108 @@ class Gpu:
 
 
 def installed_cupy() -> Any | None:
-    """Return CuPy where it is installed, without asking whether it works; None else."""
-    return import_module("cupy") if find_spec("cupy") is not None else None
+    """Return CuPy where it is installed, without asking whether it works; None else.
+
+    What it compiles is kept in `kernels` in zeroline's cache folder, unless CUPY_CACHE_DIR names
+    another.
+
+    Raises
+    ------
+    DeviceError
+        If it cannot be imported: a numpy that does not fit, a library that is missing.
+    """
+    if find_spec("cupy") is None:
+        return None
+    if "CUPY_CACHE_DIR" not in os.environ:
+        try:
+            kernels = cache_folder() / "kernels"
+            kernels.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=kernels):  # it may be there and yet be read only
+                pass
+            os.environ["CUPY_CACHE_DIR"] = str(kernels)
+        except OSError:  # a file system that is read only: each start compiles
+            os.environ["CUPY_CACHE_IN_MEMORY"] = "1"
+            # CuPy 14 cannot be imported without a folder; nothing is written to this one
+            os.environ["CUPY_CACHE_DIR"] = str(Path(__file__).parent)
+    try:
+        return import_module("cupy")
+    except Exception as error:  # an ImportError of any of its libraries, and more
+        raise DeviceError(
+            f"CuPy is installed and cannot be imported: {_first_line(error)}"
+        ) from error
 
 
 def working_cupy() -> Any:
-    """Return CuPy after it has run a kernel: it may import and yet have no code for the device.
+    """Return CuPy after it has done one of each kind of work that is asked of it.
+
+    It may import and yet find no device, no compiler, no cuBLAS, or have no code for the device.
 
     Raises
     ------
     MissingExtraError
         If it is not installed.
     DeviceError
-        If it cannot run.
+        If it cannot do one of them, with its own reason.
     """
     cupy = installed_cupy()
     if cupy is None:
-        raise MissingExtraError("CuPy", extra="cuda13", purpose="to run on a CUDA device")
-    try:
-        total = int(cupy.arange(3).sum())
-    except Exception as error:  # CuPy's own classes are many
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise DeviceError(f"CuPy {cupy.__version__} cannot run on this device: {reason}") from error
-    if total != 3:
-        raise DeviceError(f"CuPy {cupy.__version__} adds 0, 1 and 2 to {total} on this device")
+        raise MissingExtraError("CuPy", purpose="to score on a CUDA device", hint=HINT)
+    for what, work in _TRIALS.items():
+        with device_errors(f"CuPy {cupy.__version__} cannot {what}"):
+            found, expected = work(cupy)
+        if found != expected:
+            raise DeviceError(
+                f"CuPy {cupy.__version__} cannot {what}: it gives {found}, {expected} is expected"
+            )
     return cupy
+
+
+def _kernel(cupy: Any) -> tuple[Any, Any]:
+    return int(cupy.arange(3).sum()), 3
+
+
+def _product(cupy: Any) -> tuple[Any, Any]:
+    rows = cupy.asarray([[1, 2], [3, 4]], dtype=cupy.float32)
+    return (rows @ rows).get().tolist(), [[7.0, 10.0], [15.0, 22.0]]
+
+
+def _sort(cupy: Any) -> tuple[Any, Any]:
+    rows = cupy.asarray([[2, 0, 1], [1, 2, 0]], dtype=cupy.float32)
+    return cupy.sort(rows, axis=1).get().tolist(), [[0.0, 1.0, 2.0]] * 2
+
+
+_TRIALS: dict[str, Callable[[Any], tuple[Any, Any]]] = {
+    "find a CUDA device": lambda cupy: (cupy.cuda.runtime.getDeviceCount() > 0, True),
+    "compile and run a kernel (NVRTC)": _kernel,
+    "multiply matrices (cuBLAS)": _product,
+    "sort (Thrust)": _sort,
+}
+
+
+@contextmanager
+def device_errors(trouble: str) -> Iterator[None]:
+    """Turn what CuPy raises into a DeviceError: its classes are many and share no base.
+
+    Parameters
+    ----------
+    trouble : str
+        Begins the message; CuPy's reason follows.
+    """
+    try:
+        yield
+    except DeviceError:
+        raise
+    except Exception as error:
+        raise DeviceError(f"{trouble}: {_first_line(error)}") from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def current_gpu(cupy: Any) -> Gpu:
     """Describe the current device."""
-    number = cupy.cuda.runtime.getDevice()
-    properties = cupy.cuda.runtime.getDeviceProperties(number)
+    properties = _properties(cupy)
     name = properties["name"]
     return Gpu(
         name.decode() if isinstance(name, bytes) else str(name),
@@ -59,24 +137,38 @@ def current_gpu(cupy: Any) -> Gpu:
     )
 
 
-def scoring_arrays(device: str) -> Any:
-    """Return the array library that scores: CuPy where the network runs on CUDA and it is there.
+def _properties(cupy: Any) -> dict[str, Any]:
+    found: dict[str, Any] = cupy.cuda.runtime.getDeviceProperties(cupy.cuda.runtime.getDevice())
+    return found
+
+
+def free_device_memory(cupy: Any) -> int | None:
+    """Return the bytes that arrays may still take on the current device.
+
+    None where it has no memory of its own, as on a Jetson: there the host's counts.
+    """
+    if _properties(cupy).get("integrated"):
+        return None
+    free, _ = cupy.cuda.runtime.memGetInfo()
+    return int(free) + int(cupy.get_default_memory_pool().free_bytes())
+
+
+@contextmanager
+def between_events(cupy: Any, stream: Any) -> Iterator[None]:
+    """Queue work on a stream after the caller's work so far, and before all that it will queue.
+
+    The device waits, the host does not. Arrays that are made on the caller's stream before, and
+    freed on it after, are safe to use within.
 
     Parameters
     ----------
-    device : str
-        Where the network runs: "cpu", "cuda" or "tensorrt".
-
-    Returns
-    -------
-    module
-        CuPy or NumPy.
-
-    Raises
-    ------
-    DeviceError
-        If CuPy is there and does not work.
+    cupy : module
+    stream : Stream
+        The caller's is CuPy's current one.
     """
-    if device == "cpu" or installed_cupy() is None:
-        return np
-    return working_cupy()
+    caller = cupy.cuda.get_current_stream()
+    stream.wait_event(caller.record())
+    try:
+        yield
+    finally:
+        caller.wait_event(stream.record())

@@ -17,6 +17,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 
 def in_one_line(error: Exception, /) -> str:
     """Return an error's message in one line; its kind, where it has none."""
@@ -73,17 +75,25 @@ class MissingExtraError(ZerolineError, ImportError):
         The extra of zeroline that brings it.
     purpose : str
         What it is needed for, to end the sentence "… is needed".
+    hint : str, optional
+        What to do, where it is more than to install the extra.
     """
 
-    def __init__(self, package: str, *, extra: str, purpose: str) -> None:
-        super().__init__(
-            f"{package} is not installed and is needed {purpose}: "
-            f'pip install "zeroline[{extra}]" (on a Jetson from NVIDIA\'s index)'
-        )
+    def __init__(
+        self, package: str, *, purpose: str, extra: str = "", hint: str | None = None
+    ) -> None:
+        usual = f'pip install "zeroline[{extra}]" (on a Jetson from NVIDIA\'s index)'
+        super().__init__(f"{package} is not installed and is needed {purpose}: {hint or usual}")
 
 
 class ProviderWarning(UserWarning):
     """The session runs on another provider than the one that was preferred."""
+
+
+def warn_of_cpu(reason: Exception, /, *, what: str = "network and scores are") -> None:
+    """Say in one line what the CPU does in place of the device that was preferred, and why."""
+    message = f"{what} on the CPU, CUDA cannot be used: {reason}"
+    warnings.warn(message, ProviderWarning, stacklevel=3)
 
 
 class ReferenceFileError(ZerolineError):

@@ -12,6 +12,14 @@ from pathlib import Path
 from typing import IO, Any
 
 
+def cache_folder() -> Path:
+    """Return the user's folder for what can be made again: engines, compiled kernels.
+
+    It is `zeroline` in XDG_CACHE_HOME, or else in `.cache` of the home folder.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "zeroline"
+
+
 def open_regular(path: Path) -> IO[bytes]:
     """Open a regular file for reading; a link to one is one.
 

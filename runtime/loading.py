@@ -25,7 +25,8 @@ def load_bundle(
     name_or_path : str or Path
         The name of a bundled model, or a bundle's folder.
     device : {"auto", "cpu", "cuda", "tensorrt"}
-        Where the network shall run.
+        Where network and scores shall run. "auto": on CUDA where all of it works there, else on
+        the CPU, with a `ProviderWarning` that says why.
     threads : int or None
         CPU threads of the network; None takes all cores.
     report : callable, optional
@@ -44,7 +45,7 @@ def load_bundle(
     MissingExtraError
         If a package that the device needs is not installed.
     ParityError
-        If a TensorRT engine does not follow the ONNX file.
+        If a TensorRT engine, or CUDA where it is asked for by name, does not follow the ONNX file.
 
     Examples
     --------

@@ -11,7 +11,7 @@ import numpy as np
 from zeroline.edge_app.batch.embedding import Problem, embed_files
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.images import ImageFile
-from zeroline.edge_app.memory import check_memory
+from zeroline.edge_app.memory import check_memory, placed_bundle
 from zeroline.edge_app.progress import Bars
 from zeroline.edge_app.settings.options import ScoreOptions
 from zeroline.runtime.copies import originals
@@ -67,9 +67,9 @@ def build_reference(
         If they would take more memory than there is; nothing was read then.
     """
     framer = Framer(framing, bundle.manifest.input, patches=bundle.patches)
-    check_memory(
-        bundle, len(files), threads=options.threads, codegraph=True, tiles=framer.grid.count
-    )
+    tiles = framer.grid.count
+    bundle = placed_bundle(bundle, len(files), threads=options.threads, codegraph=True, tiles=tiles)
+    check_memory(bundle, len(files), threads=options.threads, codegraph=True, tiles=tiles)
     in_time = sorted(files, key=lambda file: file.path.stat().st_mtime)
     embedding = embed_files(
         in_time,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from zeroline.edge_app.batch.embedding import Problem, embed_files
 from zeroline.edge_app.batch.sets import ScoredSet
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.images import ImageFile
-from zeroline.edge_app.memory import check_memory
+from zeroline.edge_app.memory import check_memory, placed_bundle
 from zeroline.edge_app.progress import Bars
 from zeroline.edge_app.settings.options import ScoreOptions
 from zeroline.edge_app.tiles import tile_cost
@@ -99,13 +100,11 @@ def score_files(
     subsets = random_subsets(len(files), options.subset, seed=options.seed)
     framer = Framer(framing or Framing(), bundle.manifest.input, patches=bundle.patches)
     largest = max(map(len, subsets))
-    memory = check_memory(
-        bundle,
-        largest,
-        threads=options.threads,
-        codegraph=options.codegraph,
-        tiles=framer.grid.count,
-    )
+    room: dict[str, Any] = {
+        "threads": options.threads, "codegraph": options.codegraph, "tiles": framer.grid.count,
+    }  # fmt: skip
+    bundle = placed_bundle(bundle, largest, **room)
+    memory = check_memory(bundle, largest, **room)
     scoring = options.scoring(bundle, framer.framing) | {"roi": framer.roi}
     if framer.framing.is_tiled and tell is not None:
         cost = tile_cost(

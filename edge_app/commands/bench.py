@@ -55,7 +55,6 @@ def bench(
     from zeroline.edge_app import bench as measuring
     from zeroline.edge_app.sim.line import SimulatedLine
     from zeroline.edge_app.sim.settings import LineSettings
-    from zeroline.runtime.cuda import scoring_arrays
     from zeroline.runtime.framing.framing import Framing
     from zeroline.runtime.line.shape import WindowShape
     from zeroline.runtime.loading import load_bundle
@@ -73,7 +72,8 @@ def bench(
         size = LineSettings().size if tiles == (1, 1) else (wide, high)
         patches = tiles[0] * tiles[1] * bundle.patches
         chosen = degrees or Framing(size=(high, wide), tiles=tiles).degrees((1, 3, 5))
-        _check_memory(bundle.name, WindowShape(window, patches, bundle.channels, chosen))
+        xp = bundle.session.arrays
+        _check_memory(bundle.name, WindowShape(window, patches, bundle.channels, chosen), xp)
         line = SimulatedLine(LineSettings(parts=window + frames, defects=0.05, size=size))
         pictures = [frame.image for frame in line]
         measured.append(
@@ -88,12 +88,11 @@ def bench(
             )
         )
         device = bundle.session.device
-    xp = scoring_arrays(device)
     rate = measuring.matrix_rate(threads=count, xp=xp)
     for name in wanted:
         drawn = known[name]
         _check_memory(
-            name, WindowShape(window, drawn.patches, drawn.channels, degrees or (1, 3, 5))
+            name, WindowShape(window, drawn.patches, drawn.channels, degrees or (1, 3, 5)), xp
         )
         measured.append(
             measuring.measure_tokens(
@@ -144,14 +143,15 @@ def bench(
                "× recomputing: the authors' way, the whole window for each frame.")  # fmt: skip
 
 
-def _check_memory(name: str, shape: WindowShape) -> None:
-    from zeroline.edge_app.memory import available_memory
+def _check_memory(name: str, shape: WindowShape, xp: Any) -> None:
+    from zeroline.edge_app.memory import free_memory
 
-    there = available_memory()
-    if there is not None and shape.memory > 0.9 * there:
+    there, where = free_memory(xp)
+    if shape.memory > 0.9 * there:
         raise MemoryLimitError(
-            f"{name} with a window of {shape.capacity} takes {shape.memory / 2**30:.1f} GiB, "
-            f"{there / 2**30:.1f} GiB are free: --degrees fused or a smaller --window takes less"
+            f"{name} with a window of {shape.capacity} takes {shape.memory / 2**30:.1f} GiB"
+            f"{where}, {there / 2**30:.1f} GiB are free: --degrees fused or a smaller --window "
+            "takes less"
         )
 
 

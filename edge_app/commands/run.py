@@ -153,6 +153,7 @@ def run(
             show=show,
             sheets_of=window if options.codegraph and draw != "none" else None,
         )
+        starting = time.monotonic()
         bundle = stack.enter_context(options.open_bundle())
         stop = stack.enter_context(stopped_by_signals())
         opened = PeekedSource(open_source(source, events=events, stop=stop))
@@ -176,6 +177,9 @@ def run(
             f"matched by {inspector.shape.form}",
             err=True,
         )
+        if bundle.session.device != "cpu":
+            seconds = time.monotonic() - starting
+            click.echo(f"started on {bundle.session.device} in {seconds:.1f} s", err=True)
         _tell_tiles(bundle, inspector, framing, options)
         if reference is not None:
             _load_reference(inspector, reference, window=window, events=events)

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from zeroline.runtime.arrays import Bools
-from zeroline.runtime.cuda import scoring_arrays
 from zeroline.runtime.frames import CaptureTime, Clock, Frame
 from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.grid import both, counted_patches
 from zeroline.runtime.line.contents import Contents
 from zeroline.runtime.line.known_good import WindowReferences
 from zeroline.runtime.line.product import ProductWatch
+from zeroline.runtime.line.rehearsal import rehearse
 from zeroline.runtime.line.scorer import WindowScorer
 from zeroline.runtime.line.seen import FrameReader, Seen
 from zeroline.runtime.line.shape import WindowShape
@@ -57,7 +57,7 @@ class RollingInspector:
     band : float
         Scores nearer to the threshold than this are UNCERTAIN.
     exclusion : int
-        Frames of the last `exclusion` pushes do not match each other: one part seen several times.
+        Frames of so many last pushes do not match each other: one part seen several times.
     settle : int or None
         After so many later frames a frame is judged once more; None: never.
     roi : array, shape (P,), bool, optional
@@ -72,17 +72,18 @@ class RollingInspector:
         True: wait for a search that is not ready when its result is due, so that the verdicts on
         files repeat. False, for live cameras: ask again with the next frame.
     matching : {"exact", "fast"}
-        "fast": the quickest form here, by a short measurement; two machines, or two runs, may
-        differ. `shape.form` names it.
+        "fast": the quickest form here, as measured; two runs may differ. `shape.form` names it.
     threads : int or None
         Worker threads; None takes all cores.
+    warm_up : bool
+        On a device: push drawn frames through a small window first, which compiles the kernels.
 
     Raises
     ------
     ScoringError
         For options out of range.
     DeviceError
-        If the network runs on CUDA and CuPy is there but does not work.
+        If a device that was asked for by name has no room for the window.
 
     Attributes
     ----------
@@ -95,9 +96,8 @@ class RollingInspector:
 
     Notes
     -----
-    A context manager; one inspector for each line. It may be used by one thread at a time.
-    Memory is taken at the start: `shape.memory` bytes, and W frames' tokens. The window lies on the
-    CUDA device where the network runs on one and CuPy is installed.
+    A context manager; one inspector for each line, used by one thread at a time. It takes
+    `shape.memory` bytes at its start, and W frames' tokens. The window lies where the network runs.
 
     Examples
     --------
@@ -131,15 +131,15 @@ class RollingInspector:
         wait_for_search: bool = True,
         matching: str = "fast",
         threads: int | None = None,
+        warm_up: bool = True,
     ) -> None:
         defaults, framing = bundle.manifest.defaults, framing or Framing()
         self._reader = FrameReader(bundle, framing)
         grid = self._reader.framer.grid
         self._roi = counted_patches(both(roi, self._reader.framer.roi), grid.patches)
-        self._xp = scoring_arrays(bundle.session.device)
         degrees = degrees or framing.degrees(defaults.degrees)
         sizes = window, grid, self._roi, bundle.channels, degrees
-        self.shape = WindowShape.fitting(*sizes, matching=matching, xp=self._xp)
+        self.shape, self._xp = WindowShape.placed(bundle.session, *sizes, matching=matching)
         self.rule = threshold or ThresholdRule()
         self._admit_copies = admit_copies
         neighbours = tuple(defaults.rscin if rscin is None else rscin)
@@ -147,12 +147,10 @@ class RollingInspector:
         self._pool = WorkerPool(threads if self._xp is np else 1)
         self.window = Window(self.shape, self._pool, interval=interval, roi=self._roi, xp=self._xp)
         self._slots = Slots(window, exclusion=exclusion)
-        self._tracker = (
-            DefectTracker(self.window, self._slots, roi=self._roi, wait=wait_for_search)
-            if codegraph
-            else None
-        )
-        self._contents = Contents(self.window, self._slots, self._tracker, xp=self._xp)
+        both_of, self._tracker = (self.window, self._slots), None
+        if codegraph:
+            self._tracker = DefectTracker(*both_of, roi=self._roi, wait=wait_for_search)
+        self._contents = Contents(*both_of, self._tracker, xp=self._xp)
         self._judge = LineJudge(
             WindowScorer(
                 self.window, self._slots, size=bundle.size, neighbours=neighbours,
@@ -163,11 +161,15 @@ class RollingInspector:
         )  # fmt: skip
         self._products = ProductWatch(self._slots, least=min_window)
         scoring = Scoring(bundle.size, self.shape.degrees, neighbours, interval, threads, self._roi)
-        origin = bundle.manifest, framing
         self._references = WindowReferences(
-            self._contents, self._slots, scoring, *origin, xp=self._xp
+            self._contents, self._slots, scoring, bundle.manifest, framing, xp=self._xp
         )
         self._count = 0
+        if warm_up and self._xp is not np:
+            rehearse(
+                RollingInspector, bundle, degrees=degrees, rscin=rscin, interval=interval, roi=roi,
+                framing=framing, codegraph=codegraph, matching=matching,
+            )  # fmt: skip
 
     @property
     def frame_ids(self) -> list[int]:

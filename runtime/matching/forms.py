@@ -9,7 +9,9 @@ machine, by a short measurement, and that may be the exact one.
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
@@ -19,7 +21,8 @@ import numpy as np
 
 from zeroline.runtime.arrays import Bools, to_host
 from zeroline.runtime.compiled import compiled_loops
-from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.cuda import device_errors
+from zeroline.runtime.errors import DeviceError, ProviderWarning, ScoringError
 from zeroline.runtime.matching.cuda import FusedBank, TiledBank
 from zeroline.runtime.matching.exact import ExactBank
 from zeroline.runtime.matching.operand import tile_shape
@@ -193,9 +196,12 @@ def pick_form(
     ------
     ScoringError
         For another word.
+    DeviceError
+        If the exact form cannot be used on the device.
 
     Notes
     -----
+    A form that a device cannot run, or runs wrongly, is left out, with a `ProviderWarning`.
     Measured with drawn features on one thread, once in a process for each shape: a tenth of a
     second or so. Two runs may pick differently where two forms take about the same time.
     """
@@ -203,6 +209,8 @@ def pick_form(
     device = "cpu" if xp is np else "cuda"
     exact = exact_form(device)
     others = fast_forms(device, patches) if matching == "fast" else []
+    if xp is not np:
+        others = _without_broken(others, xp)
     if not others:
         return exact
     seconds = {form.name: match_seconds(form.name, patches, channels, xp) for form in others}
@@ -211,28 +219,81 @@ def pick_form(
     return FORMS[quickest] if seconds[quickest] < limit else exact
 
 
+def _without_broken(forms: list[MatchingForm], xp: Any) -> list[MatchingForm]:
+    """Return the forms that a device runs rightly; one line names the others, and why."""
+    troubles = {form.name: form_trouble(form.name, xp) for form in forms}
+    broken = {name: trouble for name, trouble in troubles.items() if trouble is not None}
+    if broken:
+        reasons = "; ".join(dict.fromkeys(broken.values()))
+        warnings.warn(
+            f"matching on CUDA without {', '.join(broken)}: {reasons}",
+            ProviderWarning,
+            stacklevel=3,
+        )
+    return [form for form in forms if form.name not in broken]
+
+
+#: Frames, patches and channels of a trial, and how far ½d² may be off.
+_TRIAL, _TRIAL_ERROR = (3, 9, 32), 5e-3
+
+
+@lru_cache(maxsize=64)
+def form_trouble(form: str, xp: Any) -> str | None:
+    """Match a few drawn frames on a device, and say what is wrong; None: nothing is.
+
+    Parameters
+    ----------
+    form : str
+    xp : module
+        CuPy.
+    """
+    frames, patches, channels = _TRIAL
+    drawn = np.random.default_rng(0).standard_normal(_TRIAL, dtype=np.float32)
+    drawn /= np.linalg.norm(drawn, axis=2, keepdims=True)
+    nothing, slots = np.zeros(patches, bool), frames - 1
+
+    def matched(name: str, library: Any) -> tuple[Any, Any]:
+        bank = FORMS[name].bank.empty(slots, patches, channels, turn=0, xp=library)
+        for slot in range(slots):
+            bank.put(slot, library.asarray(drawn[slot]), nothing)
+        rows, columns = (library.empty((slots, patches), np.float32) for _ in range(2))
+        bank.minima(bank.query(library.asarray(drawn[slots]), nothing), 0, slots, rows, columns)
+        return to_host(rows), to_host(columns)
+
+    try:
+        with device_errors(f"{form} fails"):
+            found = matched(form, xp)
+    except DeviceError as error:
+        return str(error)
+    wanted = matched("float32-plain", np)
+    off = max(float(abs(a - b).max()) for a, b in zip(found, wanted, strict=True))
+    return None if off < _TRIAL_ERROR else f"{form} is off by {off:.2g} in half a squared distance"
+
+
 @lru_cache(maxsize=64)
 def match_seconds(form: str, patches: int, channels: tuple[int, ...], xp: Any) -> float:
     """Return the seconds that one frame and one slot take on one thread, all layers together."""
-    total = 0.0
+    on_device = nullcontext() if xp is np else device_errors(f"matching by {form} fails")
+    with on_device, single_threaded_blas():
+        return sum(_layer_seconds(form, patches, count, xp) for count in channels)
+
+
+def _layer_seconds(form: str, patches: int, channels: int, xp: Any) -> float:
     slots = tile_shape(patches)[1] if xp is np else _CUDA_SLOTS
     nothing = np.zeros(patches, bool)
-    with single_threaded_blas():
-        for count in channels:
-            rng = np.random.default_rng(0)
-            bank = FORMS[form].bank.empty(slots, patches, count, turn=0, xp=xp)
-            drawn = rng.standard_normal((slots + 1, patches, count), dtype=np.float32)
-            drawn /= np.linalg.norm(drawn, axis=2, keepdims=True)
-            features = xp.asarray(drawn)
-            for slot in range(slots):
-                bank.put(slot, features[slot], nothing)
-            rows, columns = (xp.empty((slots, patches), np.float32) for _ in range(2))
-            query = bank.query(features[slots], nothing)  # once for a whole window: not counted
-            laps = []
-            for _ in range(4):
-                began = time.perf_counter()
-                bank.minima(query, 0, slots, rows, columns)
-                to_host(columns[:1, :1])  # waits for the device
-                laps.append(time.perf_counter() - began)
-            total += min(laps[1:]) / slots
-    return total
+    rng = np.random.default_rng(0)
+    bank = FORMS[form].bank.empty(slots, patches, channels, turn=0, xp=xp)
+    drawn = rng.standard_normal((slots + 1, patches, channels), dtype=np.float32)
+    drawn /= np.linalg.norm(drawn, axis=2, keepdims=True)
+    features = xp.asarray(drawn)
+    for slot in range(slots):
+        bank.put(slot, features[slot], nothing)
+    rows, columns = (xp.empty((slots, patches), np.float32) for _ in range(2))
+    query = bank.query(features[slots], nothing)  # once for a whole window: not counted
+    laps = []
+    for _ in range(4):
+        began = time.perf_counter()
+        bank.minima(query, 0, slots, rows, columns)
+        to_host(columns[:1, :1])  # waits for the device
+        laps.append(time.perf_counter() - began)
+    return min(laps[1:]) / slots

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import tempfile
 import time
 from dataclasses import asdict, dataclass
@@ -18,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from zeroline.runtime.cuda import Gpu, current_gpu, working_cupy
-from zeroline.runtime.errors import DeviceError, MissingExtraError
-from zeroline.runtime.files import open_regular, replacing
+from zeroline.runtime.errors import DeviceError
+from zeroline.runtime.files import cache_folder, open_regular, replacing
+from zeroline.runtime.network.compared import compare
 from zeroline.runtime.network.manifest import Manifest
-from zeroline.runtime.network.model import Bundle, Report, Session
-from zeroline.runtime.network.parity import LIMITS, Parity, Scorer, check_parity, probe_frames
+from zeroline.runtime.network.model import Report
+from zeroline.runtime.network.parity import Scorer
 from zeroline.runtime.network.tensorrt import (
     BATCHES,
     Batches,
@@ -30,7 +30,6 @@ from zeroline.runtime.network.tensorrt import (
     build_engine,
     tensorrt_package,
 )
-from zeroline.runtime.tokens import joined
 
 FOLDER = "engines"
 
@@ -98,8 +97,7 @@ class EngineStore:
     """
 
     def __init__(self, bundle: Path) -> None:
-        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-        self._folders = (bundle / FOLDER, cache / "zeroline" / FOLDER)
+        self._folders = (bundle / FOLDER, cache_folder() / FOLDER)
 
     def find(self, key: EngineKey, *, any_batches: bool = False) -> StoredEngine | None:
         """Return the engine of a key; None where there is none, or only a damaged one.
@@ -152,6 +150,20 @@ class EngineStore:
         """Store the timing cache of a device."""
         _write(self.writable() / f"{key.device_key}.timing", content)
 
+    def notes(self, name: str) -> dict[str, Any] | None:
+        """Return what was noted under a name; None where nothing was, or it cannot be read."""
+        for folder in self._folders:
+            with contextlib.suppress(OSError, ValueError):
+                with open_regular(folder / f"{name}.json") as file:
+                    noted = json.load(file)
+                if isinstance(noted, dict):
+                    return noted
+        return None
+
+    def note(self, name: str, content: dict[str, Any]) -> None:
+        """Note something under a name."""
+        _write(self.writable() / f"{name}.json", json.dumps(content, indent=1).encode())
+
     def writable(self) -> Path:
         """Return the first folder that files can be written to.
 
@@ -175,9 +187,6 @@ def _write(path: Path, content: bytes) -> None:
     """Write a file that is there whole or not at all."""
     with replacing(path) as file:
         file.write(content)
-
-
-_PROBES = slice(2, 6)  # four of the drawn frames, two with a defect
 
 
 def open_engine(
@@ -236,7 +245,9 @@ def open_engine(
         report=report,
     )
     session = TensorRTSession(built.engine, label=f'bundle "{manifest.name}"')
-    parity = compare(session, folder, manifest, report=report, scorer=scorer)
+    parity = compare(
+        session, folder, manifest, label="the TensorRT engine", report=report, scorer=scorer
+    )
     store.keep_timings(key, built.timings)
     notes = {
         "bundle": manifest.name,
@@ -246,57 +257,3 @@ def open_engine(
     path = store.keep(key, built.engine, notes)
     report(f"engine kept in {path} ({len(built.engine) / 2**20:.1f} MiB)")
     return session
-
-
-def compare(
-    session: Session, folder: Path, manifest: Manifest, *, report: Report, scorer: Scorer
-) -> Parity | None:
-    """Compare an engine with its ONNX file on the CPU, over drawn frames.
-
-    Parameters
-    ----------
-    session : Session
-    folder : Path
-        The bundle's.
-    manifest : Manifest
-    report : callable
-        Takes lines of progress.
-    scorer : callable
-        See `check_parity`.
-
-    Returns
-    -------
-    Parity or None
-        None where onnxruntime is not installed; this is reported.
-
-    Raises
-    ------
-    ParityError
-        If the engine differs by more than the limits of the bundle's precision.
-    """
-    from zeroline.runtime.network.onnxruntime import OnnxRuntimeSession
-
-    try:
-        original = OnnxRuntimeSession(folder / manifest.model, device="cpu")
-    except MissingExtraError:
-        report("onnxruntime is not installed: the engine is not compared with its ONNX file")
-        return None
-    outputs = manifest.outputs
-    bundles = [
-        Bundle(folder, manifest, network, network.inputs[manifest.input.name][0])
-        for network in (original, session)
-    ]
-    images = [bundles[0].prepare(frame)[None] for frame in probe_frames()[_PROBES]]
-    wanted, actual = (joined(bundle.embed(image) for image in images) for bundle in bundles)
-    parity = check_parity(
-        wanted,
-        actual,
-        LIMITS[manifest.precision],
-        names=(*(t.name for t in outputs.tokens), outputs.class_token.name),
-        size=manifest.input.size,
-        scorer=scorer,
-        label=f'the TensorRT engine of bundle "{manifest.name}"',
-        original="its ONNX file",
-    )
-    report(f"engine against ONNX file: {parity}")
-    return parity

@@ -34,6 +34,14 @@ class Session(Protocol):
         """What is really in use, the first one first."""
 
     @property
+    def arrays(self) -> Any:
+        """Whose arrays the outputs are, and where they are scored: NumPy, or CuPy on CUDA."""
+
+    @property
+    def named(self) -> bool:
+        """Whether the device was asked for by its name: then nothing falls back to the CPU."""
+
+    @property
     def inputs(self) -> Mapping[str, tuple[int | None, ...]]:
         """Names and shapes of the inputs; None for a symbolic dimension."""
 
@@ -44,8 +52,7 @@ class Session(Protocol):
     def run(self, name: str, images: Float32) -> dict[str, Any]:
         """Feed (B, 3, S, S) images to the input called `name`; outputs by name.
 
-        Images and outputs are NumPy's; on a CUDA device with CuPy installed the outputs are
-        CuPy's, and the images may be.
+        Images are NumPy's, or those of `arrays`; outputs are those of `arrays`.
         """
 
 

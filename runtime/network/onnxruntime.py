@@ -1,15 +1,17 @@
 """Sessions of onnxruntime, on the CPU and on CUDA.
 
 onnxruntime falls back to another provider without an error, so what was asked for and what is in
-use are compared. On a CUDA device images and outputs stay there, as CuPy arrays.
+use are compared. On a CUDA device images and outputs stay there, as CuPy arrays. Network and scores
+run on one device: where CuPy does not work the network has no use for CUDA either.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import threading
-import warnings
-from collections.abc import Mapping
-from contextlib import nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from zeroline.runtime.arrays import Float32, to_host
-from zeroline.runtime.cuda import installed_cupy
-from zeroline.runtime.errors import BundleError, DeviceError, MissingExtraError, ProviderWarning
+from zeroline.runtime.cuda import between_events, working_cupy
+from zeroline.runtime.errors import BundleError, DeviceError, MissingExtraError, warn_of_cpu
 from zeroline.runtime.workers import thread_count
 
 #: Execution providers in order of preference, by the name of the device.
@@ -34,22 +36,24 @@ _HINTS = {
 
 
 class OnnxRuntimeSession:
-    """A session of onnxruntime on one device.
+    """A session of onnxruntime on one device; see `zeroline.runtime.network.model.Session`.
 
     Parameters
     ----------
     model : Path
         The ONNX file.
     device : {"auto", "cpu", "cuda"}
-        "auto" takes CUDA where this onnxruntime offers it, with a warning if it then falls
-        back; a named device that is not in use in the end is an error.
+        "auto" takes CUDA where this onnxruntime offers it, and what cannot be had of it falls back
+        to the CPU with one warning. A named device that is not in use in the end is an error.
     threads : int or None
         Threads of the CPU provider; None takes all cores.
 
     Raises
     ------
     DeviceError
-        If the device is unknown, not offered, or silently replaced.
+        If the device is unknown, not offered, or silently replaced, or CuPy does not work.
+    MissingExtraError
+        If onnxruntime is not installed, or CuPy where CUDA is asked for by name.
     BundleError
         If onnxruntime cannot load the file.
     """
@@ -77,36 +81,24 @@ class OnnxRuntimeSession:
                 f"({onnxruntime.__version__}) offers {', '.join(offered)}: "
                 f"{_HINTS[wanted]}"
             )
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = thread_count(threads)
-        options.inter_op_num_threads = 1
-        # idle threads that spin would take the cores that mutual scoring needs
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # a failure is raised; a CUDA provider tells in its lines alone why it is not in use
-        options.log_severity_level = 3 if wanted != "cpu" else 4
-        self._memory = DeviceMemory.of(installed_cupy()) if wanted != "cpu" else None
-        stream = {} if self._memory is None else self._memory.provider_options()
-        by_provider = {PROVIDERS["cuda"][0]: stream}
-        providers = [(p, by_provider.get(p, {})) for p in PROVIDERS[wanted] if p in offered]
-        try:
-            self._session = onnxruntime.InferenceSession(
-                str(model),
-                options,
-                providers=providers,
-                enable_fallback=int(wanted != "cpu"),  # it prints, and tries the CPU once more
-            )
-        except _failures() as error:
-            first_line = str(error).strip().splitlines()[0]
-            raise BundleError(f'"{model}" cannot be loaded: {first_line}') from error
+        self.named = device != "auto"
+        self._memory: DeviceMemory | None = None
+        trouble: Exception | None = None
+        if wanted == "cuda":
+            try:
+                self._memory = DeviceMemory.of(working_cupy())
+                self._session = cuda_session(model, self._memory, threads=threads)
+            except (DeviceError, MissingExtraError) as error:
+                if self.named:
+                    raise
+                trouble, self._memory = error, None
+        if self._memory is None:
+            self._session = _session(model, PROVIDERS["cpu"], {}, threads=threads)
+        if trouble is not None:
+            warn_of_cpu(trouble)
+        self.device = "cpu" if self._memory is None else "cuda"
+        self.arrays: Any = np if self._memory is None else self._memory.arrays
         self.providers: tuple[str, ...] = tuple(self._session.get_providers())
-        self.device = next(name for name, p in PROVIDERS.items() if p[0] == self.providers[0])
-        if self.device != wanted:
-            message = f"{PROVIDERS[wanted][0]} was asked for, {self.providers[0]} is in use"
-            if device != "auto":
-                raise DeviceError(message)
-            warnings.warn(message, ProviderWarning, stacklevel=2)
-        if self.device == "cpu":
-            self._memory = None
         self._lock = threading.Lock()
         self.inputs: Mapping[str, tuple[int | None, ...]] = {
             node.name: tuple(d if isinstance(d, int) else None for d in node.shape)
@@ -129,6 +121,89 @@ class OnnxRuntimeSession:
             ) from error
 
 
+def _session(
+    model: Path,
+    providers: Sequence[str],
+    options_of: Mapping[str, Mapping[str, str]],
+    *,
+    threads: int | None,
+) -> Any:
+    """Return an onnxruntime session; BundleError with its reason, if it cannot be made."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = thread_count(threads)
+    options.inter_op_num_threads = 1
+    # idle threads that spin would take the cores that mutual scoring needs
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # a failure is raised; a CUDA provider tells in its lines alone why it is not in use
+    options.log_severity_level = 4 if providers == PROVIDERS["cpu"] else 3
+    try:
+        return onnxruntime.InferenceSession(
+            str(model),
+            options,
+            providers=[(name, dict(options_of.get(name, {}))) for name in providers],
+            enable_fallback=0,  # it prints, and so spoils lines of JSON
+        )
+    except _failures() as error:
+        first_line = str(error).strip().splitlines()[0]
+        raise BundleError(f'"{model}" cannot be loaded: {first_line}') from error
+
+
+def cuda_session(model: Path, memory: DeviceMemory, *, threads: int | None) -> Any:
+    """Return an onnxruntime session that runs on CUDA.
+
+    Raises
+    ------
+    DeviceError
+        If it runs elsewhere, or the file cannot be loaded there: too little memory, or no code for
+        the device.
+    """
+    told = preload()
+    options_of = {PROVIDERS["cuda"][0]: memory.options()}
+    try:
+        with _silence() if told else nullcontext():
+            session = _session(model, PROVIDERS["cuda"], options_of, threads=threads)
+    except BundleError as error:
+        raise DeviceError(str(error)) from error
+    wanted, used = PROVIDERS["cuda"][0], session.get_providers()[0]
+    if used != wanted:
+        why = f": {told}" if told else ""
+        raise DeviceError(f"{wanted} was asked for, {used} is in use{why}")
+    return session
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Silence what onnxruntime prints of a provider's libraries; for what is known already."""
+    import onnxruntime
+
+    onnxruntime.set_default_logger_severity(4)
+    try:
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(2)  # its own default
+
+
+def preload() -> str:
+    """Load the CUDA libraries that pip has installed, which are not on the loader's path.
+
+    Returns
+    -------
+    str
+        What onnxruntime prints of the first one that is missing; empty where none is. The system's
+        may still be found.
+    """
+    import onnxruntime
+
+    if not hasattr(onnxruntime, "preload_dlls"):  # before 1.21, as NVIDIA's wheel for JetPack 6
+        return ""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        onnxruntime.preload_dlls()
+    return next((line.strip() for line in printed.getvalue().splitlines() if line.strip()), "")
+
+
 @dataclass
 class DeviceMemory:
     """Where a session's inputs and outputs lie.
@@ -140,8 +215,7 @@ class DeviceMemory:
     kind : str
         onnxruntime's name of the device.
     stream : object or None
-        CuPy's, on which network and copies are queued. It is a blocking one: work on CUDA's
-        default stream, where the scoring stages run, waits for it on the device.
+        CuPy's, on which the network is queued, between two events on the caller's stream.
     sides : dict
         Shapes of the outputs without their batch, known after the first run.
     """
@@ -152,13 +226,29 @@ class DeviceMemory:
     sides: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, cupy: Any | None) -> DeviceMemory | None:
-        """Return the CUDA device's memory, None without CuPy."""
-        return None if cupy is None else cls(cupy, "cuda", cupy.cuda.Stream(non_blocking=False))
+    def of(cls, cupy: Any) -> DeviceMemory:
+        """Return the CUDA device's memory."""
+        return cls(cupy, "cuda", cupy.cuda.Stream(non_blocking=False))
 
-    def provider_options(self) -> dict[str, str]:
-        """Return what lets a provider queue its work on the stream."""
-        return {} if self.stream is None else {"user_compute_stream": str(self.stream.ptr)}
+    def options(self) -> dict[str, str]:
+        """Return the options of the CUDA provider.
+
+        Products are in float32: the provider's own default is TF32, with tokens some 1e-3 off.
+        Its memory grows as asked, not in powers of two. The search for convolutions is short, and
+        finds the same at each start.
+        """
+        options = {
+            "use_tf32": "0",
+            "arena_extend_strategy": "kSameAsRequested",
+            "cudnn_conv_algo_search": "HEURISTIC",
+        }
+        if self.stream is not None:
+            options["user_compute_stream"] = str(self.stream.ptr)
+        return options
+
+    def queue(self) -> AbstractContextManager[None]:
+        """Return a context in which the network runs between the caller's work before and after."""
+        return nullcontext() if self.stream is None else between_events(self.arrays, self.stream)
 
     def address(self, array: Any) -> int:
         """Return where an array begins."""
@@ -189,20 +279,28 @@ def run_bound(session: Any, name: str, images: Any, memory: DeviceMemory) -> dic
         memory.sides.update(
             {output: value.shape[1:] for output, value in zip(outputs, values, strict=True)}
         )
-    with memory.stream or nullcontext():
-        held = xp.ascontiguousarray(xp.asarray(images, dtype=xp.float32))
-        results = {
-            output: xp.empty((len(held), *side), dtype=xp.float32)
-            for output, side in memory.sides.items()
-        }
-        binding = session.io_binding()
-        binding.bind_input(name, memory.kind, 0, np.float32, held.shape, memory.address(held))
-        for output, array in results.items():
-            binding.bind_output(
-                output, memory.kind, 0, np.float32, array.shape, memory.address(array)
-            )
-        session.run_with_iobinding(binding)
+    # made on the caller's stream, so that nobody else gets this memory while it is in use
+    held = xp.ascontiguousarray(xp.asarray(images, dtype=xp.float32))
+    results = {
+        output: xp.empty((len(held), *side), dtype=xp.float32)
+        for output, side in memory.sides.items()
+    }
+    binding = session.io_binding()
+    binding.bind_input(name, memory.kind, 0, np.float32, held.shape, memory.address(held))
+    for output, array in results.items():
+        binding.bind_output(output, memory.kind, 0, np.float32, array.shape, memory.address(array))
+    with memory.queue():
+        session.run_with_iobinding(binding, _unsynchronised())
     return results
+
+
+def _unsynchronised() -> Any:
+    """Return options of a run after which the host does not wait for the device."""
+    import onnxruntime
+
+    options = onnxruntime.RunOptions()
+    options.add_run_config_entry("disable_synchronize_execution_providers", "1")
+    return options
 
 
 def _failures() -> tuple[type[Exception], ...]:

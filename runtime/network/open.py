@@ -6,7 +6,7 @@ import hashlib
 import posixpath
 from pathlib import Path, PurePosixPath
 
-from zeroline.runtime.errors import BundleError, DeviceError
+from zeroline.runtime.errors import BundleError, DeviceError, ParityError, warn_of_cpu
 from zeroline.runtime.files import open_regular
 from zeroline.runtime.network.external import external_files
 from zeroline.runtime.network.manifest import Manifest, read_manifest
@@ -123,7 +123,8 @@ def open_session(
         The bundle's.
     manifest : Manifest
     device : {"auto", "cpu", "cuda", "tensorrt"}
-        "tensorrt" runs an engine, built now if there is none yet; "auto" never does.
+        "tensorrt" runs an engine, built now if there is none yet; "auto" never does. "cuda" and
+        "auto" compare CUDA with the CPU, where that has not been done yet.
     threads : int or None
         CPU threads; None takes all cores.
     report : callable
@@ -138,7 +139,7 @@ def open_session(
     MissingExtraError
         If a package that the device needs is not installed.
     ParityError
-        If a TensorRT engine does not follow the ONNX file.
+        If a TensorRT engine, or CUDA where it is asked for by name, does not follow the ONNX file.
     BundleError
         If the network cannot be loaded.
     """
@@ -150,4 +151,15 @@ def open_session(
         return open_engine(folder, manifest, report=report, scorer=scorer)
     from zeroline.runtime.network.onnxruntime import OnnxRuntimeSession
 
-    return OnnxRuntimeSession(folder / manifest.model, device=device, threads=threads)
+    session = OnnxRuntimeSession(folder / manifest.model, device=device, threads=threads)
+    if session.device == "cuda":
+        from zeroline.runtime.network.provider import check_cuda
+
+        try:
+            check_cuda(session, folder, manifest, report=report, scorer=scorer)
+        except (BundleError, DeviceError, ParityError) as error:
+            if session.named:
+                raise
+            session = OnnxRuntimeSession(folder / manifest.model, device="cpu", threads=threads)
+            warn_of_cpu(error)
+    return session

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from zeroline.runtime.arrays import Float32
-from zeroline.runtime.cuda import working_cupy
+from zeroline.runtime.cuda import between_events, working_cupy
 from zeroline.runtime.errors import DeviceError, MissingExtraError
 from zeroline.runtime.network.model import Report
 
@@ -24,9 +24,8 @@ _BAD = ((10, 2, 0),)  # known for wrong results
 class TensorRTSession:
     """A session of a TensorRT engine; see `zeroline.runtime.network.model.Session`.
 
-    Images may lie on the host or on the device, outputs lie on the device. All is queued on one
-    stream, a blocking one: work on CUDA's default stream, where the scoring stages run, waits
-    for it on the device, and the host waits for nothing.
+    Images may lie on the host or on the device, outputs lie on the device. The engine runs on a
+    stream of its own, between two events on the caller's: the device waits, the host does not.
 
     Parameters
     ----------
@@ -40,14 +39,15 @@ class TensorRTSession:
     MissingExtraError
         If TensorRT or CuPy is not installed.
     DeviceError
-        If the engine is of another TensorRT or GPU, or damaged.
+        If the engine is of another TensorRT or GPU, damaged, or has tensors that are not float.
     """
 
     device = "tensorrt"
+    named = True
 
     def __init__(self, engine: bytes, *, label: str) -> None:
         trt = tensorrt_package()
-        self._cupy = working_cupy()
+        self._cupy = self.arrays = working_cupy()
         self._label = label
         # kept, since TensorRT does not keep them
         self._logger = trt.Logger(trt.Logger.ERROR)
@@ -69,6 +69,7 @@ class TensorRTSession:
             name: shapes[name] for name in names if is_input[name]
         }
         self.outputs: tuple[str, ...] = tuple(name for name in names if not is_input[name])
+        self._types = {name: self._type(name) for name in names}
         self.providers: tuple[str, ...] = (f"TensorRT {trt.__version__}",)
         ((name, shape),) = self.inputs.items()
         self._most: int = shape[0] or self._engine.get_tensor_profile_shape(name, 0)[2][0]
@@ -79,7 +80,7 @@ class TensorRTSession:
         More images than the engine takes at once are fed in parts.
         """
         cupy = self._cupy
-        with self._lock, self._stream:
+        with self._lock:
             parts = [
                 self._run(name, images[start : start + self._most])
                 for start in range(0, len(images), self._most)
@@ -90,17 +91,28 @@ class TensorRTSession:
 
     def _run(self, name: str, images: Any) -> dict[str, Any]:
         cupy, context = self._cupy, self._context
-        held = cupy.ascontiguousarray(cupy.asarray(images, dtype=cupy.float32))
+        held = cupy.ascontiguousarray(cupy.asarray(images, dtype=self._types[name]))
         self._check(context.set_input_shape(name, held.shape), f"shape {held.shape} is not taken")
         context.set_tensor_address(name, held.data.ptr)
         results = {}
         for output in self.outputs:
-            results[output] = cupy.empty(
-                tuple(context.get_tensor_shape(output)), dtype=cupy.float32
-            )
+            shape = tuple(context.get_tensor_shape(output))
+            results[output] = cupy.empty(shape, dtype=self._types[output])
             context.set_tensor_address(output, results[output].data.ptr)
-        self._check(context.execute_async_v3(self._stream.ptr), "it cannot be run")
-        return results
+        with between_events(cupy, self._stream):
+            self._check(context.execute_async_v3(self._stream.ptr), "it cannot be run")
+        return {n: array.astype(cupy.float32, copy=False) for n, array in results.items()}
+
+    def _type(self, name: str) -> Any:
+        """Return the type of a tensor's values; DeviceError for another than float."""
+        kind = self._engine.get_tensor_dtype(name).name
+        allowed = {"FLOAT": self._cupy.float32, "HALF": self._cupy.float16}
+        if kind not in allowed:
+            raise DeviceError(
+                f'the engine of {self._label} has the tensor "{name}" of type {kind}, '
+                f"{' or '.join(allowed)} is expected"
+            )
+        return allowed[kind]
 
     def _check(self, done: bool, trouble: str) -> None:
         if not done:

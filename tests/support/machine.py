@@ -25,5 +25,5 @@ def has_gpu() -> bool:
         import cupy
 
         return bool((cupy.arange(3) + 1).sum() == 6)  # a kernel must really run
-    except (ImportError, RuntimeError):
+    except Exception:  # noqa: BLE001 - that of a missing header is CuPy's own, and no RuntimeError
         return False

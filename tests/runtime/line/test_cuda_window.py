@@ -152,6 +152,7 @@ def test_a_line_on_the_device(cupy, form, tmp_path, paint, monkeypatch):
         """A network that is said to run on CUDA."""
 
         device = "cuda"
+        arrays = cupy
 
         def __init__(self, session):
             self._session = session

@@ -23,6 +23,7 @@ def trt(monkeypatch, tmp_path):
     """The stand-in as `tensorrt`, beside one for CuPy."""
     monkeypatch.syspath_prepend(STAND_INS)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("CUPY_CACHE_DIR", str(tmp_path / "cache"))
     for name in ("tensorrt", "cupy"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     module = importlib.import_module("tensorrt")
@@ -48,7 +49,8 @@ def open_tensorrt(folder):
 def test_an_engine_is_built_once_and_does_what_the_network_does(trt, own_bundle, images):
     bundle, lines = open_tensorrt(own_bundle)
     assert lines[0].startswith('building a TensorRT engine of bundle "bundle" for Stand-in')
-    assert any(line.startswith("engine against ONNX file: least cosine 1.0") for line in lines)
+    compared = "the TensorRT engine against its ONNX file on the CPU: least cosine 1.0"
+    assert any(line.startswith(compared) for line in lines)
     assert bundle.session.device == "tensorrt"
     assert bundle.session.providers == ("TensorRT 10.3.0",)
     made = bundle.embed(images)
@@ -77,6 +79,28 @@ def test_more_images_than_the_engine_takes_go_in_parts(trt, own_bundle, images):
     np.testing.assert_allclose(
         bundle.embed(images).class_tokens.get(), wanted.class_tokens, atol=1e-6
     )
+
+
+def test_the_engine_runs_between_the_callers_work(trt, own_bundle, images):
+    bundle, _ = open_tensorrt(own_bundle)
+    cupy = importlib.import_module("cupy")
+    cupy.queued.clear()
+    bundle.embed(images)
+    assert cupy.queued == [
+        (1, "record"), (7, "wait for 1"), (7, "record"), (1, "wait for 7"),
+    ]  # fmt: skip
+
+
+def test_types_of_outputs_are_asked_for(trt, own_bundle, images):
+    """Float16 outputs were once read as float32."""
+    trt.trouble.kind = "HALF"
+    bundle, _ = open_tensorrt(own_bundle)
+    made, wanted = bundle.embed(images), load_bundle(own_bundle, device="cpu").embed(images)
+    assert made.class_tokens.dtype == np.float32
+    np.testing.assert_allclose(made.class_tokens.get(), wanted.class_tokens, atol=1e-3)
+    trt.trouble.kind = "BF16"
+    with pytest.raises(DeviceError, match=r'tensor "\w+" of type BF16, FLOAT or HALF is expected$'):
+        open_tensorrt(own_bundle)
 
 
 def test_a_network_with_a_fixed_batch(trt, tmp_path, images):
@@ -154,7 +178,8 @@ def test_no_engine_with_wrong_numbers_is_kept(trt, own_bundle):
     trt.trouble.wrong = True
     with pytest.raises(
         ParityError,
-        match=r'^the TensorRT engine of bundle "bundle" does not follow its ONNX file: tokens_0: ',
+        match=r'^the TensorRT engine of bundle "bundle" does not follow its ONNX file on the '
+        "CPU: tokens_0: ",
     ):
         open_tensorrt(own_bundle)
     assert len(trt.builds) == 1
@@ -223,7 +248,7 @@ def test_cupy_that_cannot_run_a_kernel(trt, own_bundle, monkeypatch):
         raise RuntimeError("cudaErrorNoKernelImageForDevice: no kernel image\nis available")
 
     monkeypatch.setattr(cupy, "arange", failing)
-    with pytest.raises(DeviceError, match=r"CuPy stand-in cannot run .*: cudaErrorNoKernelImage"):
+    with pytest.raises(DeviceError, match=r"cannot compile and run .*: cudaErrorNoKernelImage"):
         open_tensorrt(own_bundle)
 
 

@@ -76,12 +76,25 @@ def __getattr__(name):
     return _own(function) if callable(function) else function
 
 
-class _Stream(nullcontext):
-    ptr = 7
+#: Work that streams were asked for, in order: (stream's pointer, what).
+queued = []
 
-    def __init__(self, non_blocking):
+
+class _Stream(nullcontext):
+    def __init__(self, non_blocking=False, ptr=7):
         assert non_blocking is False  # else CUDA's default stream does not wait for it
         super().__init__()
+        self.ptr = ptr
+
+    def record(self):
+        queued.append((self.ptr, "record"))
+        return self.ptr
+
+    def wait_event(self, event):
+        queued.append((self.ptr, f"wait for {event}"))
+
+
+_default = _Stream(ptr=1)
 
 
 class RawModule:
@@ -167,13 +180,20 @@ class _Random:
         return asarray(self._drawn.standard_normal(size, dtype=dtype))
 
 
+def get_default_memory_pool():
+    return SimpleNamespace(free_bytes=lambda: 0, used_bytes=lambda: 0)
+
+
 random = SimpleNamespace(default_rng=_Random)
 cuda = SimpleNamespace(
     Stream=_Stream,
     cublas=SimpleNamespace(gemmStridedBatchedEx=_gemm_strided_batched),
     get_cublas_handle=lambda: 11,
+    get_current_stream=lambda: _default,
     runtime=SimpleNamespace(
         getDevice=lambda: 0,
+        getDeviceCount=lambda: 1,
+        memGetInfo=lambda: (6 << 30, 8 << 30),
         deviceSynchronize=lambda: None,
         getDeviceProperties=lambda _: {
             "name": b"Stand-in", "major": 8, "minor": 7, "l2CacheSize": 4 << 20,

@@ -4,7 +4,8 @@ TensorRT cannot be had without NVIDIA's servers. This stand-in shows that engine
 compared and fed as they should be; it shows nothing about TensorRT itself. `test_tensorrt` holds
 its names to those of TensorRT's published bindings, 10.3 and 11.
 
-Its trouble is set by a test: `unreadable`, `unbuildable`, `wrong` (engines give wrong numbers).
+Its trouble is set by a test: `unreadable`, `unbuildable`, `wrong` (engines give wrong numbers),
+`kind` (the name of the type of outputs).
 `builds` has the shapes of every engine that was built.
 """
 
@@ -18,7 +19,7 @@ import numpy as np
 import onnx
 import onnxruntime
 
-trouble = SimpleNamespace(unreadable=False, unbuildable=False, wrong=False)
+trouble = SimpleNamespace(unreadable=False, unbuildable=False, wrong=False, kind="FLOAT")
 builds = []
 __version__ = "10.3.0"
 
@@ -167,6 +168,10 @@ class _Engine:
         inputs = [node.name for node in self.session.get_inputs()]
         return TensorIOMode.INPUT if name in inputs else TensorIOMode.OUTPUT
 
+    def get_tensor_dtype(self, name):
+        is_input = self.get_tensor_mode(name) is TensorIOMode.INPUT
+        return SimpleNamespace(name="FLOAT" if is_input else trouble.kind)
+
     def get_tensor_shape(self, name):
         shape = next(node.shape for node in self._nodes if node.name == name)
         return tuple(side if isinstance(side, int) else -1 for side in shape)
@@ -205,16 +210,18 @@ class _Context:
 
     def execute_async_v3(self, stream):
         assert stream == 7
-        images = _memory(self._addresses[self._name], self._shape)
+        images = _memory(self._addresses[self._name], self._shape, np.float32)
+        kind = {"FLOAT": np.float32, "HALF": np.float16}[trouble.kind]
         names = list(self._shapes)
         for name, value in zip(
             names, self._engine.session.run(names, {self._name: images}), strict=True
         ):
             value = value[..., ::-1] if self._engine.wrong else value  # noqa: PLW2901
-            _memory(self._addresses[name], self._shapes[name])[...] = value
+            _memory(self._addresses[name], self._shapes[name], kind)[...] = value
         return True
 
 
-def _memory(address, shape):
-    floats = ctypes.POINTER(ctypes.c_float)
-    return np.ctypeslib.as_array(ctypes.cast(address, floats), shape)
+def _memory(address, shape, dtype):
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    held = (ctypes.c_char * size).from_address(address)
+    return np.frombuffer(held, dtype).reshape(shape)
