@@ -1,14 +1,14 @@
 // Match distances between a new frame and the slots of a bank (docs/algorithms.md).
 //
-// For frame rows x_i and bank rows y_j, value = ½|x|² + ½|y|² - x·y = ½|x - y|² in float32, with
-// halves multiplied. Values are never negative, so their bits sort as they do. An order key is
+// For frame rows x_i and bank rows y_j, value = |x|^2 / 2 + |y|^2 / 2 - x.y = |x - y|^2 / 2 in
+// float32, with halves multiplied. Values are never negative, so their bits sort as they do. An order key is
 // (bits & mask) | code: the code holds the patch's number in the bits that the mask clears, and
 // IGNORED where nobody may match the patch, which puts it behind all others. The least key of a
 // row, over the codes of the columns, names the row's match; the columns likewise.
 //
 // Three kernels: `fused_keys` multiplies and takes the minima in registers; `tile_keys` takes the
 // minima of a product that cuBLAS left in memory; `measure` turns keys into values, and measures
-// near ones anew as ½|x - y|², since the difference of norms and product cancels there.
+// near ones anew as |x - y|^2 / 2, since the difference of norms and product cancels there.
 
 #define IGNORED 0x7f000000
 #define NO_KEY 0x7fffffff
@@ -45,10 +45,10 @@ __device__ __forceinline__ void copy_step(half_bits* to, const half_bits* from, 
 
 extern "C" __global__ void __launch_bounds__(256, 2) fused_keys(
     const half_bits* __restrict__ frame,     // (P, C)
-    const float* __restrict__ half_frame,    // ½|x|², and what keeps values from 0 up; both
+    const float* __restrict__ half_frame,    // |x|^2 / 2, and what keeps values from 0 up; both
     const int* __restrict__ frame_codes,     // filled up to a multiple of BLOCK with 0, NO_KEY
     const half_bits* __restrict__ bank,      // (slots, P, C), one slot for each blockIdx.y
-    const float* __restrict__ half_bank,     // (slots, P) ½|y|²
+    const float* __restrict__ half_bank,     // (slots, P) |y|^2 / 2
     const int* __restrict__ bank_codes,      // (slots, P)
     int patches, int channels, int mask,     // channels: a multiple of DEPTH
     int* __restrict__ row_keys,              // (slots, P), written
@@ -161,7 +161,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) fused_keys(
 #define STRIP 32
 
 extern "C" __global__ void __launch_bounds__(256) tile_keys(
-    const float* __restrict__ tile,          // (slots, P, P): x·y
+    const float* __restrict__ tile,          // (slots, P, P): x.y
     const float* __restrict__ half_frame, const int* __restrict__ frame_codes,
     const float* __restrict__ half_bank, const int* __restrict__ bank_codes,
     int patches, int mask,
