@@ -248,6 +248,7 @@ static float* shared_floats() { return (float*)dynamic_room.data(); }
 
 static int read_late(const int* from) { return *from; }
 static float read_late(const float* from) { return *from; }
+static long long read_late(const long long* from) { return *from; }
 
 static int __float_as_int(float value) {
   int bits;

@@ -258,7 +258,7 @@ class RawModule:
     def __init__(self, *, code, options):
         del options
         here = Path(__file__).parent
-        from zeroline.runtime.matching.cuda import kernel_source
+        from zeroline.runtime.matching.launches import kernel_source
 
         assert code.isascii()  # it is written with the locale's encoding
         assert code == kernel_source()  # the real primitives stand in front
