@@ -85,6 +85,8 @@ class CudaUnits:
     ----------
     slots, patches : int
         W, P.
+    depths : list of int
+        C of each scale, filled up.
     table : array, shape (S · tiles, 7), int64
         The units, for the kernels.
     """
@@ -96,8 +98,8 @@ class CudaUnits:
         self.kernels = matching_kernels(cupy)
         self.slots, self.patches = slots, tiles[-1].stop
         self._channels, self._tiles = tuple(channels), tuple(tiles)
-        self._depths = [filled(count) for count in channels]
-        starts = self.patches * np.cumsum([0, *self._depths])
+        self.depths = [filled(count) for count in channels]
+        starts = self.patches * np.cumsum([0, *self.depths])
         self._starts = starts.tolist()
         self.rows = cupy.zeros(slots * self._starts[-1], dtype=cupy.float16)
         self._half_norms = cupy.zeros((len(channels), slots, self.patches), dtype=cupy.float32)
@@ -108,7 +110,7 @@ class CudaUnits:
         self._numbers: Int32 = np.concatenate([np.arange(size, dtype=np.int32) for size in sizes])
         table = [
             (scale, start, slots * start, depth, tile.start, size, -(1 << index_bits(size)))
-            for scale, (start, depth) in enumerate(zip(self._starts, self._depths, strict=False))
+            for scale, (start, depth) in enumerate(zip(self._starts, self.depths, strict=False))
             for tile, size in zip(tiles, sizes, strict=True)
         ]
         self.table = cupy.asarray(np.array(table, np.int64))
@@ -133,7 +135,7 @@ class CudaUnits:
 
     def _by_scale(self, rows: Any, slots: int) -> list[tuple[Any, int]]:
         parts = []
-        for scale, (depth, count) in enumerate(zip(self._depths, self._channels, strict=True)):
+        for scale, (depth, count) in enumerate(zip(self.depths, self._channels, strict=True)):
             part = rows[slots * self._starts[scale] : slots * self._starts[scale + 1]]
             parts.append((part.reshape(slots, self.patches, depth), count))
         return parts
@@ -169,7 +171,7 @@ class CudaUnits:
     def put(self, slot: int, sides: Sides) -> None:
         """Write a frame to a slot."""
         width = 0
-        for depth, scales in groupby(self._depths):  # a run of one width is one array
+        for depth, scales in groupby(self.depths):  # a run of one width is one array
             count = len(list(scales))
             size = count * self.patches * depth
             shape = count, self.slots, self.patches * depth
@@ -233,7 +235,7 @@ class CudaUnits:
     ) -> None:  # fmt: skip
         """Let cuBLAS multiply as many slots as half the L2 cache takes, and take the minima."""
         number = 0
-        for scale, depth in enumerate(self._depths):
+        for scale, depth in enumerate(self.depths):
             start = self._starts[scale]
             for tile in self._tiles:
                 size = tile.stop - tile.start

@@ -12,7 +12,7 @@ from zeroline.runtime.line import contents
 from zeroline.runtime.line.slots import Slot
 from zeroline.runtime.stages.threshold import ThresholdRule
 
-PATCHES, CHANNELS, DEGREES, CAPACITY = 16, (40, 40, 24, 24), (1, 3, 5), 12
+PATCHES, CHANNELS, DEGREES, CAPACITY = 4, (32, 32, 24, 24), (1, 3, 5), 9
 
 
 def counted_frame(cupy, form, pool, monkeypatch, *, tiles=(1, 1)):
@@ -56,7 +56,7 @@ def counted_frame(cupy, form, pool, monkeypatch, *, tiles=(1, 1)):
         timed(stage, owner, name)
 
     rng = np.random.default_rng(0)
-    for number in range(CAPACITY + 2):
+    for number in range(CAPACITY + 1):
         layers = tuple(
             cupy.asarray(rng.standard_normal((1, patches, c)).astype(np.float32)) for c in CHANNELS
         )

@@ -180,7 +180,7 @@ extern "C" __global__ void __launch_bounds__(256) scores(
 #pragma unroll
     for (int turn = 0; turn < 4; turn++) {
       int patch = warp + turn * 8;
-      if (patch < width) {                   // whole warps
+      if (patch < width && first + patch < total) {  // whole warps
         const float* values = room + patch * stride;
         int count = 0;
         for (int slot = 0; slot < slots; slot += 32)

@@ -94,10 +94,7 @@ def test_a_window_on_the_device_is_the_one_on_the_host(cupy, form):
     with WorkerPool(1) as pool:
         device = kept_window((4, 49, (40, 20), (1, 3), form, counted), pool, roi=roi, xp=cupy)
         host = kept_window((4, 49, (40, 20), (1, 3), "float32", counted), pool, roi=roi)
-        nbytes = (
-            sum(bank.nbytes for banks in device._banks for bank in banks)
-            + device.half_squared.nbytes
-        )
+        nbytes = device.store.nbytes + device.half_squared.nbytes
         assert device.shape.memory == nbytes < host.shape.memory
         for number in range(7):
             tokens = [rng.standard_normal((49, c)).astype(np.float32) for c in (40, 20)]

@@ -60,8 +60,8 @@ struct Fiber {
   long exchanges = 0, barriers = 0;
 };
 
-static std::vector<Fiber> fibers;
-static std::vector<std::vector<char>> stacks;
+static std::deque<Fiber> fibers;  // they stay where they are
+static std::deque<std::vector<char>> stacks;
 static jmp_buf scheduler;
 static int current;
 static Index threadIdx, blockIdx;
@@ -265,11 +265,13 @@ static float __int_as_float(int bits) {
 static void atomicMin(int* place, int value) { *place = min(*place, value); }
 
 static void start_fiber() {
-  body(body_data);
-  fibers[current].done = true;
-  progress++;
-  waiting = 0;
-  _longjmp(scheduler, 1);
+  for (;;) {  // each time for another block
+    body(body_data);
+    fibers[current].done = true;
+    progress++;
+    waiting = 0;
+    take_turns();
+  }
 }
 
 static void give_turn(int thread) {
@@ -296,14 +298,21 @@ static void shuffle(std::vector<int>& numbers) {
 }
 
 static void run_block(int threads, int order) {
-  fibers.assign(threads, Fiber());
-  for (int number = 0; number < threads; number++) {
-    if ((int)stacks.size() <= number) stacks.emplace_back(STACK);
-    Fiber& fiber = fibers[number];
+  while ((int)fibers.size() < threads) {
+    stacks.emplace_back(STACK);
+    fibers.emplace_back();
+    Fiber& fiber = fibers.back();
     getcontext(&fiber.context);
-    fiber.context.uc_stack.ss_sp = stacks[number].data();
+    fiber.context.uc_stack.ss_sp = stacks.back().data();
     fiber.context.uc_stack.ss_size = STACK;
     makecontext(&fiber.context, start_fiber, 0);
+  }
+  for (int number = 0; number < (int)fibers.size(); number++) {
+    Fiber& fiber = fibers[number];
+    fiber.done = number >= threads;
+    fiber.open.clear();
+    fiber.closed.clear();
+    fiber.exchanges = fiber.barriers = 0;
   }
   std::memset(__start_shared_memory, 0xff, __stop_shared_memory - __start_shared_memory);
   std::fill(dynamic_room.begin(), dynamic_room.end(), (char)0xff);
