@@ -53,6 +53,22 @@ class Tokens:
             good &= xp.isfinite(layer).all(axis=(1, 2))
         return np.asarray(good.get() if xp is not np else good)
 
+    def checked(self) -> tuple[Bools, Tokens]:
+        """Return `finite`, and the tokens with class tokens on the host: one copy from a device.
+
+        Where an image has NaN or inf, its class token may be anything.
+        """
+        xp = array_namespace(self.class_tokens)
+        if xp is np:
+            return self.finite(), self
+        # a sum is finite only where all are; in double none of them leaves the range
+        total = self.class_tokens.sum(axis=1, dtype=xp.float64)
+        for layer in self.layers:
+            total += layer.sum(axis=(1, 2), dtype=xp.float64)
+        good = xp.isfinite(total).astype(self.class_tokens.dtype)
+        sent = to_host(xp.concatenate([self.class_tokens, good[:, None]], axis=1))
+        return sent[:, -1] == 1, Tokens(self.layers, sent[:, :-1], self.tiles)
+
     def on_host(self) -> Tokens:
         """Return the tokens as NumPy arrays."""
         layers = tuple(to_host(layer) for layer in self.layers)

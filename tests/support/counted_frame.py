@@ -64,7 +64,8 @@ def counted_frame(cupy, form, pool, monkeypatch, *, tiles=(1, 1)):
         tokens = Tokens(layers, cupy.asarray(cls / np.linalg.norm(cls)), tiles)
         by_stage.clear()
         cupy.counts.clear()
-        if not tokens.finite().all():
+        finite, tokens = tokens.checked()
+        if not finite.all():
             raise AssertionError
         slot = Slot(number, None, line.contents.placed(tokens))
         matches = line.contents.matched(slot)

@@ -70,6 +70,8 @@ static void* body_data;
 static bool copies_land_late;
 static long waiting;  // turns without progress
 static long progress;  // waits that have begun or ended
+static std::vector<int> arrivals;  // of threads, by the number of their barrier
+static int done_count, block_threads;
 static std::vector<char> dynamic_room;  // the shared memory whose size a launch gives
 
 static void take_turns() {
@@ -92,9 +94,14 @@ static void wait_until(Ready ready) {
 
 static void __syncthreads() {
   long mine = ++fibers[current].barriers;
+  if ((long)arrivals.size() <= mine) arrivals.resize(mine + 1);
+  arrivals[mine]++;
   wait_until([&] {
-    return std::all_of(fibers.begin(), fibers.end(),
-                       [&](const Fiber& f) { return f.done || f.barriers >= mine; });
+    int gone = 0;  // threads that have ended before this barrier
+    if (done_count)
+      for (int number = 0; number < block_threads; number++)
+        gone += fibers[number].done && fibers[number].barriers < mine;
+    return arrivals[mine] + gone >= block_threads;
   });
 }
 
@@ -268,6 +275,7 @@ static void start_fiber() {
   for (;;) {  // each time for another block
     body(body_data);
     fibers[current].done = true;
+    done_count++;
     progress++;
     waiting = 0;
     take_turns();
@@ -314,16 +322,16 @@ static void run_block(int threads, int order) {
     fiber.closed.clear();
     fiber.exchanges = fiber.barriers = 0;
   }
+  arrivals.assign(1, 0);
+  done_count = 0;
+  block_threads = threads;
   std::memset(__start_shared_memory, 0xff, __stop_shared_memory - __start_shared_memory);
   std::fill(dynamic_room.begin(), dynamic_room.end(), (char)0xff);
   bool by_warps = order == ONE_WARP_AHEAD;
   std::vector<int> turns(by_warps ? (threads + 31) / 32 : threads);
   std::iota(turns.begin(), turns.end(), 0);
   if (order == BACKWARD) std::reverse(turns.begin(), turns.end());
-  auto left = [] {
-    return std::any_of(fibers.begin(), fibers.end(), [](const Fiber& f) { return !f.done; });
-  };
-  while (left()) {
+  while (done_count < threads) {
     if (order == SHUFFLED || by_warps) shuffle(turns);
     for (int turn : turns) {
       if (!by_warps) {
