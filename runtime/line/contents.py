@@ -155,6 +155,7 @@ class Contents:
             The recurring defect that it has.
         """
         self._window.admit(place, matches)
+        slot.tokens = slot.tokens.sent_home()  # the window has all that it takes from them
         self._slots.put(place, slot)
         self._to_ignore.pop(place, None)
         if self._tracker is not None:
@@ -163,9 +164,18 @@ class Contents:
                 self._to_ignore[place] = self._tracker.add_member(place, known)
 
     def tokens(self) -> Tokens | None:
-        """Return the tokens of all frames, the oldest first, on the host; None of none."""
-        parts = [slot.tokens.on_host() for _, slot in self._slots.in_order()]
-        return joined(parts) if parts else None
+        """Return the tokens of all frames, the oldest first, on the host; None of none.
+
+        Those of a window on a device are rounded to float16.
+        """
+        if self._xp is not np:
+            self._xp.cuda.runtime.deviceSynchronize()  # they may be on their way
+        parts = [slot.tokens for _, slot in self._slots.in_order()]
+        if not parts:
+            return None
+        tokens = joined(parts)
+        layers = tuple(layer.astype(np.float32, copy=False) for layer in tokens.layers)
+        return Tokens(layers, tokens.class_tokens, tokens.tiles)
 
     def room(self, *, pinned: bool) -> int:
         """Return how many frames of a reference set there is room for.
@@ -197,7 +207,9 @@ class Contents:
                 pinned=pinned, settled=True,
                 time=about.time, name=about.name, confirmed=about.confirmed,
             )  # fmt: skip
-            self.admit(self._slots.next_place(), slot, self.matched(slot))
+            matches = self.matched(slot)
+            slot.tokens = tokens.select(slice(number, number + 1))  # they are here already
+            self.admit(self._slots.next_place(), slot, matches)
 
     def clear(self) -> None:
         """Forget all frames, and the recurring defects that they have."""

@@ -10,6 +10,7 @@ from support.windows import kept_window
 from zeroline.runtime import Tokens
 from zeroline.runtime.line.cuda_store import CudaStore
 from zeroline.runtime.line.places import place_distances
+from zeroline.runtime.line.searched import degree_one
 from zeroline.runtime.line.shape import WindowShape
 from zeroline.runtime.line.stores import BankStore, SeenTiles
 from zeroline.runtime.line.window import Window
@@ -220,6 +221,36 @@ def test_tokens_are_checked_with_one_wait(cupy):
     assert type(tokens.class_tokens) is np.ndarray
 
 
+def test_tokens_of_held_frames_go_home_without_a_wait(cupy):
+    """They lay on the device in float32, for a reference set alone: 2.2 GB of ViT-L's."""
+    rng = np.random.default_rng(9)
+    layers = tuple(rng.standard_normal((1, 9, c)).astype(np.float32) for c in (6, 4))
+    layers[0][0, 0, 0], layers[1][0, 0, 0] = 1e6, -1e6
+    tokens = Tokens(tuple(map(cupy.asarray, layers)), rng.standard_normal((1, 3)), (1, 1))
+    if hasattr(cupy, "counts"):
+        cupy.counts.clear()
+    home = tokens.sent_home()
+    if hasattr(cupy, "counts"):
+        assert cupy.counts["waits"] == 0
+        assert cupy.counts["to host"] == 2
+        assert np.isnan(home.layers[0]).all()  # on their way
+    cupy.cuda.runtime.deviceSynchronize()
+    for mine, layer in zip(home.layers, layers, strict=True):
+        assert mine.dtype == np.float16
+        assert type(mine) is np.ndarray
+        np.testing.assert_array_equal(mine, layer.clip(-65504, 65504).astype(np.float16))
+    assert home.sent_home() is home
+
+
+def test_a_search_in_degree_one_takes_tokens_that_are_at_home(cupy):
+    rng = np.random.default_rng(10)
+    layers = [[rng.standard_normal((1, 9, 8)).astype(np.float16) for _ in range(4)]]
+    roi, ignored = np.arange(9) != 4, np.zeros((4, 8), bool)
+    found = degree_one(layers, form="fp16-fused", roi=roi, ignored=ignored, xp=cupy)
+    wanted = degree_one(layers, form="float32", roi=roi, ignored=ignored)
+    np.testing.assert_allclose(found, wanted, rtol=2e-3)
+
+
 @pytest.mark.parametrize("tiles", [(1, 1), (2, 1)])
 def test_launches_of_a_frame(cupy, tiles, monkeypatch):
     """4 layers, 3 degrees: 1,533 launches and 14 waits once, 2,133 with two tiles."""
@@ -229,5 +260,5 @@ def test_launches_of_a_frame(cupy, tiles, monkeypatch):
         counts = counted_frame(cupy, "fp16-fused", pool, monkeypatch, tiles=tiles)
     assert sum(stage["launches"] for stage in counts.values()) <= 40
     assert sum(stage["waits"] for stage in counts.values()) <= 3
-    assert sum(stage["to host"] for stage in counts.values()) <= 3
+    assert sum(stage["to host"] for stage in counts.values()) <= 7  # 4 are tokens going home
     assert counts["match"]["waits"] == 0

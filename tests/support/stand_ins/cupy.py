@@ -24,6 +24,7 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy
+from cublas_on_host import gemm_strided_batched
 from numpy import (  # noqa: F401
     bool_,
     float16,
@@ -58,6 +59,23 @@ _LAUNCHES |= {"flatnonzero": 3, "unique": 6, "nonzero": 3}
 _WAITS = {"flatnonzero", "nonzero", "unique"}
 #: What CuPy 13 and 14 have: functions that are handed on to NumPy, and methods of arrays.
 _NAMES = json.loads((Path(__file__).parent / "cupy_names.json").read_text())
+
+
+_pinned: list[numpy.ndarray] = []
+_under_way: list[tuple[numpy.ndarray, numpy.ndarray]] = []
+
+
+def _alloc_pinned_memory(size):
+    _pinned.append(numpy.empty(size, uint8))
+    return _pinned[-1]
+
+
+def _synchronize():
+    """All that is under way arrives."""
+    _count("waits")
+    for out, values in _under_way:
+        out[...] = values
+    _under_way.clear()
 
 
 def _count(what, times=1):
@@ -101,10 +119,20 @@ def _look_at_place(place, value=None, *, writes):
 
 
 class ndarray(numpy.ndarray):  # noqa: N801
-    def get(self):
-        _count("waits")
+    def get(self, *, out=None, blocking=True):
         _count("to host")
-        return numpy.array(self)
+        if blocking:
+            _synchronize()
+        if out is None:
+            return numpy.array(self)
+        assert (out.shape, out.dtype) == (self.shape, self.dtype)
+        if blocking:
+            out[...] = self
+            return out
+        assert any(numpy.shares_memory(out, room) for room in _pinned), "else the host waits"
+        out.view(uint8).fill(255)
+        _under_way.append((out, numpy.array(self)))
+        return out
 
     @property
     def data(self):
@@ -343,34 +371,9 @@ _SCALARS = {
 }  # fmt: skip
 
 
-def _columns_first(address, dtype, rows, columns, leading, stride, count):
-    """See memory as cuBLAS does: `count` matrices, columns first, `leading` values apart."""
-    size = numpy.dtype(dtype).itemsize
-    span = (count - 1) * stride + (columns - 1) * leading + rows
-    flat = numpy.frombuffer((ctypes.c_char * (span * size)).from_address(address), dtype)
-    shape = (count, rows, columns)
-    strides = (stride * size, size, leading * size)
-    return numpy.lib.stride_tricks.as_strided(flat, shape, strides, writeable=True)
-
-
-def _gemm_strided_batched(
-    handle, turn_a, turn_b, m, n, k, alpha, a, type_a, lda, stride_a, b, type_b, ldb, stride_b,
-    beta, c, type_c, ldc, stride_c, count, compute, algorithm,
-):  # fmt: skip
-    assert (handle, compute, algorithm) == (11, 68, -1)
+def _gemm_strided_batched(*arguments):
     _count("launches")
-    types = {0: float32, 2: float16}
-    sides = []
-    for address, kind, rows, columns, leading, stride, turned in (
-        (a, type_a, m, k, lda, stride_a, turn_a),
-        (b, type_b, k, n, ldb, stride_b, turn_b),
-    ):
-        shape = (columns, rows) if turned else (rows, columns)
-        side = _columns_first(address, types[kind], *shape, leading, stride, count)
-        sides.append((side.transpose(0, 2, 1) if turned else side).astype(float32))
-    scale, keep = (ctypes.cast(p, ctypes.POINTER(ctypes.c_float))[0] for p in (alpha, beta))
-    out = _columns_first(c, types[type_c], m, n, ldc, stride_c, count)
-    out[...] = scale * (sides[0] @ sides[1]) + (keep * out if keep else 0)
+    gemm_strided_batched(*arguments)
 
 
 class _Random:
@@ -386,9 +389,10 @@ cuda = SimpleNamespace(
     Stream=_Stream,
     cublas=SimpleNamespace(gemmStridedBatchedEx=_gemm_strided_batched),
     get_cublas_handle=lambda: 11,
+    alloc_pinned_memory=_alloc_pinned_memory,
     runtime=SimpleNamespace(
         getDevice=lambda: 0,
-        deviceSynchronize=lambda: _count("waits"),
+        deviceSynchronize=_synchronize,
         getDeviceProperties=lambda _: {
             "name": b"Stand-in", "major": 8, "minor": 7, "l2CacheSize": 4 << 20,
         },
