@@ -319,7 +319,9 @@ class Window:
 
     def _whole(self, mean: Float32) -> Float32 | None:
         """Return scores of all patches; None where one has no match."""
-        return None if np.isnan(mean).any() else self._placed(mean)
+        if np.isnan(mean).any():
+            return None
+        return self._placed(mean.copy())  # a row would keep all that came with it
 
     def _placed(self, mean: Float32) -> Float32:
         """Return scores of all patches, 0 outside the region of interest."""

@@ -8,12 +8,12 @@ import os
 import numpy as np
 import pytest
 
+from support.machine import STAND_INS
 from support.plain_keys import filled_units, plain_keys
 from zeroline.runtime.matching.launches import kernel_source, matching_kernels
 from zeroline.runtime.matching.units import IGNORED_KEY, CudaUnits, Marks, Sides
 
 ORDERS = ("forward", "backward", "shuffled", "one warp ahead")
-WHOLE = [slice(0, None)]
 
 
 @pytest.fixture(params=ORDERS)
@@ -35,6 +35,18 @@ def keys_of(cupy, units, sides, marks, *, kernels=None):
     return rows.get(), columns.get()
 
 
+def assert_same(cupy, found, wanted):
+    """Bit for bit on the host; on a GPU, whose tensor cores sum in their own order, by value."""
+    for mine, theirs in zip(found, wanted, strict=True):
+        if hasattr(cupy, "counts"):
+            np.testing.assert_array_equal(mine, theirs)
+            continue
+        np.testing.assert_array_equal(mine >= IGNORED_KEY, theirs >= IGNORED_KEY)
+        there = theirs < IGNORED_KEY
+        values, plain = (keys[there].view(np.float32) for keys in (mine, theirs))
+        np.testing.assert_allclose(values, plain, rtol=1e-3, atol=2e-5)
+
+
 SHAPES = [  # channels of each scale, patches of each tile, slots
     ((3,), (1,), 2),
     ((32,), (49,), 2),
@@ -49,10 +61,7 @@ def test_keys_are_those_of_a_plain_search(cupy, order, channels, tiles, slots, m
     for late in (True, False):
         monkeypatch.setattr(cupy, "copies_land_late", late, raising=False)
         units, sides, marks = filled_units(cupy, channels, tiles, slots, seed=len(order))
-        for found, wanted in zip(
-            keys_of(cupy, units, sides, marks), plain_keys(units, sides, marks), strict=True
-        ):
-            np.testing.assert_array_equal(found, wanted)
+        assert_same(cupy, keys_of(cupy, units, sides, marks), plain_keys(units, sides, marks))
 
 
 @pytest.mark.skipif("ZEROLINE_LONG" not in os.environ, reason="minutes: set ZEROLINE_LONG")
@@ -61,13 +70,11 @@ def test_keys_are_those_of_a_plain_search(cupy, order, channels, tiles, slots, m
 def test_keys_in_the_long_form(cupy, patches, channels, monkeypatch):
     if patches * channels > 400 * 1024 and (patches, channels) != (1369, 1024):
         pytest.skip("one large case is enough")
-    monkeypatch.setattr(cupy, "order", ORDERS[(patches + channels // 32) % 4])
-    monkeypatch.setattr(cupy, "copies_land_late", patches % 2 == 0)
+    order = ORDERS[(patches + channels // 32) % 4]
+    monkeypatch.setattr(cupy, "order", order, raising=False)
+    monkeypatch.setattr(cupy, "copies_land_late", patches % 2 == 0, raising=False)
     units, sides, marks = filled_units(cupy, (channels,), (patches,), 1, seed=patches)
-    for found, wanted in zip(
-        keys_of(cupy, units, sides, marks), plain_keys(units, sides, marks), strict=True
-    ):
-        np.testing.assert_array_equal(found, wanted)
+    assert_same(cupy, keys_of(cupy, units, sides, marks), plain_keys(units, sides, marks))
 
 
 LOOP = "      await_copies<STAGES - 2>();\n      __syncthreads();\n"
@@ -87,11 +94,8 @@ LAST = "least;\n  }\n  __syncthreads();\n  if (thread < BLOCK"
 )
 def test_the_stand_in_sees_a_missing_barrier(cupy, monkeypatch, there, broken, shows_in):
     """In turn, warps go in lockstep: the barrier before the tiles' reuse was not missed there."""
-    stand_in = pytest.importorskip("cupy")
-    if not hasattr(stand_in, "counts"):
+    if not hasattr(cupy, "counts"):
         pytest.skip("for the stand-in")
-    from support.machine import STAND_INS
-
     host = kernel_source((STAND_INS / "cuda_on_host.hpp").read_text())
     assert host.count(there) == 1
     monkeypatch.setattr(cupy, "order", shows_in)
