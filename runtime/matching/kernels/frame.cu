@@ -159,7 +159,7 @@ extern "C" __global__ void __launch_bounds__(256) scores(
     long long apart,                         // from one scale to the next
     int scales, int slots, int total,
     const int* __restrict__ left_out,        // (jobs, slots): 1 where a slot does not count
-    const int* __restrict__ bounds,          // (slots + 1, 2): of so many values, the ranks averaged
+    const int* __restrict__ bounds,          // (slots + 1, 2): ranks averaged of so many values
     int width,                               // patches of a block: at most 32
     float* __restrict__ means) {             // (jobs, total); NaN where a patch has no match
   float* room = shared_floats();             // (width, slots, filled up to an odd number)

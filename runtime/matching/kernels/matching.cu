@@ -1,10 +1,10 @@
 // Match distances between a new frame and the slots of a bank (docs/algorithms.md).
 //
 // For frame rows x_i and bank rows y_j, value = |x|^2 / 2 + |y|^2 / 2 - x.y = |x - y|^2 / 2 in
-// float32, with halves multiplied. Values are never negative, so their bits sort as they do. An order key is
-// (bits & mask) | code: the code holds the patch's number in the bits that the mask clears, and
-// IGNORED where nobody may match the patch, which puts it behind all others. The least key of a
-// row, over the codes of the columns, names the row's match; the columns likewise.
+// float32, with halves multiplied. Values are never negative, so their bits sort as they do. An
+// order key is (bits & mask) | code: the code holds the patch's number in the bits that the mask
+// clears, and IGNORED where nobody may match the patch, which puts it behind all others. The least
+// key of a row, over the codes of the columns, names the row's match; the columns likewise.
 //
 // Three kernels: `fused_keys` multiplies and takes the minima in registers; `tile_keys` takes the
 // minima of a product that cuBLAS left in memory; `measure` turns keys into values, and measures
@@ -40,41 +40,37 @@ __device__ __forceinline__ int order_key(float value, int mask, int code) {
 #define CHUNK 8     // halves in 16 bytes
 
 // Where row `row`, 16-byte chunk `chunk` of a step lies. Chunks of neighbouring rows are turned
-// against each other, so that the eight rows that ldmatrix reads at once lie in other banks.
+// against each other, so that the eight rows that ldmatrix reads at once lie in other banks. So the
+// chunk after next lies where `^ 2 * CHUNK` leads, and rows 8 apart are turned alike.
 __device__ __forceinline__ int place(int row, int chunk) {
   return row * DEPTH + ((chunk ^ ((row >> 1) & 3)) * CHUNK);
 }
 
-// Start to copy `DEPTH` channels, from `channel` on, of BLOCK rows from `first` on.
-__device__ __forceinline__ void copy_step(half_bits* to, const half_bits* from, int first,
-                                          int patches, int channels, int channel, int thread) {
-#pragma unroll
-  for (int pass = 0; pass < 2; pass++) {
-    int number = thread + pass * 256, row = number >> 2, chunk = number & 3;
-    int patch = first + row;
-    bool there = patch < patches;
-    copy_16(to + place(row, chunk),
-            from + ((there ? patch : 0) * channels + channel + chunk * CHUNK), there);
-  }
+// Start to copy 16 bytes of each of two rows, 64 rows (`apart` halves in `from`) from each other;
+// zeros where fewer rows are `left`.
+__device__ __forceinline__ void copy_rows(half_bits* to, const half_bits* from, int apart,
+                                          int left) {
+  copy_16(to, from, left > 0);
+  copy_16(to + 64 * DEPTH, from + (left > 64 ? apart : 0), left > 64);
 }
 
-// Multiply 64 rows by 32 columns over DEPTH channels; with WHOLE false only `row_parts`
-// parts of 16 rows, the same in a warp: no others have patches.
+// Multiply 64 rows by 32 columns over DEPTH channels; with WHOLE false only `row_parts` parts of 16
+// rows, the same in a warp: no others have patches. Places are those that this lane reads first.
 template <bool WHOLE>
 __device__ __forceinline__ void multiply_step(float (&sum)[4][4][4], const half_bits* rows,
-                                              const half_bits* columns, int lane, int row_parts) {
+                                              const half_bits* columns, int row_place,
+                                              int column_place, int row_parts) {
 #pragma unroll
   for (int half = 0; half < 2; half++) {  // 16 channels each
     unsigned b[2][4];
 #pragma unroll
     for (int i = 0; i < 2; i++)
-      load_matrices(b[i], columns + place(i * 16 + (lane & 7) + ((lane >> 4) << 3),
-                                          half * 2 + ((lane >> 3) & 1)));
+      load_matrices(b[i], columns + (column_place ^ (half * 2 * CHUNK)) + i * 16 * DEPTH);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
       if (!WHOLE && i >= row_parts) break;
       unsigned a[4];
-      load_matrices(a, rows + place(i * 16 + (lane & 15), half * 2 + (lane >> 4)));
+      load_matrices(a, rows + (row_place ^ (half * 2 * CHUNK)) + i * 16 * DEPTH);
 #pragma unroll
       for (int n = 0; n < 4; n++)
         multiply_add(sum[i][n], a, b[n >> 1][(n & 1) * 2], b[n >> 1][(n & 1) * 2 + 1]);
@@ -112,20 +108,39 @@ extern "C" __global__ void __launch_bounds__(256, 2) fused_keys(
 #pragma unroll
   for (int r = 0; r < 8; r++) least_of[r] = NO_KEY;
 
+  // this thread copies 16 bytes of two rows of each step, 64 apart
+  const int copied_row = thread >> 2, copied_chunk = (thread & 3) * CHUNK;
+  const int copied = place(copied_row, thread & 3), apart = 64 * channels;
+  auto begin_of = [&](int row) { return min(row, patches - 1) * channels + copied_chunk; };
+  int from_left = begin_of(first + copied_row), from_right = begin_of(copied_row);
   int ahead_stage = 0, ahead_channel = 0, ahead_first = 0;  // of the step that is copied next
   auto copy = [&]() {
     if (ahead_first < patches) {
-      copy_step(left[ahead_stage], mine, first, patches, channels, ahead_channel, thread);
-      copy_step(right[ahead_stage], held, ahead_first, patches, channels, ahead_channel, thread);
+      copy_rows(left[ahead_stage] + copied, mine + from_left, apart,
+                patches - first - copied_row);
+      copy_rows(right[ahead_stage] + copied, held + from_right, apart,
+                patches - ahead_first - copied_row);
     }
     close_copies();
     ahead_stage = ahead_stage == STAGES - 1 ? 0 : ahead_stage + 1;
     ahead_channel += DEPTH;
-    if (ahead_channel == channels) ahead_channel = 0, ahead_first += BLOCK;
+    from_left += DEPTH;
+    from_right += DEPTH;
+    if (ahead_channel == channels) {
+      ahead_channel = 0;
+      ahead_first += BLOCK;
+      from_left -= channels;
+      from_right = begin_of(ahead_first + copied_row);
+    }
   };
 #pragma unroll
   for (int step = 0; step < STAGES - 1; step++) copy();
 
+  // where this lane reads in a step, for the first 16 channels and rows or columns of its warp
+  const int row_place = place(warp_row + (lane & 15), lane >> 4);
+  const int column_place =
+      place(warp_column + (lane & 7) + ((lane >> 4) << 3), (lane >> 3) & 1);
+  // 16-row parts of this warp that have patches
   const int row_parts = min(max((patches - first - warp_row + 15) / 16, 0), 4);
   float sum[4][4][4];  // [16 rows][8 columns][value of this lane]
   for (int start = 0, stage = 0; start < patches; start += BLOCK) {
@@ -138,13 +153,12 @@ extern "C" __global__ void __launch_bounds__(256, 2) fused_keys(
       await_copies<STAGES - 2>();
       __syncthreads();
       copy();
-      const half_bits* rows = left[stage] + warp_row * DEPTH;
-      const half_bits* columns = right[stage] + warp_column * DEPTH;
+      const half_bits *rows = left[stage], *columns = right[stage];
       stage = stage == STAGES - 1 ? 0 : stage + 1;
       if (parts == 4)
-        multiply_step<true>(sum, rows, columns, lane, 4);
+        multiply_step<true>(sum, rows, columns, row_place, column_place, 4);
       else
-        multiply_step<false>(sum, rows, columns, lane, parts);
+        multiply_step<false>(sum, rows, columns, row_place, column_place, parts);
     }
     // the products of these columns are whole
     // read again: they shall take no register in the loop

@@ -1,7 +1,8 @@
 // The GPU's own instructions that the kernels use, each behind a name: sm_80 and later.
 //
-// Put in front of matching.cu and frame.cu when it is compiled. The tests put their own form in front instead,
-// which does the same on the host, thread by thread: so the kernels' source runs without a GPU.
+// Put in front of matching.cu and frame.cu when they are compiled. The tests put their own form in
+// front instead, which does the same on the host, thread by thread: so the kernels' source runs
+// without a GPU.
 
 typedef unsigned short half_bits;  // a float16, looked at by its bits: no header is needed
 
