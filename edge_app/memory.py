@@ -162,8 +162,7 @@ def check_window(
         sizes = (count * bundle.patches, bundle.channels, of)
         forms = [form.name for form in FORMS.values() if device in form.devices]
         shapes = [WindowShape(window, *sizes, form, tiles=tiles) for form in forms]
-        # beside a window on a device lie the tokens of its frames
-        return min(s.memory + (s.tokens if device == "cuda" else 0) for s in shapes)
+        return min(shape.memory for shape in shapes)
 
     free, where = free_memory(bundle.session.arrays)
     device = "cpu" if bundle.session.arrays is np else "cuda"

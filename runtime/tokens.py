@@ -11,6 +11,9 @@ import numpy as np
 from zeroline.runtime.arrays import Bools, array_namespace, to_host
 from zeroline.runtime.grid import Grid
 
+#: The largest float16.
+_MOST_HALF = 65504.0
+
 
 @dataclass(frozen=True)
 class Tokens:
@@ -53,10 +56,43 @@ class Tokens:
             good &= xp.isfinite(layer).all(axis=(1, 2))
         return np.asarray(good.get() if xp is not np else good)
 
+    def checked(self) -> tuple[Bools, Tokens]:
+        """Return `finite`, and the tokens with class tokens on the host: one copy from a device.
+
+        Where an image has NaN or inf, its class token may be anything.
+        """
+        xp = array_namespace(self.class_tokens)
+        if xp is np:
+            return self.finite(), self
+        # a sum is finite only where all are; in double none of them leaves the range
+        total = self.class_tokens.sum(axis=1, dtype=xp.float64)
+        for layer in self.layers:
+            total += layer.sum(axis=(1, 2), dtype=xp.float64)
+        good = xp.isfinite(total).astype(self.class_tokens.dtype)
+        sent = to_host(xp.concatenate([self.class_tokens, good[:, None]], axis=1))
+        return sent[:, -1] == 1, Tokens(self.layers, sent[:, :-1], self.tiles)
+
     def on_host(self) -> Tokens:
         """Return the tokens as NumPy arrays."""
         layers = tuple(to_host(layer) for layer in self.layers)
         return Tokens(layers, to_host(self.class_tokens), self.tiles)
+
+    def sent_home(self) -> Tokens:
+        """Return a copy with float16 layers on the host, on its way there from a CUDA device.
+
+        Nothing waits for it: it may be read after the device has been waited for. What float16
+        does not hold becomes its largest number. Tokens on the host are returned as they are.
+        """
+        xp = array_namespace(self.layers[0])
+        if xp is np:
+            return self
+        layers = []
+        for layer in self.layers:
+            small = xp.clip(layer, -_MOST_HALF, _MOST_HALF).astype(xp.float16)
+            pinned = xp.cuda.alloc_pinned_memory(small.nbytes)
+            room = np.frombuffer(pinned, np.float16, small.size).reshape(small.shape)
+            layers.append(small.get(out=room, blocking=False))
+        return Tokens(tuple(layers), to_host(self.class_tokens), self.tiles)
 
     def select(self, which: Any) -> Tokens:
         """Return the tokens of some images; `which` is a slice, a mask or indices."""

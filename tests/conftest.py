@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
 import os
+import shutil
+import sys
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # before torch: OpenMP's threads spin beside another's
     os.environ.setdefault("OPENBLAS_NUM_THREADS", str(os.cpu_count()))
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from support.machine import ROOT, has_gpu
+from support.machine import ROOT, STAND_INS, has_gpu, missing
 
 
 class ArrayLibrary:
@@ -42,6 +45,27 @@ def xp(request: pytest.FixtureRequest) -> ArrayLibrary:
     if request.param == "cupy" and not has_gpu():
         pytest.skip("CuPy with a working GPU is not here")
     return ArrayLibrary(request.param)
+
+
+@pytest.fixture
+def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """CuPy on a GPU where there is one, else the stand-in."""
+    from zeroline.runtime.matching.forms import match_seconds
+    from zeroline.runtime.matching.launches import _compiled
+
+    _compiled.clear()
+    match_seconds.cache_clear()
+    if has_gpu():
+        yield importlib.import_module("cupy")
+        return
+    if shutil.which("g++") is None:
+        missing("neither a GPU nor g++ is here to run the kernels")
+    monkeypatch.syspath_prepend(STAND_INS)
+    monkeypatch.delitem(sys.modules, "cupy", raising=False)
+    yield importlib.import_module("cupy")
+    sys.modules.pop("cupy", None)
+    _compiled.clear()
+    match_seconds.cache_clear()
 
 
 @pytest.fixture(scope="session")

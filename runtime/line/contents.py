@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from zeroline.runtime.arrays import Bools, Float32, array_namespace, to_host
+from zeroline.runtime.arrays import Bools, Float32, to_host
 from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.line.known import Recognition
 from zeroline.runtime.line.slots import REFERENCE_ID, Slot, Slots
@@ -126,11 +126,14 @@ class Contents:
             Whether the frame shows another product, and so may not.
         """
         place, original = self._slots.next_place(), None
-        if not (copies or other):
+        looked_for = not (copies or other)
+        recent = self._slots.newest(RECENT) if looked_for else []
+        self._window.look_ahead(matches, recent=recent, place=place)
+        if looked_for:
             original = original_of(matches, self._window, self._slots, roi=roi)
         left_out = place if original is None else original
         patch_scores = self._window.score(matches, without=[left_out])
-        others = to_host(self._xp.isfinite(matches.to_slots[0]).any(axis=1))
+        others = matches.matched.copy()
         others[left_out] = False
         admitted = original is None and not other
         return Comparison(place, admitted, left_out, patch_scores, int(others.sum()), other)
@@ -152,6 +155,7 @@ class Contents:
             The recurring defect that it has.
         """
         self._window.admit(place, matches)
+        slot.tokens = slot.tokens.sent_home()  # the window has all that it takes from them
         self._slots.put(place, slot)
         self._to_ignore.pop(place, None)
         if self._tracker is not None:
@@ -160,9 +164,18 @@ class Contents:
                 self._to_ignore[place] = self._tracker.add_member(place, known)
 
     def tokens(self) -> Tokens | None:
-        """Return the tokens of all frames, the oldest first, on the host; None of none."""
-        parts = [slot.tokens.on_host() for _, slot in self._slots.in_order()]
-        return joined(parts) if parts else None
+        """Return the tokens of all frames, the oldest first, on the host; None of none.
+
+        Those of a window on a device are rounded to float16.
+        """
+        if self._xp is not np:
+            self._xp.cuda.runtime.deviceSynchronize()  # they may be on their way
+        parts = [slot.tokens for _, slot in self._slots.in_order()]
+        if not parts:
+            return None
+        tokens = joined(parts)
+        layers = tuple(layer.astype(np.float32, copy=False) for layer in tokens.layers)
+        return Tokens(layers, tokens.class_tokens, tokens.tiles)
 
     def room(self, *, pinned: bool) -> int:
         """Return how many frames of a reference set there is room for.
@@ -194,7 +207,9 @@ class Contents:
                 pinned=pinned, settled=True,
                 time=about.time, name=about.name, confirmed=about.confirmed, turn=about.turn,
             )  # fmt: skip
-            self.admit(self._slots.next_place(), slot, self.matched(slot))
+            matches = self.matched(slot)
+            slot.tokens = tokens.select(slice(number, number + 1))  # they are here already
+            self.admit(self._slots.next_place(), slot, matches)
 
     def clear(self) -> None:
         """Forget all frames, and the recurring defects that they have."""
@@ -249,37 +264,11 @@ def original_of(matches: Matches, window: Window, slots: Slots, *, roi: Bools) -
     recent = slots.newest(RECENT)
     if not recent:
         return None
-    distances = place_distances(matches.features, [window.features_in(place) for place in recent])
+    distances = window.place_distances(matches, recent)
     nearest = int(np.argmin(distances))
     others = window.score(matches, without=[recent[nearest]])
     typical = None if others is None else float(np.median(others[roi]))
     return recent[nearest] if is_copy(float(distances[nearest]), typical) else None
-
-
-def place_distances(features: Sequence[Any], others: Sequence[Sequence[Any]]) -> Float32:
-    """Return the median distance of patches at the same place, to each of some other frames.
-
-    Parameters
-    ----------
-    features : sequence of arrays, shape (P, C), float32
-        Unit rows, by scale.
-    others : sequence of such sequences
-        On the same device; float16 will do.
-
-    Returns
-    -------
-    array, shape (frames,), float32
-        On the host. The median is over patches, of the mean over scales.
-    """
-    xp = array_namespace(features[0])
-    medians = []
-    for theirs in others:
-        total = sum(
-            xp.sqrt(xp.square(mine - other.astype(xp.float32, copy=False)).sum(axis=1))
-            for mine, other in zip(features, theirs, strict=True)
-        )
-        medians.append(xp.median(total) / len(features))
-    return to_host(xp.stack(medians)).astype(np.float32)
 
 
 def is_copy(distance: float, typical: float | None) -> bool:

@@ -246,7 +246,8 @@ class RollingInspector:
         """
         captured, clock = captured or CaptureTime.now(), clock or Clock()
         seen = seen or self._reader.square
-        if not tokens.finite().all():
+        finite, tokens = tokens.checked()
+        if not finite.all():
             text = "the model gives NaN or inf for this frame"
             return self.fault(Reason.MODEL, text, part_id=part_id, captured=captured, clock=clock)
         number = self._count

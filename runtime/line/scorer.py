@@ -106,12 +106,24 @@ class WindowScorer:
         self.keep(self._slots[place], patch_scores)
         return self.shown(patch_scores, self._slots[place])
 
-    def refresh(self, *, everyone: bool) -> None:
-        """Score some frames of the window anew, in turn, or all of them."""
+    def look_ahead(self, places: Sequence[int]) -> None:
+        """Ask for the scores of some frames at once, before `score_held`; see `Window`."""
+        self._window.look_ahead_held(places)
+
+    def refresh(self, *, everyone: bool, beside: Sequence[int] = ()) -> None:
+        """Score some frames of the window anew, in turn, or all of them.
+
+        Parameters
+        ----------
+        everyone : bool
+        beside : sequence of int
+            Places that will be scored next; a device is asked for all of them at once.
+        """
         places = [place for place, _ in self._slots.in_order()]
         if not everyone:
             count = len(places)
             places = [places[(self._turn + step) % count] for step in range(min(REFRESHED, count))]
+        self._window.look_ahead_held(list(dict.fromkeys([*places, *beside])))
         for place in places:
             self.score_held(place)
         self._turn += REFRESHED
@@ -155,18 +167,28 @@ class WindowScorer:
         place : int or None
             Where it is in the window, if it was admitted.
         """
-        held = [(other, slot) for other, slot in self._slots.in_order() if other != place]
-        most = max(self._neighbours, default=1) - 1
-        if most < 1 or not held:
+        nearest = self.nearest(tokens, place)
+        if not nearest:
             return raw
-        theirs = np.concatenate([slot.tokens.class_tokens for _, slot in held])
-        nearest = np.argsort(-(theirs @ tokens.class_tokens[0]), kind="stable")[:most]
-        for number in nearest:
-            self.score_held(held[number][0])
-        known = [held[number][1] for number in nearest if held[number][1].scored]
+        for other in nearest:
+            self.score_held(other)
+        known = [self._slots[other] for other in nearest if self._slots[other].scored]
         raws = [raw, *(slot.raw_score for slot in known)]
         class_tokens = [tokens.class_tokens, *(slot.tokens.class_tokens for slot in known)]
         return float(self.rescored(raws, class_tokens)[0])
+
+    def nearest(self, tokens: Tokens, place: int | None) -> list[int]:
+        """Return the places of a new frame's neighbours, by which its score is rescored.
+
+        Parameters are those of `rescored_new`.
+        """
+        held = [(other, slot) for other, slot in self._slots.in_order() if other != place]
+        most = max(self._neighbours, default=1) - 1
+        if most < 1 or not held:
+            return []
+        theirs = np.concatenate([slot.tokens.class_tokens for _, slot in held])
+        nearest = np.argsort(-(theirs @ tokens.class_tokens[0]), kind="stable")[:most]
+        return [held[number][0] for number in nearest]
 
     def scores(self) -> dict[int, float]:
         """Return the scores after RsCIN of all frames that have one, by place."""

@@ -65,14 +65,14 @@ def window_search(
             return result, [community.evidence.gap for community in result.communities]
 
         return search
-    layers = _layers(slots, places)
+    layers = _layers(slots, places)  # they have arrived: `taken` has waited for the device
     ignored = np.stack([window.ignored[place] & ~window.marked(place) for place in places])
     absent = [slots[place].absent for place in places]
-    form = window.shape.form
+    form, xp = window.shape.form, array_namespace(window.half_squared)
 
     def search_in_degree_one_too() -> tuple[CodegraphResult, Sequence[float]]:
         fused = taken.whole()
-        finest = degree_one(layers, form=form, roi=roi, ignored=ignored, tiles=tiles)
+        finest = degree_one(layers, form=form, roi=roi, ignored=ignored, tiles=tiles, xp=xp)
         for rows, away in zip(finest, absent, strict=True):
             if away is not None:
                 rows[away[roi]] = 0
@@ -100,6 +100,7 @@ def degree_one(
     roi: Bools,
     ignored: Bools,
     tiles: tuple[int, int] = (1, 1),
+    xp: Any = np,
 ) -> Float32:
     """Return the distances among n frames in degree 1, the mean over layers.
 
@@ -115,6 +116,8 @@ def degree_one(
         Patches that nobody may match.
     tiles : (int, int)
         Rows and columns of tiles.
+    xp : module
+        NumPy or CuPy: where the work is done; the tokens are on the host.
 
     Returns
     -------
@@ -128,10 +131,12 @@ def degree_one(
             continue
         total: Any = 0
         for frames in layers:
-            xp = array_namespace(frames[0])
             counted = xp.asarray(np.flatnonzero(roi[place]))
             features = xp.concatenate(
-                [lnamd(frame[:, place], degree=1)[:, counted] for frame in frames]
+                [
+                    lnamd(xp.asarray(frame[:, place], dtype=np.float32), degree=1)[:, counted]
+                    for frame in frames
+                ]
             )
             distances = distances_by(
                 FORMS[form],

@@ -104,7 +104,7 @@ class WindowShape:
         shape = cls.fitting(*sizes, matching=matching, xp=session.arrays)
         if session.arrays is np:
             return shape, np
-        needed, free = shape.memory + shape.tokens, free_device_memory(session.arrays)
+        needed, free = shape.memory, free_device_memory(session.arrays)
         if free is None or needed <= free:
             return shape, session.arrays
         error = DeviceError(

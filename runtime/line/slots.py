@@ -28,7 +28,7 @@ class Slot:
     part_id : str or None
         Name of its part.
     tokens : Tokens
-        Of this one frame.
+        Of this one frame; on the host in float16 once it is in a window on a CUDA device.
     pinned : bool
         Whether it stays in the window.
     raw_score : float

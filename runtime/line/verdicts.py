@@ -126,7 +126,8 @@ class LineJudge:
         if compared.patch_scores is not None:
             place = compared.place if compared.admitted else None
             raw = self._scorer.keep(slot, compared.patch_scores)
-            self._scorer.refresh(everyone=len(self._slots) <= self._least)
+            neighbours = self._scorer.nearest(slot.tokens, place)
+            self._scorer.refresh(everyone=len(self._slots) <= self._least, beside=neighbours)
             if self._scorer.level is not None:
                 raw = self._scorer.keep(slot, compared.patch_scores)
             shown = self._scorer.shown(compared.patch_scores, slot)
@@ -160,6 +161,7 @@ class LineJudge:
     def everyone(self) -> ScoreResult:
         """Score all frames of the window anew; see `RollingInspector.scores`."""
         held = list(self._slots.in_order())
+        self._scorer.look_ahead([place for place, _ in held])
         rows = [self._scorer.score_held(place) for place, _ in held]
         if len(rows) < 2 or any(row is None for row in rows):
             raise ScoringError(f"{len(rows)} frame(s) in the window: mutual scoring needs 2")

@@ -9,20 +9,28 @@ square (docs/algorithms.md, "Rolling window").
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from zeroline.runtime.arrays import Bools, Float32, to_host
 from zeroline.runtime.errors import ScoringError
-from zeroline.runtime.grid import Grid
+from zeroline.runtime.line.cuda_store import CudaStore, FrameAnswers
 from zeroline.runtime.line.shape import WindowShape
+from zeroline.runtime.line.stores import BankStore, FeatureStore, SeenTiles
+from zeroline.runtime.matching.cuda import CudaBank
 from zeroline.runtime.matching.forms import FORMS
-from zeroline.runtime.matching.operand import IGNORED
-from zeroline.runtime.stages.degrees import aggregated, finest_degree, match_count
+from zeroline.runtime.stages.degrees import finest_degree, match_count
 from zeroline.runtime.stages.interval import average_on_device, average_rows
 from zeroline.runtime.workers import WorkerPool
+
+
+@dataclass
+class Asked:
+    """What was asked of the device beforehand; None: nothing."""
+
+    answers: FrameAnswers | None = None
 
 
 @dataclass(frozen=True)
@@ -32,19 +40,28 @@ class Matches:
     Attributes
     ----------
     features : tuple of arrays, shape (P', C_l), float32
-        Unit rows, by scale.
+        Unit rows, by scale; float16 where the window holds them so.
     to_slots : array, shape (scales, W, P'), float32
         ½‖x − y‖² from each patch of the new frame to each slot; inf where it does not match.
     from_slots : array, shape (scales, W, P'), float32
         The same from each patch of each slot to the new frame.
     ignore : array, shape (P',), bool
         Patches of the new frame that nobody may match.
+    matched : array, shape (W,), bool
+        Slots that it has a match in.
+    prepared : object
+        What the slots take of it, made for the match.
+    asked : Asked
+        Scores that the host has already.
     """
 
     features: tuple[Any, ...]
     to_slots: Any
     from_slots: Any
-    ignore: Any
+    ignore: Bools
+    matched: Bools
+    prepared: Any = None
+    asked: Asked = field(default_factory=Asked)
 
 
 class Window:
@@ -75,6 +92,8 @@ class Window:
         The threads.
     finest : range
         Units of the smallest degree, one for each layer.
+    store : FeatureStore
+        The features.
 
     Notes
     -----
@@ -98,26 +117,13 @@ class Window:
         slots, patches = shape.capacity, shape.compared
         if patches != (shape.patches if self._roi is None else len(self._roi)):
             raise ScoringError(f"{patches} patches counted, the region of interest has others")
-        channels = [c for c in shape.channels for _ in range(match_count(shape.degrees))]
-        self._grid = Grid.of(shape.patches, shape.tiles)
-        parts = self._grid.parts(None if self._roi is None else roi)
-        self._seen = [number for number, part in enumerate(parts) if part.stop > part.start]
-        self.tiles = tuple(parts[number] for number in self._seen)
-        self._within = None  # places of the P' among the patches of these tiles
-        if self._roi is not None:
-            assert roi is not None  # noqa: S101 - see above
-            squares = np.asarray(roi).reshape(self._grid.count, -1)[self._seen]
-            self._within = xp.asarray(np.flatnonzero(squares))
-        bank, count = FORMS[shape.form].bank, len(self.tiles)
-        # by scale, and in it by tile
-        self._banks = [
-            [
-                bank.empty(slots, part.stop - part.start, c, turn=turn, xp=xp)
-                for tile, part in enumerate(self.tiles)
-                for turn in [(scale * count + tile) * slots // (shape.scales * count)]
-            ]
-            for scale, c in enumerate(channels)
-        ]
+        tiles = SeenTiles(shape, None if self._roi is None else roi)
+        self.tiles = tiles.parts
+        self._on_device: CudaStore | None = None
+        if issubclass(FORMS[shape.form].bank, CudaBank):
+            self._on_device = CudaStore(shape, tiles, interval=interval, cupy=xp)
+        self.store: FeatureStore = self._on_device or BankStore(shape, tiles, pool, xp=xp)
+        self._asked: dict[int, Float32] = {}  # scores (P') of slots that the host has already
         count = match_count(shape.degrees)
         place, _ = finest_degree(shape.degrees)
         self.finest = range(place, shape.scales, count)
@@ -137,23 +143,11 @@ class Window:
         shapes = [tuple(layer.shape) for layer in layers]
         if shapes != expected:
             raise ScoringError(f"tokens have the shapes {shapes}, {expected} is expected")
-        found = []
-        for layer in layers:
-            rows = layer.reshape(self._grid.count, -1, layer.shape[1])
-            if len(self._seen) < len(rows):
-                rows = rows[self._xp.asarray(self._seen)]
-            for features in aggregated(rows, self.shape.degrees):
-                whole = features.reshape(-1, layer.shape[1])
-                found.append(whole if self._within is None else whole[self._within])
-        return tuple(found)
+        return self.store.features_of(layers)
 
     def features_in(self, slot: int) -> tuple[Any, ...]:
         """Return the features of the frame in a slot, by scale, of the patches that count."""
-        if len(self.tiles) == 1:
-            return tuple(bank.features[slot] for (bank,) in self._banks)
-        return tuple(
-            self._xp.concatenate([bank.features[slot] for bank in banks]) for banks in self._banks
-        )
+        return self.store.features_in(slot)
 
     def match(
         self,
@@ -190,35 +184,24 @@ class Window:
         if self._roi is not None:
             ignored, away = ignored[self._roi], away[self._roi]
         ignored = ignored | away
-        to_slots, from_slots = self._matched(features, ignored, reachable)
-        if away.any():
-            rows = to_slots[:, :, self._xp.asarray(away)]
-            rows[self._xp.isfinite(rows)] = 0
-            to_slots[:, :, self._xp.asarray(away)] = rows
-        return Matches(tuple(features), to_slots, from_slots, ignored)
+        to_slots, from_slots, prepared = self.store.matched(features, ignored, away, reachable)
+        matched = reachable & ~self.ignored.all(axis=1)
+        return Matches(tuple_of(features), to_slots, from_slots, ignored, matched, prepared)
 
     def admit(self, slot: int, matches: Matches) -> None:
         """Put a matched frame into a slot, in place of what is there."""
-        self.evict(slot)
-
-        def put(scale: int) -> None:
-            self._put(scale, slot, matches.features[scale], matches.ignore)
-            self.half_squared[scale, slot] = matches.to_slots[scale]
-            self.half_squared[scale, :, slot] = matches.from_slots[scale]
-            self.half_squared[scale, slot, slot] = np.inf
-
-        self.pool.run(put, range(self.shape.scales))
-        self.ignored[slot] = self._own_ignored[slot] = to_host(matches.ignore)
-
-    def _put(self, scale: int, slot: int, features: Any, ignore: Any) -> None:
-        """Write a frame's features (P', C) of a scale to the banks."""
-        for bank, part in zip(self._banks[scale], self.tiles, strict=True):
-            bank.put(slot, features[part], ignore[part])
+        self.store.put(slot, matches.features, matches.prepared, matches.ignore)
+        self.half_squared[:, slot] = matches.to_slots
+        self.half_squared[:, :, slot] = matches.from_slots
+        self.half_squared[:, slot, slot] = np.inf
+        self.ignored[slot] = self._own_ignored[slot] = matches.ignore
+        self._asked.clear()
 
     def evict(self, slot: int) -> None:
         """Empty a slot."""
         self.half_squared[:, slot] = np.inf
         self.half_squared[:, :, slot] = np.inf
+        self._asked.clear()
 
     def marked(self, slot: int) -> Bools:
         """Return the patches (P',) of a frame that `ignore_patches` has taken."""
@@ -238,54 +221,51 @@ class Window:
         """
         counted = patches if self._roi is None else patches[self._roi]
         self.ignored[slot] = self._own_ignored[slot] | counted
-        ignored, features = self.ignored[slot], self.features_in(slot)
-        for scale, part in enumerate(features):
-            self._put(scale, slot, part, ignored)
+        features = self.store.ignore(slot, self.ignored[slot])
         others = reachable.copy()
         others[slot] = False
-        _, from_slots = self._matched(features, ignored, others)
+        nowhere = np.zeros(self.shape.compared, bool)
+        _, from_slots, _ = self.store.matched(features, self.ignored[slot], nowhere, others)
         before = self.half_squared[:, :, slot]
-        kept = before < np.inf  # frames of one part do not match
-        before[kept] = from_slots[kept]
+        if self._xp is np:
+            kept = before < np.inf  # frames of one part do not match
+            before[kept] = from_slots[kept]
+        else:
+            self.half_squared[:, :, slot] = self._xp.where(before < np.inf, from_slots, before)
+        self._asked.clear()
 
-    def _matched(self, features: Sequence[Any], ignored: Any, reachable: Bools) -> tuple[Any, Any]:
-        """Return ½d² (scales, W, P') to some slots and from them; inf for all others."""
-        shape = self.shape
-        sizes = (shape.scales, shape.capacity, shape.compared)
-        to_slots, from_slots = (self._xp.full(sizes, np.inf, np.float32) for _ in range(2))
-        queries = [
-            [
-                bank.query(frame[part], ignored[part])
-                for bank, part in zip(banks, self.tiles, strict=True)
-            ]
-            for banks, frame in zip(self._banks, features, strict=True)
-        ]
+    def look_ahead(self, matches: Matches, *, recent: Sequence[int], place: int) -> None:
+        """Ask the device at once for what a new frame's admission needs; see `CudaStore.answers`.
 
-        def match_run(item: tuple[int, int, int, int]) -> None:
-            scale, tile, start, stop = item
-            bank, part = self._banks[scale][tile], self.tiles[tile]
-            rows, columns = to_slots[scale, start:stop], from_slots[scale, start:stop]
-            if len(self.tiles) == 1:
-                bank.minima(queries[scale][tile], start, stop, rows, columns)
-                return
-            # a bank writes to arrays without gaps
-            sizes = stop - start, part.stop - part.start
-            own_rows, own_columns = (self._xp.empty(sizes, np.float32) for _ in range(2))
-            bank.minima(queries[scale][tile], start, stop, own_rows, own_columns)
-            rows[:, part], columns[:, part] = own_rows, own_columns
+        On the host there is nothing to gain.
+        """
+        if self._on_device is not None:
+            matches.asked.answers = self._on_device.answers(
+                matches.features, matches.to_slots, recent, place
+            )
 
-        self.pool.run(
-            match_run,
-            [
-                (scale, tile, *run)
-                for scale, banks in enumerate(self._banks)
-                for tile, bank in enumerate(banks)
-                for run in _runs(reachable, bank.block)
-            ],
-        )
-        to_slots[to_slots >= IGNORED / 2] = np.inf
-        from_slots[from_slots >= IGNORED / 2] = np.inf
-        return to_slots, from_slots
+    def look_ahead_held(self, slots: Sequence[int]) -> None:
+        """Ask the device at once for the scores of some held frames; nothing to gain on the host.
+
+        They hold until the window changes.
+        """
+        if self._on_device is None or not len(slots):
+            return
+        size = self.shape.capacity * self.shape.compared
+        starts = [slot * size for slot in slots]
+        apart, nobody = self.shape.capacity * size, [()] * len(slots)
+        found = self._on_device.averages(self.half_squared, starts, nobody, apart=apart)
+        self._asked = dict(zip(slots, to_host(found), strict=True))
+
+    def place_distances(self, matches: Matches, slots: Sequence[int]) -> Float32:
+        """Return how far a new frame is from those in some slots at the same places.
+
+        See `zeroline.runtime.line.places.place_distances`.
+        """
+        answers = matches.asked.answers
+        if answers is not None and all(slot in answers.distances for slot in slots):
+            return np.array([answers.distances[slot] for slot in slots], np.float32)
+        return self.store.place_distances(matches.features, slots)
 
     def score(self, matches: Matches, *, without: Sequence[int] = ()) -> Float32 | None:
         """Return the patch scores (P,) of a frame that is not in the window; see `patch_scores`.
@@ -296,7 +276,10 @@ class Window:
         without : sequence of int
             Slots that do not count, such as the one that the frame will take.
         """
-        return self._average(self._left(matches.to_slots, without))
+        answers = matches.asked.answers
+        if answers is not None and tuple(without) in answers.scores:
+            return self._whole(answers.scores[tuple(without)])
+        return self._average(matches.to_slots, without)
 
     def patch_scores(self, slot: int, *, without: Sequence[int] = ()) -> Float32 | None:
         """Return the patch scores (P,) of the frame in a slot, against the window as it is now.
@@ -310,21 +293,21 @@ class Window:
         without : sequence of int
             Slots that do not count.
         """
-        return self._average(self._left(self.half_squared[:, slot], without))
+        if slot in self._asked and not len(without):
+            return self._whole(self._asked[slot])
+        return self._average(self.half_squared[:, slot], without)
 
-    def _left(self, rows: Any, without: Sequence[int]) -> Any:
-        """Return ½d² (scales, W, P') with some slots out of reach."""
-        if len(without):
-            rows = rows.copy()
-            rows[:, self._xp.asarray(list(without))] = np.inf
-        return rows
+    def _average(self, half_squared: Any, without: Sequence[int]) -> Float32 | None:
+        """Average ½d² (scales, W, P') to patch scores (P,), without some slots.
 
-    def _average(self, half_squared: Any) -> Float32 | None:
-        """Average ½d² (scales, W, P') to patch scores (P,); 0 outside the region of interest."""
+        0 outside the region of interest.
+        """
         low, high = self._interval
+        if len(without):
+            half_squared = half_squared.copy()
+            half_squared[:, self._xp.asarray(list(without))] = np.inf
         if self._xp is not np:
-            mean = to_host(average_on_device(half_squared, low=low, high=high))
-            return None if np.isnan(mean).any() else self._placed(mean)
+            return self._whole(to_host(average_on_device(half_squared, low=low, high=high)))
         there = np.isfinite(half_squared).any(axis=(0, 2))
         total = np.zeros(self.shape.compared, np.float64)
         for scale in half_squared:
@@ -333,6 +316,12 @@ class Window:
                 return None
             total += average_rows(distances, low=low, high=high)
         return self._placed((total / self.shape.scales).astype(np.float32))
+
+    def _whole(self, mean: Float32) -> Float32 | None:
+        """Return scores of all patches; None where one has no match."""
+        if np.isnan(mean).any():
+            return None
+        return self._placed(mean.copy())  # a row would keep all that came with it
 
     def _placed(self, mean: Float32) -> Float32:
         """Return scores of all patches, 0 outside the region of interest."""
@@ -343,10 +332,6 @@ class Window:
         return scores
 
 
-def _runs(reachable: Bools, block: int) -> list[tuple[int, int]]:
-    """Return the reachable slots as (start, stop) runs of at most `block`."""
-    edges = np.flatnonzero(np.diff(np.concatenate(([False], reachable, [False])).astype(np.int8)))
-    runs = []
-    for first, end in edges.reshape(-1, 2).tolist():
-        runs += [(start, min(start + block, end)) for start in range(first, end, block)]
-    return runs
+def tuple_of(features: Sequence[Any]) -> tuple[Any, ...]:
+    """Return features as a tuple, as they are where they are one."""
+    return features if isinstance(features, tuple) else tuple(features)

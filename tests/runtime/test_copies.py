@@ -14,7 +14,7 @@ from zeroline.runtime.copies import (
     typical_best_match,
     typical_nearest,
 )
-from zeroline.runtime.line.contents import place_distances
+from zeroline.runtime.line.places import place_distances
 from zeroline.runtime.matching.distances import match_distances
 
 PATCHES, CHANNELS = 16, 12

@@ -205,7 +205,7 @@ def test_a_window_scores_its_frames_as_a_set(pool, form, part):
     channels = (96, 20)
     sizes = (5, COUNT * OWN, channels, degrees, form)
     window = kept_window(sizes, pool, roi=roi, counted=counted, tiles=TILES)
-    banks = sum(bank.nbytes for scale in window._banks for bank in scale)
+    banks = window.store.nbytes
     if form == "float32":
         assert banks + window.half_squared.nbytes == window.shape.memory
     tokens = tiled_tokens(8, channels=channels)

@@ -1,7 +1,8 @@
 // The GPU's own instructions that the kernels use, each behind a name: sm_80 and later.
 //
-// Put in front of matching.cu when it is compiled. The tests put their own form in front instead,
-// which does the same on the host, thread by thread: so the kernels' source runs without a GPU.
+// Put in front of matching.cu and frame.cu when they are compiled. The tests put their own form in
+// front instead, which does the same on the host, thread by thread: so the kernels' source runs
+// without a GPU.
 
 typedef unsigned short half_bits;  // a float16, looked at by its bits: no header is needed
 
@@ -53,10 +54,23 @@ __device__ __forceinline__ int read_late(const int* from) {
   return value;
 }
 
+__device__ __forceinline__ long long read_late(const long long* from) {
+  long long value;
+  asm volatile("ld.global.ca.s64 %0, [%1];" : "=l"(value) : "l"(from));
+  return value;
+}
+
 __device__ __forceinline__ float to_float(half_bits value) {
   float number;
   asm("cvt.f32.f16 %0, %1;" : "=f"(number) : "h"(value));
   return number;
+}
+
+// Rounded to the nearest, halves to even.
+__device__ __forceinline__ half_bits to_half(float value) {
+  half_bits bits;
+  asm("cvt.rn.f16.f32 %0, %1;" : "=h"(bits) : "f"(value));
+  return bits;
 }
 
 __device__ __forceinline__ int from_lane_across(int value, int distance) {
@@ -65,4 +79,19 @@ __device__ __forceinline__ int from_lane_across(int value, int distance) {
 
 __device__ __forceinline__ float from_lane_across(float value, int distance) {
   return __shfl_xor_sync(0xffffffffu, value, distance);
+}
+
+__device__ __forceinline__ double from_lane_across(double value, int distance) {
+  return __shfl_xor_sync(0xffffffffu, value, distance);
+}
+
+// How many lanes of the warp say yes.
+__device__ __forceinline__ int votes(bool yes) {
+  return __popc(__ballot_sync(0xffffffffu, yes));
+}
+
+// The shared memory whose size the launch gives.
+__device__ __forceinline__ float* shared_floats() {
+  extern __shared__ float room[];
+  return room;
 }

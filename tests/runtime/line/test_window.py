@@ -164,7 +164,7 @@ def test_the_memory_that_is_told_is_the_memory_that_is_taken(pool, form):
     window = kept_window((6, PATCHES, CHANNELS, DEGREES, form), pool)
     frame = window.features_of(as_float32(frame_tokens(np.random.default_rng(0))))
     window.admit(0, window.match(frame))
-    banks = sum(bank.nbytes for banks in window._banks for bank in banks)
+    banks = window.store.nbytes
     assert window.shape.memory == banks + window.half_squared.nbytes
 
 
