@@ -77,7 +77,7 @@ def inspected(
     return counts
 
 
-def hands(bundle: Bundle, *, seed: int, product: str) -> dict[str, int]:
+def hands(bundle: Bundle, *, seed: int, product: str) -> dict[str, dict[str, int]]:
     """Return how often each verdict was given to a part under a hand."""
     rng = np.random.default_rng(seed)
     parts = BEFORE + HANDS * (BETWEEN + 1)
@@ -94,7 +94,7 @@ def hands(bundle: Bundle, *, seed: int, product: str) -> dict[str, int]:
     counts: dict[str, int] = {}
     for number in covered:
         counts[made[number]] = counts.get(made[number], 0) + 1
-    return counts
+    return {"verdicts": counts}
 
 
 def run(report: Callable[[str], None], *, seeds: Iterable[int] = SEEDS, rows: Rows) -> None:
@@ -117,22 +117,23 @@ def run(report: Callable[[str], None], *, seeds: Iterable[int] = SEEDS, rows: Ro
                 f"{good['unplaced']} | {worst:.1%} | {bad['all']} | {_ng(bad)} | "
                 f"{bad['unplaced']} |"
             )
-        report("| a hand over | parts | NG | without a whole part | OK |")
-        report("|---|---|---|---|---|")
+        report("| a hand over | parts | NG | without a whole part | another product | OK |")
+        report("|---|---|---|---|---|---|")
         for product in PRODUCTS:
             some = []
             for seed in seeds:
                 key = {"seed": seed, "hand": product}
                 some.append(rows.once(key, partial(hands, bundle, seed=seed, product=product)))
-            told = _sum(some)
+            told = _sum([row["verdicts"] for row in some])
             report(
-                f"| {product} | {told['all']} | {told['NG']} | {told['unplaced']} | {told['OK']} |"
+                f"| {product} | {told['all']} | {told['NG']} | {told['unplaced']} | "
+                f"{told['other_product']} | {told['OK']} |"
             )
 
 
 def _sum(counts: list[dict[str, int]]) -> dict[str, int]:
     """Add up counts by verdict; `unplaced` are those without a whole part."""
-    total = {"OK": 0, "NG": 0, "unplaced": 0}
+    total = {"OK": 0, "NG": 0, "unplaced": 0, "other_product": 0}
     for row in counts:
         for verdict, count in row.items():
             name = "unplaced" if verdict in ("no_part_found", "part_not_whole") else verdict
