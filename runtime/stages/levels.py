@@ -13,9 +13,9 @@ import numpy as np
 
 from zeroline.runtime.arrays import Bools, array_namespace
 
-#: Parts are in one pose while none is turned farther from their middle turn, in degrees: light
-#: that does not turn with the part changes a place's level. Measured up to 15° either way, and the
-#: two or three of a guide rail.
+#: Parts are in one pose while none is turned farther from the middle of all turns, in degrees:
+#: light that does not turn with the part changes a place's level. Measured up to 15° either way,
+#: and the two or three of a guide rail.
 MOST_TURN = 18.0
 
 
@@ -66,6 +66,6 @@ def in_one_pose(turns: Any, /) -> bool:
     angles = np.radians(np.asarray(turns, np.float64))
     if not angles.size:
         return True
-    middle = np.arctan2(np.sin(angles).mean(), np.cos(angles).mean())
-    away = np.abs((angles - middle + np.pi) % (2 * np.pi) - np.pi)
-    return bool(np.degrees(away.max()) <= MOST_TURN)
+    mean = np.arctan2(np.sin(angles).mean(), np.cos(angles).mean())
+    away = (angles - mean + np.pi) % (2 * np.pi) - np.pi
+    return bool(np.degrees(np.ptp(away) / 2) <= MOST_TURN)
