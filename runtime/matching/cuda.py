@@ -19,30 +19,9 @@ from typing import Any
 import numpy as np
 
 from zeroline.runtime.arrays import array_namespace, to_host
-from zeroline.runtime.matching.launches import (
-    BLOCK,
-    DEPTH,
-    STRIP,
-    MatchingKernels,
-    filled,
-    kernel_source,
-    matching_kernels,
-)
+from zeroline.runtime.matching.launches import filled
 from zeroline.runtime.matching.operand import check_finite
 from zeroline.runtime.matching.units import CudaUnits, Marks, Sides
-
-__all__ = [
-    "BLOCK",
-    "DEPTH",
-    "STRIP",
-    "CudaBank",
-    "FusedBank",
-    "MatchingKernels",
-    "TiledBank",
-    "filled",
-    "kernel_source",
-    "matching_kernels",
-]
 
 
 class CudaBank:
@@ -69,9 +48,8 @@ class CudaBank:
 
     def __init__(self, slots: int, patches: int, channels: int, *, cupy: Any) -> None:
         self._units = CudaUnits(slots, [channels], [slice(0, patches)], fused=self.fused, cupy=cupy)
-        reachable = cupy.zeros(slots, dtype=cupy.int32) + 1
         self._nothing = cupy.zeros(patches, dtype=cupy.int32)
-        self._reachable = reachable
+        self._reachable = cupy.full(slots, 1, dtype=cupy.int32)
         self.block = slots
 
     @classmethod
