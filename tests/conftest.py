@@ -47,25 +47,36 @@ def xp(request: pytest.FixtureRequest) -> ArrayLibrary:
     return ArrayLibrary(request.param)
 
 
-@pytest.fixture
-def cupy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """CuPy on a GPU where there is one, else the stand-in."""
-    from zeroline.runtime.matching.forms import match_seconds
+def forget_device() -> None:
+    """Forget what was compiled, tried and measured by another test's CuPy."""
+    from zeroline.runtime.matching.forms import form_trouble, match_seconds
     from zeroline.runtime.matching.launches import _compiled
 
     _compiled.clear()
+    form_trouble.cache_clear()
     match_seconds.cache_clear()
-    if has_gpu():
-        yield importlib.import_module("cupy")
-        return
+
+
+@pytest.fixture
+def cupy_stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """CuPy's stand-in, also beside a GPU."""
     if shutil.which("g++") is None:
-        missing("neither a GPU nor g++ is here to run the kernels")
+        missing("no g++ is here to run the kernels")
+    forget_device()
     monkeypatch.syspath_prepend(STAND_INS)
     monkeypatch.delitem(sys.modules, "cupy", raising=False)
     yield importlib.import_module("cupy")
     sys.modules.pop("cupy", None)
-    _compiled.clear()
-    match_seconds.cache_clear()
+    forget_device()
+
+
+@pytest.fixture
+def cupy(request: pytest.FixtureRequest) -> Any:
+    """CuPy on a GPU where there is one, else the stand-in."""
+    if not has_gpu():
+        return request.getfixturevalue("cupy_stand_in")
+    forget_device()
+    return importlib.import_module("cupy")
 
 
 @pytest.fixture(scope="session")

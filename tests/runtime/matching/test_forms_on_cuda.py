@@ -1,14 +1,9 @@
 """Forms of matching that a device cannot run: left out, and told. By CuPy's stand-in."""
 
 import ctypes
-import importlib
-import shutil
-import sys
 
 import pytest
 
-from support.cuda_provider import forget_kernels
-from support.machine import STAND_INS, missing
 from zeroline.runtime.errors import DeviceError, ProviderWarning
 from zeroline.runtime.matching.forms import form_trouble, match_seconds, pick_form
 
@@ -18,17 +13,8 @@ def picked(matching, cupy, patches=16):
 
 
 @pytest.fixture
-def cupy(monkeypatch):
-    if shutil.which("g++") is None:
-        missing("no g++ is here to run the kernels")
-    monkeypatch.syspath_prepend(STAND_INS)
-    monkeypatch.delitem(sys.modules, "cupy", raising=False)
-    for cached in (form_trouble.cache_clear, match_seconds.cache_clear):
-        cached()
-    forget_kernels()
-    yield importlib.import_module("cupy")
-    sys.modules.pop("cupy", None)
-    forget_kernels()
+def cupy(cupy_stand_in):
+    return cupy_stand_in
 
 
 def test_all_forms_are_tried_first(cupy):
