@@ -71,7 +71,8 @@ def bench(
         wide, high = (min(max(64, n * bundle.size), 2048) for n in reversed(tiles))
         size = LineSettings().size if tiles == (1, 1) else (wide, high)
         patches = tiles[0] * tiles[1] * bundle.patches
-        chosen = degrees or Framing(size=(high, wide), tiles=tiles).degrees((1, 3, 5))
+        usual = bundle.manifest.defaults.degrees
+        chosen = degrees or Framing(size=(high, wide), tiles=tiles).degrees(usual)
         xp = bundle.session.arrays
         _check_memory(bundle.name, WindowShape(window, patches, bundle.channels, chosen), xp)
         line = SimulatedLine(LineSettings(parts=window + frames, defects=0.05, size=size))
