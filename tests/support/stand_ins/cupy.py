@@ -17,6 +17,7 @@ import mmap
 import re
 import subprocess
 import tempfile
+import weakref
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
@@ -92,8 +93,35 @@ def _plain(value):
     return value.view(numpy.ndarray) if isinstance(value, ndarray) else value
 
 
+class _Memory:
+    """Bytes of what arrays lie in: freed with the last array, as in CuPy's pool."""
+
+    def __init__(self):
+        self._lives = {}
+        self.used = self.most = 0
+
+    def hold(self, array):
+        while isinstance(array.base, numpy.ndarray):
+            array = array.base
+        number = id(array)
+        if number not in self._lives:
+            self._lives[number] = weakref.finalize(array, self._free, number, array.nbytes)
+            self._lives[number].atexit = False
+            self.used += array.nbytes
+            self.most = max(self.most, self.used)
+
+    def _free(self, number, size):
+        del self._lives[number]
+        self.used -= size
+
+
+memory = _Memory()
+
+
 def _own(made):
-    return numpy.asarray(made).view(ndarray)
+    array = numpy.asarray(made).view(ndarray)
+    memory.hold(array)
+    return array
 
 
 def _refuse(*values):
@@ -398,7 +426,7 @@ class _Random:
 
 
 def get_default_memory_pool():
-    return SimpleNamespace(free_bytes=lambda: 0, used_bytes=lambda: 0)
+    return SimpleNamespace(free_bytes=lambda: 0, used_bytes=lambda: memory.used)
 
 
 random = SimpleNamespace(default_rng=_Random)
