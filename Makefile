@@ -49,9 +49,9 @@ $(TRIAL):
 	@:
 endif
 
-## on a machine with a GPU: numerical tests with CuPy, kernels, benchmark; installs nothing
+## on a machine with a GPU: ten assertions, and what frames and kernels take; installs nothing
 gpu-check:
-	PYTHONPATH=src $(PYTHON) benchmarks/gpu_check.py
+	PYTHONPATH=src $(PYTHON) -m benchmarks.gpu_check
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

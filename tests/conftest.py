@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from support.machine import ROOT, STAND_INS, has_gpu, missing
+from support.machine import ROOT, STAND_INS, forget_device, has_gpu, missing
 
 
 class ArrayLibrary:
@@ -45,16 +45,6 @@ def xp(request: pytest.FixtureRequest) -> ArrayLibrary:
     if request.param == "cupy" and not has_gpu():
         pytest.skip("CuPy with a working GPU is not here")
     return ArrayLibrary(request.param)
-
-
-def forget_device() -> None:
-    """Forget what was compiled, tried and measured by another test's CuPy."""
-    from zeroline.runtime.matching.forms import form_trouble, match_seconds
-    from zeroline.runtime.matching.launches import _compiled
-
-    _compiled.clear()
-    form_trouble.cache_clear()
-    match_seconds.cache_clear()
 
 
 @pytest.fixture

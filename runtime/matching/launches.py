@@ -26,6 +26,9 @@ _LEAST_CAPABILITY = (8, 0)
 #: Bytes of shared memory that every device gives to a block without being asked.
 _SHARED = 48 << 10
 _SOURCES = ("matching.cu", "frame.cu")
+_KERNELS = (
+    "fused_keys", "tile_keys", "measure", "token_sums", "aggregate", "place_distances", "scores",
+)  # fmt: skip
 
 # cuBLAS's and CUDA's numbers
 _FLOAT16, _FLOAT32 = 2, 0
@@ -67,15 +70,10 @@ class MatchingKernels:
         self.cache = int(properties["l2CacheSize"])
         try:
             module = cupy.RawModule(code=kernel_source(), options=("-std=c++17",))
-            self._fused, self._tile, self._measure = (
-                module.get_function(name) for name in ("fused_keys", "tile_keys", "measure")
-            )
-            self._sums, self._aggregate, self._places, self._scores = (
-                module.get_function(name)
-                for name in ("token_sums", "aggregate", "place_distances", "scores")
-            )
+            #: The kernels by their names in the source.
+            self.by_name = {name: module.get_function(name) for name in _KERNELS}
             # two blocks of fused_keys need 98 of the 100 KiB that some devices have
-            self._fused.preferred_shared_memory_carveout = _MOST_SHARED
+            self.by_name["fused_keys"].preferred_shared_memory_carveout = _MOST_SHARED
         except Exception as error:  # CuPy's own classes are many
             reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise DeviceError(f"the matching kernels cannot be compiled: {reason}") from error
@@ -89,7 +87,7 @@ class MatchingKernels:
         `sides`: rows, norms and codes of the frame, then those of the bank. `most`: patches of the
         largest unit.
         """
-        self._fused(
+        self.by_name["fused_keys"](
             (-(-most // BLOCK), slots, len(units)),
             (_THREADS,),
             (*sides, units, reachable, np.int32(slots), np.int32(patches), np.float32(margin),
@@ -101,7 +99,7 @@ class MatchingKernels:
         patches: int, margin: float, row_keys: Any, column_keys: Any,
     ) -> None:  # fmt: skip
         """Take the least keys of one unit's product that lies in memory; `sides` without rows."""
-        self._tile(
+        self.by_name["tile_keys"](
             (-(-tile.shape[1] // STRIP), len(tile)),
             (_THREADS,),
             (tile, *sides, units, np.int32(number), np.int32(first), np.int32(slots),
@@ -114,7 +112,7 @@ class MatchingKernels:
         to_slots: Any, from_slots: Any,
     ) -> None:  # fmt: skip
         """Turn keys into ½‖x - y‖², those under `limit` measured anew."""
-        self._measure(
+        self.by_name["measure"](
             (-(-slots * most // _WARPS), len(units), 2),
             (_THREADS,),
             (frame, bank, row_keys, column_keys, units, reachable, absent, np.int32(slots),
@@ -151,8 +149,10 @@ class MatchingKernels:
         """
         tiles, side, _, channels = tokens.shape
         _, patches, depth = features.shape
-        self._sums((SHARES, tiles), (_THREADS,), (tokens, np.int64(tokens.size // tiles), sums))
-        self._aggregate(
+        self.by_name["token_sums"](
+            (SHARES, tiles), (_THREADS,), (tokens, np.int64(tokens.size // tiles), sums)
+        )
+        self.by_name["aggregate"](
             (patches,),
             (_AGGREGATE_THREADS,),
             (tokens, sums, counted, degrees, np.int32(len(degrees)), np.int32(fused),
@@ -166,7 +166,7 @@ class MatchingKernels:
     ) -> None:
         """Write the mean distances over scales (n, P') to the same places of n slots."""
         count, patches = distances.shape
-        self._places(
+        self.by_name["place_distances"](
             (-(-patches // _WARPS), count),
             (_THREADS,),
             (frame, bank, units, np.int32(len(units) // scales), np.int32(scales),
@@ -183,7 +183,7 @@ class MatchingKernels:
         width = 32
         while 4 * width * (slots | 1) > _SHARED:
             width //= 2
-        self._scores(
+        self.by_name["scores"](
             (-(-patches // width), jobs),
             (_THREADS,),
             (half_squared, rows, np.int64(apart), np.int32(scales), np.int32(slots),

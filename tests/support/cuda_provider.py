@@ -70,10 +70,15 @@ def install(monkeypatch: pytest.MonkeyPatch, cache: Any) -> tuple[HostedCuda, An
         def run_with_iobinding(self, binding: Any, run_options: Any = None) -> None:
             key = "disable_synchronize_execution_providers"
             assert run_options.get_run_config_entry(key) == "1"
-            cupy.queued.append((int(hosted.options[-1]["user_compute_stream"]), "run"))
-            super().run_with_iobinding(binding.real, run_options)
-            for output in binding.outputs:
-                np.multiply(output, hosted.factor, out=output)
+            stream = int(hosted.options[-1]["user_compute_stream"])
+            cupy.queued.append((stream, "run"))
+
+            def run() -> None:
+                _RealSession.run_with_iobinding(self, binding.real, run_options)
+                for output in binding.outputs:
+                    np.multiply(output, hosted.factor, out=output)
+
+            cupy.work_later(stream, run)
 
     class _Binding:
         def __init__(self, real: Any) -> None:
@@ -83,7 +88,9 @@ def install(monkeypatch: pytest.MonkeyPatch, cache: Any) -> tuple[HostedCuda, An
 
         def bind_input(self, name: str, kind: str, *place: Any) -> None:
             assert kind == "cuda"
-            self.real.bind_input(name, "cpu", *place)
+            self.input = _array_at(place).copy()  # it may be gone when the work is done
+            address = self.input.ctypes.data
+            self.real.bind_input(name, "cpu", *place[:-1], address)
 
         def bind_output(self, name: str, kind: str, *place: Any) -> None:
             assert kind == "cuda"
@@ -93,13 +100,6 @@ def install(monkeypatch: pytest.MonkeyPatch, cache: Any) -> tuple[HostedCuda, An
     monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
     return hosted, cupy
-
-
-def forget_kernels() -> None:
-    """Forget compiled kernels: those of another test's CuPy."""
-    for name, module in list(sys.modules.items()):
-        if name.startswith("zeroline.runtime.matching."):
-            getattr(module, "_compiled", {}).clear()
 
 
 def _array_at(place: tuple[Any, ...]) -> Any:

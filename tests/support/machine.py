@@ -27,3 +27,13 @@ def has_gpu() -> bool:
         return bool((cupy.arange(3) + 1).sum() == 6)  # a kernel must really run
     except Exception:  # noqa: BLE001 - that of a missing header is CuPy's own, and no RuntimeError
         return False
+
+
+def forget_device() -> None:
+    """Forget what was compiled, tried and measured by another test's CuPy."""
+    from zeroline.runtime.matching.forms import form_trouble, match_seconds
+    from zeroline.runtime.matching.launches import _compiled
+
+    _compiled.clear()
+    form_trouble.cache_clear()
+    match_seconds.cache_clear()

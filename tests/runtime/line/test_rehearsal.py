@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from support.cuda_provider import forget_kernels, install
-from support.machine import missing
+from support.cuda_provider import install
+from support.machine import forget_device, missing
 from zeroline.runtime import RollingInspector, load_bundle
 from zeroline.runtime.line import shape
 from zeroline.runtime.matching.forms import FORMS
@@ -17,10 +17,10 @@ from zeroline.runtime.matching.forms import FORMS
 def cupy(monkeypatch, tmp_path):
     if shutil.which("g++") is None:
         missing("no g++ is here to run the kernels")
-    forget_kernels()
+    forget_device()
     yield install(monkeypatch, tmp_path / "cache")[1]
     sys.modules.pop("cupy", None)
-    forget_kernels()
+    forget_device()
 
 
 @pytest.mark.parametrize("form", ["float32-plain", "fp16-fused"])

@@ -19,7 +19,6 @@ import subprocess
 import tempfile
 import weakref
 from collections import Counter
-from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import ClassVar
@@ -72,15 +71,24 @@ def _alloc_pinned_memory(size):
 
 
 def _synchronize():
-    """All that is under way arrives."""
+    """What the current stream has under way arrives."""
     _count("waits")
     for out, values in _under_way:
         out[...] = values
     _under_way.clear()
 
 
-def _count(what, times=1):
+#: Milliseconds that the device has worked; each launch takes as long as `pace` says of its kernel,
+#: or of "others". No more than a clock that a test sets.
+clock = 0.0
+pace = {"others": 0.01}
+
+
+def _count(what, times=1, *, name="others"):
+    global clock  # noqa: PLW0603
     counts[what] += times
+    if what == "launches":
+        clock += times * pace.get(name, pace["others"])
 
 
 def _foreign(value):
@@ -281,13 +289,35 @@ def asarray(values, dtype=None):
 
 #: Work that streams were asked for, in order: (stream's pointer, what).
 queued = []
+#: Work of streams that others have not waited for: (stream's pointer, function).
+_later = []
 
 
-class _Stream(nullcontext):
+def work_later(ptr, work):
+    """Let a stream do some work; done once another one waits for it, or the host does."""
+    _later.append((ptr, work))
+
+
+def _do(ptr=None):
+    mine = [job for job in _later if ptr in (None, job[0])]
+    _later[:] = [job for job in _later if job not in mine]
+    for _, work in mine:
+        work()
+
+
+class _Stream:
+    ptds: "_Stream"
+    _current: ClassVar[list["_Stream"]] = []
+
     def __init__(self, non_blocking=False, ptr=7):
-        assert non_blocking is False  # else CUDA's default stream does not wait for it
-        super().__init__()
-        self.ptr = ptr
+        self.ptr = ptr + 100 * non_blocking
+
+    def __enter__(self):
+        self._current.append(self)
+        return self
+
+    def __exit__(self, *_):
+        self._current.pop()
 
     def record(self):
         queued.append((self.ptr, "record"))
@@ -295,9 +325,23 @@ class _Stream(nullcontext):
 
     def wait_event(self, event):
         queued.append((self.ptr, f"wait for {event}"))
+        _do(event)
 
 
 _default = _Stream(ptr=1)
+_Stream.ptds = _Stream(ptr=2)
+
+
+class _Event:
+    def record(self):
+        self._at = clock
+
+    def synchronize(self):
+        _synchronize()
+
+
+def _get_elapsed_time(begin, end):
+    return end._at - begin._at
 
 
 class _Guarded:
@@ -359,7 +403,7 @@ class RawModule:
         launch = getattr(self._library, f"launch_{name}")
 
         def call(grid, block, arguments, *, shared_mem=0):
-            _count("launches")
+            _count("launches", name=name)
             assert shared_mem <= 48 << 10  # more must be asked for
             blocks = (*grid, 1, 1)[:3]
             assert min(blocks) > 0, f"{blocks} blocks: CUDA refuses that"
@@ -378,6 +422,10 @@ class RawModule:
 
 
 class _Function:
+    # what CuPy tells of a compiled kernel
+    num_regs, local_size_bytes, shared_size_bytes = 128, 0, 48 << 10
+    kernel = SimpleNamespace(ptr=5)
+
     def __init__(self, call):
         self._call = call
 
@@ -412,8 +460,16 @@ _SCALARS = {
 }  # fmt: skip
 
 
+class RawKernel(_Function):
+    """A kernel that only takes time: its source is not run."""
+
+    def __init__(self, code, name):
+        assert f"void {name}(" in code
+        super().__init__(lambda *_: _count("launches", name=name))
+
+
 def _gemm_strided_batched(*arguments):
-    _count("launches")
+    _count("launches", name="gemm")
     gemm_strided_batched(*arguments)
 
 
@@ -426,21 +482,37 @@ class _Random:
 
 
 def get_default_memory_pool():
-    return SimpleNamespace(free_bytes=lambda: 0, used_bytes=lambda: memory.used)
+    return SimpleNamespace(
+        free_bytes=lambda: 0, used_bytes=lambda: memory.used, total_bytes=lambda: memory.most,
+        free_all_blocks=lambda: None,
+    )  # fmt: skip
+
+
+#: Blocks that a multiprocessor takes at a time.
+occupancy = 2
 
 
 random = SimpleNamespace(default_rng=_Random)
 cuda = SimpleNamespace(
     Stream=_Stream,
+    Event=_Event,
+    get_elapsed_time=_get_elapsed_time,
+    set_allocator=lambda allocator: None,
+    nvrtc=SimpleNamespace(getVersion=lambda: (13, 0)),
+    driver=SimpleNamespace(
+        occupancyMaxActiveBlocksPerMultiprocessor=lambda function, threads, shared: occupancy
+    ),
     cublas=SimpleNamespace(gemmStridedBatchedEx=_gemm_strided_batched),
     get_cublas_handle=lambda: 11,
-    get_current_stream=lambda: _default,
+    get_current_stream=lambda: [_default, *_Stream._current][-1],
     alloc_pinned_memory=_alloc_pinned_memory,
     runtime=SimpleNamespace(
         getDevice=lambda: 0,
         getDeviceCount=lambda: 1,
+        driverGetVersion=lambda: 13000,
+        runtimeGetVersion=lambda: 13000,
         memGetInfo=lambda: (6 << 30, 8 << 30),
-        deviceSynchronize=_synchronize,
+        deviceSynchronize=lambda: (_do(), _synchronize()),
         getDeviceProperties=lambda _: {
             "name": b"Stand-in", "major": 8, "minor": 7, "l2CacheSize": 4 << 20,
         },
