@@ -57,6 +57,9 @@ def run_line(
 ) -> Tally:
     """Inspect frames until the source ends, `stop` is set, or `most` frames have passed.
 
+    It ends also after the frame with which the CUDA device was lost: only another process can go
+    on, and whoever watches this one starts it. `RollingInspector.device_lost` says so.
+
     An output that fails does not stop the line or another output. It is tried again with the next
     frame.
 
@@ -90,7 +93,8 @@ def run_line(
                 output.take(captured, inspection)
             for event in events_of(inspection):
                 events(event)
-            if stop.is_set() or (most is not None and tally.frames >= most):
+            ended = most is not None and tally.frames >= most
+            if ended or stop.is_set() or inspector.device_lost:
                 break
     finally:
         source.close()

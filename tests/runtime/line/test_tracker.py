@@ -56,7 +56,7 @@ def inspected(inspector, numbers, look_of):
 
 
 def tracker_of(inspector):
-    tracker = inspector._tracker
+    tracker = inspector._parts.tracker
     assert isinstance(tracker, DefectTracker)
     return tracker
 
