@@ -59,12 +59,12 @@ class LineMemory:
         With W slots, P patches of which P' are compared, R degrees, S scales, C_l channels of L
         layers, filled up to C'_l, and n = min(W, 256) frames that a search sees::
 
-            tokens                       4·W·P·Σ_l C_l, from a device 2·W·P·Σ_l C_l
-            frame, CPU                   4·P·Σ_l C_l + 4·R·P'·Σ_l C_l + 8·S·W·P'
-            frame, CUDA, float16         4·P·Σ_l C_l + R·P'·Σ_l (2·C'_l + 4) + 16·S·W·P'
-            frame, CUDA, float32         as the CPU's, and 12·P'² for each slot of a product
-            search                       4·n²·P' and what stands in its place for marked patches,
-                                         n·P'·Σ_l C_l values of the features
+            tokens       4·W·P·Σ_l C_l, from a device 2·W·P·Σ_l C_l
+            frame        4·P·Σ_l C_l + R·P'·Σ_l F_l + 8·S·W·P'
+                         + on a device the larger one of `work` and 6·P·max C_l
+            F_l          4·C_l, where a device keeps float16 2·C'_l + 4
+            work         8·S·W·P' keys; of the float32 form 12·P'² for each slot of a product
+            search       4·n²·P' + the features of marked frames, at most n·P'·Σ_l C_l values
 
         With fused degrees a search also matches the tokens anew, layer by layer. `held`: whether
         the tokens of held frames are kept.
@@ -74,11 +74,12 @@ class LineMemory:
         channels, count = sum(shape.channels), match_count(shape.degrees)
         cuda = issubclass(form.bank, CudaBank)
         features = count * sum(2 * filled(c) + 4 if cuda else 4 * c for c in shape.channels)
-        frame = 4 * patches * channels + compared * features
-        frame += (16 if cuda else 8) * shape.scales * window * compared
+        tables = 8 * shape.scales * window * compared
+        frame = 4 * patches * channels + compared * features + tables
         tile = -(-compared // (shape.tiles[0] * shape.tiles[1]))
-        if on_device and not cuda:
-            frame += 12 * tile**2 * min(window, PlainBank.block_of(tile))
+        if on_device:
+            work = tables if cuda else 12 * tile**2 * min(window, PlainBank.block_of(tile))
+            frame += max(work, 6 * patches * max(shape.channels))
         seen, size = min(window, MOST_FRAMES), 2 if cuda else 4
         search = 4 * seen**2 * compared + size * seen * compared * channels
         if isinstance(shape.degrees, str):

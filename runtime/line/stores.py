@@ -221,4 +221,4 @@ class BankStore:
 
     def place_distances(self, features: Sequence[Any], slots: Sequence[int]) -> Float32:
         """See `FeatureStore`."""
-        return place_distances(features, [self.features_in(slot) for slot in slots])
+        return place_distances(features, (self.features_in(slot) for slot in slots))

@@ -80,6 +80,8 @@ def _synchronize():
 
 
 def _count(what, times=1):
+    if broken is not None:
+        raise broken
     counts[what] += times
 
 
@@ -93,18 +95,40 @@ def _plain(value):
     return value.view(numpy.ndarray) if isinstance(value, ndarray) else value
 
 
+class OutOfMemoryError(MemoryError):
+    pass
+
+
+class CUDARuntimeError(RuntimeError):
+    pass
+
+
+CUDARuntimeError.__module__ = "cupy_backends.cuda.api.runtime"  # as CuPy's, beside no base
+
+#: What every call raises from now on, as after an illegal address; None: the device works.
+broken: Exception | None = None
+
+
 class _Memory:
-    """Bytes of what arrays lie in: freed with the last array, as in CuPy's pool."""
+    """Bytes of what arrays lie in: freed with the last array, as in CuPy's pool.
+
+    `left` allocations succeed before one fails; None: all do.
+    """
 
     def __init__(self):
         self._lives = {}
         self.used = self.most = 0
+        self.left = None
 
     def hold(self, array):
         while isinstance(array.base, numpy.ndarray):
             array = array.base
         number = id(array)
         if number not in self._lives:
+            if self.left is not None:
+                self.left -= 1
+                if self.left == -1:
+                    raise OutOfMemoryError(f"Out of memory allocating {array.nbytes:,} bytes")
             self._lives[number] = weakref.finalize(array, self._free, number, array.nbytes)
             self._lives[number].atexit = False
             self.used += array.nbytes
