@@ -181,7 +181,7 @@ def check_window(
     Raises
     ------
     MemoryLimitError
-        Names both figures and the largest window that fits.
+        Names both figures and the largest window that fits, if any does.
     """
     of = degrees or bundle.manifest.defaults.degrees
     count = tiles[0] * tiles[1]
@@ -211,4 +211,8 @@ def check_window(
         low, high = (middle, high) if needed(middle) <= 0.8 * free else (low, middle)
     what = f'a window of {frames} frames{_in_tiles(count)} with "{bundle.name}"'
     told = no_room(what, needed(frames), free, where=where)
-    raise MemoryLimitError(f"{told}: use --window {low} or a smaller number")
+    advice = f"use --window {low} or a smaller number"
+    if needed(2) > free:
+        fused = "" if isinstance(of, str) else "--degrees fused or "
+        advice = f"no window fits, {fused}a smaller model takes less"
+    raise MemoryLimitError(f"{told}: {advice}")

@@ -66,8 +66,8 @@ def test_bytes_on_a_device_are_those_that_live(cupy_stand_in, form, tiles):
         cupy.memory.most = before = cupy.memory.used
         line.window.ignore_patches(3, np.arange(patches) < 5, reachable=line.slots.filled)
         SearchTable.of(line.window, range(CAPACITY))
-        assert 0.5 * memory.search < cupy.memory.most - before < 1.1 * (
-            memory.search + memory.frame
+        assert (
+            0.5 * memory.search < cupy.memory.most - before < 1.1 * (memory.search + memory.frame)
         )
 
 
