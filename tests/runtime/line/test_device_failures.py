@@ -1,4 +1,4 @@
-"""A CUDA device that fails in the middle of a line: FAULT, told once, and nothing wrong after it."""
+"""A CUDA device that fails in the middle of a line: FAULT, told once, nothing wrong after it."""
 
 import shutil
 import sys
@@ -173,7 +173,7 @@ def test_what_is_not_a_frame_says_so_too(cupy, line, paint, tmp_path, bundle_fol
         line.push(paint(number))
     monkeypatch.setattr(cupy, "broken", cupy.CUDARuntimeError(ILLEGAL))
     for work in (line.scores, lambda: line.save_reference(tmp_path / "set.npz")):
-        with pytest.raises(DeviceError, match="^the CUDA device failed: cudaErrorIllegalAddress"):
+        with pytest.raises(DeviceError, match=r"^the CUDA device failed: cudaErrorIllegalAddress"):
             work()
     assert not (tmp_path / "set.npz").exists()
     monkeypatch.undo()
@@ -183,6 +183,6 @@ def test_a_start_that_fails(cupy, bundle_folder, monkeypatch):
     bundle = load_bundle(bundle_folder, device="cuda", report=lambda _: None)
     monkeypatch.setattr(shape, "pick_form", lambda *_, **__: FORMS["fp16-fused"])
     cupy.memory.left = 2
-    with pytest.raises(DeviceError, match="^a line cannot start on the CUDA device: Out of memory"):
+    with pytest.raises(DeviceError, match=r"^a line cannot start on the CUDA device: Out of memory"):
         RollingInspector(bundle, window=WINDOW, min_window=3)
     cupy.memory.left = None

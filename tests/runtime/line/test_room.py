@@ -122,7 +122,7 @@ def test_a_frame_and_a_search_need_room_too(cupy_stand_in, named, monkeypatch):
     assert placed_shape(session, *sizes, matching="fast")[1] is cupy
     monkeypatch.setattr(cupy.cuda.runtime, "memGetInfo", lambda: (needed - 1, 8 << 30))
     if named:
-        with pytest.raises(DeviceError, match="^a window of 6 frames takes .* on the device"):
+        with pytest.raises(DeviceError, match=r"^a window of 6 frames takes .* on the device"):
             placed_shape(session, *sizes, matching="fast")
         return
     with pytest.warns(ProviderWarning, match=r"^the window is on the CPU, .*: a window of 6"):
