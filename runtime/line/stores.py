@@ -1,6 +1,6 @@
 """Where a window keeps the features of its frames: a bank for each scale and tile, or all in one.
 
-`BankStore` serves every form of matching. On a CUDA device `CudaStore` does the same for the forms
+`BankStore` serves every form of matching. On a CUDA device `CudaStore` does the same for the form
 with float16 features in few launches (`zeroline.runtime.line.cuda_store`).
 """
 

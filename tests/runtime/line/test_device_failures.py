@@ -183,6 +183,8 @@ def test_a_start_that_fails(cupy, bundle_folder, monkeypatch):
     bundle = load_bundle(bundle_folder, device="cuda", report=lambda _: None)
     monkeypatch.setattr(shape, "pick_form", lambda *_, **__: FORMS["fp16-fused"])
     cupy.memory.left = 2
-    with pytest.raises(DeviceError, match=r"^a line cannot start on the CUDA device: Out of memory"):
+    with pytest.raises(
+        DeviceError, match=r"^a line cannot start on the CUDA device: Out of memory"
+    ):
         RollingInspector(bundle, window=WINDOW, min_window=3)
     cupy.memory.left = None

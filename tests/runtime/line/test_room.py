@@ -19,7 +19,7 @@ from zeroline.runtime.matching.forms import FORMS
 from zeroline.runtime.stages.threshold import ThresholdRule
 from zeroline.runtime.workers import WorkerPool
 
-ON_CUDA = ("fp16-fused", "fp16-tiled", "float32-plain")
+ON_CUDA = ("fp16-fused", "float32-plain")
 PATCHES, CHANNELS, DEGREES, CAPACITY = 36, (64, 32), (1, 3), 6
 
 
@@ -55,9 +55,8 @@ def test_bytes_on_a_device_are_those_that_live(cupy_stand_in, form, tiles):
         held = memory.features + memory.distances
         assert held == line.window.store.nbytes + line.window.half_squared.nbytes
         assert held <= cupy.memory.used <= 1.01 * held
-        if form != "fp16-tiled":
-            frame = cupy.memory.most - cupy.memory.used
-            assert 0.9 * memory.frame <= frame <= 1.1 * memory.frame
+        frame = cupy.memory.most - cupy.memory.used
+        assert 0.9 * memory.frame <= frame <= 1.1 * memory.frame
         tokens = [slot.tokens for _, slot in line.slots.in_order()]
         layers = [layer for one in tokens for layer in one.layers]
         assert {type(layer) for layer in layers} == {np.ndarray}

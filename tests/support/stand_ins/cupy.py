@@ -2,8 +2,7 @@
 
 Arrays are NumPy's, and as strict as CuPy's: they do not mix with arrays of the host, and only
 `get` brings them home. Kernels are the real sources, run thread by thread (cuda_on_host.hpp), with
-pages that nobody may touch round each of their arrays; cuBLAS's product is NumPy's, on the
-addresses, strides and transpositions that it is given.
+pages that nobody may touch round each of their arrays.
 
 Counted is what a GPU would be asked to do: `counts` has launches, waits of the host, and copies to
 the device and from it. Functions that are several kernels in CuPy count as such (`_LAUNCHES`), as
@@ -25,7 +24,6 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy
-from cublas_on_host import gemm_strided_batched
 from numpy import (  # noqa: F401
     bool_,
     float16,
@@ -436,11 +434,6 @@ _SCALARS = {
 }  # fmt: skip
 
 
-def _gemm_strided_batched(*arguments):
-    _count("launches")
-    gemm_strided_batched(*arguments)
-
-
 class _Random:
     def __init__(self, seed):
         self._drawn = numpy.random.default_rng(seed)
@@ -456,8 +449,6 @@ def get_default_memory_pool():
 random = SimpleNamespace(default_rng=_Random)
 cuda = SimpleNamespace(
     Stream=_Stream,
-    cublas=SimpleNamespace(gemmStridedBatchedEx=_gemm_strided_batched),
-    get_cublas_handle=lambda: 11,
     get_current_stream=lambda: _default,
     alloc_pinned_memory=_alloc_pinned_memory,
     runtime=SimpleNamespace(
