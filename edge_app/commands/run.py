@@ -232,7 +232,7 @@ def _tell_tiles(
         threads=options.threads,
         one_way=True,
     )
-    for line in cost.lines(inspector.memory.all):
+    for line in cost.lines(shape.memory + inspector.memory.tokens):
         click.echo(line, err=True)
 
 

@@ -161,3 +161,8 @@ def test_a_slot_out_of_reach_and_an_absent_patch(cupy, order):
     others = np.arange(25) != 4
     np.testing.assert_array_equal(found[0][..., others], plain[0].get()[..., others])
     np.testing.assert_array_equal(found[1], plain[1].get())
+
+
+def test_shared_memory_is_asked_for(cupy):
+    """Two blocks of 48 KiB need 98 of the 100 KiB that sm_86, 89 and 120 have to give."""
+    assert matching_kernels(cupy)._fused.preferred_shared_memory_carveout == 100

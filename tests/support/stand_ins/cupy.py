@@ -400,6 +400,9 @@ class RawModule:
 
 
 class _Function:
+    # the attributes that a kernel of CuPy 13 and 14 lets be set; a misspelt one is refused
+    __slots__ = ("_call", "max_dynamic_shared_size_bytes", "preferred_shared_memory_carveout")
+
     def __init__(self, call):
         self._call = call
 
