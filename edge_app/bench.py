@@ -12,12 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from zeroline.runtime.arrays import array_namespace
+from zeroline.runtime.errors import DeviceError
 from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.line.inspector import RollingInspector
 from zeroline.runtime.line.room import LineMemory
 from zeroline.runtime.line.shape import WindowShape
 from zeroline.runtime.line.window import Window
 from zeroline.runtime.matching.forms import pick_form
+from zeroline.runtime.results import Verdict
 from zeroline.runtime.stages.degrees import match_count
 from zeroline.runtime.stages.interval import interval_bounds
 from zeroline.runtime.workers import WorkerPool, single_threaded_blas
@@ -222,7 +224,12 @@ def measure_bundle(
         threads=threads,
         tell_memory=tell_memory,
     ) as inspector:
-        laps = [dict(inspector.push(frame).latency) for frame in frames]
+        laps = []
+        for frame in frames:
+            inspection = inspector.push(frame)
+            if inspection.verdict is Verdict.FAULT:
+                raise DeviceError(f"nothing is measured: {inspection.fault}")
+            laps.append(dict(inspection.latency))
         shape = inspector.shape
         held = [inspector.window.features_in(slot) for slot in range(min(window, 8))]
     count = tiles[0] * tiles[1]

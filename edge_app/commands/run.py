@@ -239,11 +239,9 @@ def _tell_tiles(
 def _end(inspector: RollingInspector, reference: Path | None, *, source: str) -> None:
     """Save the reference set that was asked for; end with an error where the device is lost."""
     from zeroline.edge_app.commands.reference import tell
-    from zeroline.runtime.errors import DeviceError
+    from zeroline.edge_app.station.loop import check_device
 
-    if inspector.device_lost:
-        unsaved = f', and "{reference}" was not written' if reference else ""
-        raise DeviceError(f"the line has ended with its CUDA device{unsaved}")
+    check_device(inspector, unsaved="" if reference is None else str(reference))
     if reference is not None:
         saved = inspector.save_reference(reference, source=source)
         tell(saved)

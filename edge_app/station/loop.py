@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from zeroline.edge_app.captured import Captured, FrameSource
 from zeroline.edge_app.events import Events, events_of
 from zeroline.edge_app.outputs.guarded import GuardedOutput, Output
+from zeroline.runtime.errors import DeviceError
 from zeroline.runtime.line.inspector import RollingInspector
 from zeroline.runtime.results import Inspection, Reason, Verdict
 
@@ -102,6 +103,18 @@ def run_line(
             output.close()
     tally.missed.update({output.name: output.missed for output in guarded if output.missed})
     return tally
+
+
+def check_device(inspector: RollingInspector, *, unsaved: str = "") -> None:
+    """Raise where a line has ended since its CUDA device is lost; `unsaved`: what was not written.
+
+    Raises
+    ------
+    DeviceError
+    """
+    if inspector.device_lost:
+        more = f', and "{unsaved}" was not written' if unsaved else ""
+        raise DeviceError(f"the line has ended with its CUDA device{more}")
 
 
 def inspected(captured: Captured, inspector: RollingInspector) -> Inspection:

@@ -9,10 +9,12 @@ import pytest
 
 from support.cuda_provider import forget_kernels, install
 from support.machine import missing
+from zeroline.edge_app.bench import measure_bundle
 from zeroline.runtime import RollingInspector, Verdict, load_bundle
 from zeroline.runtime.errors import DeviceError, ScoringError
 from zeroline.runtime.line import shape
 from zeroline.runtime.matching.forms import FORMS
+from zeroline.runtime.matching.launches import MatchingKernels
 from zeroline.runtime.results import Reason
 
 WINDOW = 5
@@ -177,6 +179,33 @@ def test_what_is_not_a_frame_says_so_too(cupy, line, paint, tmp_path, bundle_fol
             work()
     assert not (tmp_path / "set.npz").exists()
     monkeypatch.undo()
+
+
+def test_a_rehearsal_that_fails(cupy, bundle_folder, monkeypatch):
+    """Drawn frames that are FAULT: the line would begin with kernels that do not run."""
+    bundle = load_bundle(bundle_folder, device="cuda", report=lambda _: None)
+    monkeypatch.setattr(shape, "pick_form", lambda *_, **__: FORMS["fp16-fused"])
+
+    def fail(*_, **__):
+        raise cupy.CUDARuntimeError(ILLEGAL)
+
+    monkeypatch.setattr(MatchingKernels, "measure", fail)
+    with pytest.raises(DeviceError, match=r"^the CUDA device failed: cudaErrorIllegalAddress"):
+        RollingInspector(bundle, window=WINDOW, min_window=3)
+
+
+def test_nothing_is_measured_of_a_device_that_fails(cupy, bundle_folder, paint, monkeypatch):
+    bundle = load_bundle(bundle_folder, device="cuda", report=lambda _: None)
+    usual, frames = RollingInspector.push, [paint(number) for number in range(6)]
+
+    def push(line, frame):
+        cupy.memory.left = 0 if frame is frames[4] else None
+        return usual(line, frame)
+
+    monkeypatch.setattr(RollingInspector, "push", push)
+    with pytest.raises(DeviceError, match=r"^nothing is measured: the CUDA device failed: Out of"):
+        measure_bundle(bundle, frames, window=3, degrees=(1,), threads=1)
+    cupy.memory.left = None
 
 
 def test_a_start_that_fails(cupy, bundle_folder, monkeypatch):
