@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,11 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from zeroline.runtime.arrays import array_namespace
+from zeroline.runtime.errors import DeviceError
 from zeroline.runtime.framing.framing import Framing
 from zeroline.runtime.line.inspector import RollingInspector
+from zeroline.runtime.line.room import LineMemory
 from zeroline.runtime.line.shape import WindowShape
 from zeroline.runtime.line.window import Window
 from zeroline.runtime.matching.forms import pick_form
+from zeroline.runtime.results import Verdict
 from zeroline.runtime.stages.degrees import match_count
 from zeroline.runtime.stages.interval import interval_bounds
 from zeroline.runtime.workers import WorkerPool, single_threaded_blas
@@ -137,6 +140,15 @@ def wait(xp: Any) -> None:
         xp.cuda.runtime.deviceSynchronize()
 
 
+def shape_of(
+    case: Case, *, window: int, degrees: Sequence[int] | str, matching: str, xp: Any = np
+) -> WindowShape:
+    """Return a window for a case's tokens, by the quickest form or the exact one."""
+    chosen = degrees if isinstance(degrees, str) else tuple(degrees)
+    form = pick_form(matching, patches=case.patches, channels=case.channels, xp=xp)
+    return WindowShape(window, case.patches, case.channels, chosen, form.name)
+
+
 def measure_tokens(
     case: Case,
     *,
@@ -151,11 +163,9 @@ def measure_tokens(
 
     `xp`: CuPy for a window on CUDA; tokens lie there beforehand, as a network leaves them.
     """
-    chosen = degrees if isinstance(degrees, str) else tuple(degrees)
-    form = pick_form(matching, patches=case.patches, channels=case.channels, xp=xp)
-    shape = WindowShape(window, case.patches, case.channels, chosen, form.name)
+    shape = shape_of(case, window=window, degrees=degrees, matching=matching, xp=xp)
     rng = np.random.default_rng(0)
-    shared = [rng.standard_normal((case.patches, c), dtype=np.float32) for c in case.channels]
+    shared = [rng.standard_normal((shape.patches, c), dtype=np.float32) for c in shape.channels]
 
     def tokens() -> list[Float32]:
         return [layer + rng.standard_normal(layer.shape, dtype=np.float32) for layer in shared]
@@ -199,6 +209,7 @@ def measure_bundle(
     threads: int,
     matching: str = "exact",
     tiles: tuple[int, int] = (1, 1),
+    tell_memory: Callable[[LineMemory], None] | None = None,
 ) -> Measured:
     """Measure the whole way of frames through an inspector; the first `window` only fill it."""
     height, width = frames[0].shape[:2]
@@ -211,8 +222,14 @@ def measure_bundle(
         admit_copies=True,
         matching=matching,
         threads=threads,
+        tell_memory=tell_memory,
     ) as inspector:
-        laps = [dict(inspector.push(frame).latency) for frame in frames]
+        laps = []
+        for frame in frames:
+            inspection = inspector.push(frame)
+            if inspection.verdict is Verdict.FAULT:
+                raise DeviceError(f"nothing is measured: {inspection.fault}")
+            laps.append(dict(inspection.latency))
         shape = inspector.shape
         held = [inspector.window.features_in(slot) for slot in range(min(window, 8))]
     count = tiles[0] * tiles[1]

@@ -21,7 +21,8 @@ from typing import Any
 import click
 
 from zeroline.edge_app.passwords import without_passwords
-from zeroline.runtime.errors import ProviderWarning, ZerolineError
+from zeroline.runtime.cuda import from_cupy
+from zeroline.runtime.errors import ProviderWarning, ZerolineError, in_one_line
 
 _COMMANDS = {
     "bench": "zeroline.edge_app.commands.bench:bench",
@@ -63,7 +64,7 @@ class CommandGroup(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; its errors become one line and exit code 1."""
+        """Run the command; its errors, and those of CuPy, become one line and exit code 1."""
         try:
             return super().invoke(ctx)
         except BrokenPipeError:  # the reader of a pipe has gone, which is its right
@@ -74,6 +75,11 @@ class CommandGroup(click.Group):
                 raise
             message = str(error) or "out of memory"
             raise click.ClickException(" ".join(message.split())) from error
+        except Exception as error:
+            if ctx.meta.get("zeroline.debug") or not from_cupy(error):
+                raise
+            message = f"the CUDA device failed: {in_one_line(error)}"
+            raise click.ClickException(message) from error
 
     def main(
         self,

@@ -220,6 +220,15 @@ def events_of(inspection: Inspection) -> list[Event]:
                 part=inspection.part_id,
             )
         )
+    if inspection.device_failed:
+        events.append(
+            Event(
+                EventName.STATION_FAULT,
+                f"frame {inspection.frame_id} is FAULT: {inspection.device_failed}",
+                {"frame": inspection.frame_id, "reason": inspection.device_failed},
+                part=inspection.part_id,
+            )
+        )
     if inspection.search_failed:
         text = f"a search for recurring defects failed: {inspection.search_failed}"
         events.append(

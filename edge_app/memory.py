@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ import numpy as np
 from zeroline.edge_app.errors import MemoryLimitError
 from zeroline.runtime.batch import scoring_memory
 from zeroline.runtime.compiled import compiled_loops
-from zeroline.runtime.cuda import free_device_memory
-from zeroline.runtime.errors import DeviceError, MissingExtraError, warn_of_cpu
+from zeroline.runtime.cuda import ON_DEVICE, free_device_memory, no_room, without_room
+from zeroline.runtime.errors import MissingExtraError, warn_of_cpu
+from zeroline.runtime.line.room import LineMemory, in_words
 from zeroline.runtime.line.shape import WindowShape
 from zeroline.runtime.matching.forms import FORMS
 from zeroline.runtime.network.model import Bundle
@@ -58,7 +60,7 @@ def free_memory(xp: Any) -> tuple[int, str]:
     A Jetson has one memory for both, and the host knows it better.
     """
     on_device = None if xp is np else free_device_memory(xp)
-    return (available_memory(), "") if on_device is None else (on_device, " on the device")
+    return (available_memory(), "") if on_device is None else (on_device, ON_DEVICE)
 
 
 def needed_memory(
@@ -86,16 +88,12 @@ def placed_bundle(
     A `ProviderWarning` says so; the network stays where it is.
     """
     xp = bundle.session.arrays
-    free = None if xp is np or bundle.session.named else free_device_memory(xp)
-    if free is None:
+    if xp is np or bundle.session.named:
         return bundle
     needed = needed_memory(bundle, images, threads=threads, codegraph=codegraph, tiles=tiles)
-    if needed <= free:
+    error = without_room(f"a set of {images} images{_in_tiles(tiles)}", needed, xp)
+    if error is None:
         return bundle
-    error = DeviceError(
-        f"a set of {images} images{_in_tiles(tiles)} takes {needed / 2**30:.1f} GiB on the device, "
-        f"{free / 2**30:.1f} GiB are free"
-    )
     warn_of_cpu(error, what="scores are")
     return on_host(bundle)
 
@@ -122,22 +120,51 @@ def check_memory(
     while fits > 2 and needed_for(fits) > 0.8 * free:
         fits = fits * 4 // 5
     advice = f"use --subset {fits}" + (" or a smaller number" if fits > 2 else "")
-    raise MemoryLimitError(
-        f"scoring {images} images{_in_tiles(tiles)} as one set with "
-        f'"{bundle.name}" takes '
-        f"{needed / 2**30:.1f} GiB{where}, {free / 2**30:.1f} GiB are free: "
-        f"{advice}"
-    )
+    what = f'scoring {images} images{_in_tiles(tiles)} as one set with "{bundle.name}"'
+    raise MemoryLimitError(f"{no_room(what, needed, free, where=where)}: {advice}")
 
 
 def _in_tiles(tiles: int) -> str:
     return f" of {tiles} tiles" if tiles > 1 else ""
 
 
+def memory_teller(
+    bundle: Bundle, frames: int, *, tell: Callable[[str], None]
+) -> Callable[[LineMemory], None]:
+    """Return what tells in lines how much memory a line of W frames is about to take.
+
+    The network is loaded by then. What it takes while it runs depends on its provider, and is not
+    known before it has run: nothing is said but the size of its files.
+    """
+
+    def told(memory: LineMemory) -> None:
+        free, _ = free_memory(bundle.session.arrays if memory.on_device else np)
+        for line in memory.lines(frames=frames, free=in_words(free)):
+            tell(line)
+        tell(
+            f"beside it: the network, loaded, from files of {in_words(network_bytes(bundle))}; "
+            "what it takes while it runs is not known before"
+        )
+
+    return told
+
+
+def network_bytes(bundle: Bundle) -> int:
+    """Return the bytes of a bundle's files: the network and its weights."""
+    return sum((bundle.path / name).stat().st_size for name in bundle.manifest.files)
+
+
 def check_window(
-    bundle: Bundle, frames: int, *, degrees: Degrees | None, tiles: tuple[int, int] = (1, 1)
+    bundle: Bundle,
+    frames: int,
+    *,
+    degrees: Degrees | None,
+    tiles: tuple[int, int] = (1, 1),
+    searches: bool = True,
 ) -> int:
-    """Return the bytes that a window of a line takes at its start, or refuse.
+    """Return the bytes that a line takes beside its network, or refuse.
+
+    Those of the device where it has its own memory, else all of them.
 
     Parameters
     ----------
@@ -148,11 +175,13 @@ def check_window(
         None: those of the bundle.
     tiles : (int, int)
         Rows and columns of tiles.
+    searches : bool
+        Whether recurring defects are searched for.
 
     Raises
     ------
     MemoryLimitError
-        Names both figures and the largest window that fits.
+        Names both figures and the largest window that fits, if any does.
     """
     of = degrees or bundle.manifest.defaults.degrees
     count = tiles[0] * tiles[1]
@@ -162,7 +191,9 @@ def check_window(
         sizes = (count * bundle.patches, bundle.channels, of)
         forms = [form.name for form in FORMS.values() if device in form.devices]
         shapes = [WindowShape(window, *sizes, form, tiles=tiles) for form in forms]
-        return min(shape.memory for shape in shapes)
+        cuda = device == "cuda"
+        lines = [LineMemory.of(shape, on_device=cuda, searches=searches) for shape in shapes]
+        return min(line.beside_tokens if where else line.all for line in lines)
 
     free, where = free_memory(bundle.session.arrays)
     device = "cpu" if bundle.session.arrays is np else "cuda"
@@ -178,8 +209,10 @@ def check_window(
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if needed(middle) <= 0.8 * free else (low, middle)
-    raise MemoryLimitError(
-        f'a window of {frames} frames{_in_tiles(count)} with "{bundle.name}" takes '
-        f"{needed(frames) / 2**30:.1f} GiB{where}, "
-        f"{free / 2**30:.1f} GiB are free: use --window {low} or a smaller number"
-    )
+    what = f'a window of {frames} frames{_in_tiles(count)} with "{bundle.name}"'
+    told = no_room(what, needed(frames), free, where=where)
+    advice = f"use --window {low} or a smaller number"
+    if needed(2) > free:
+        fused = "" if isinstance(of, str) else "--degrees fused or "
+        advice = f"no window fits, {fused}a smaller model takes less"
+    raise MemoryLimitError(f"{told}: {advice}")

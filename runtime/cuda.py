@@ -123,6 +123,37 @@ def device_errors(trouble: str) -> Iterator[None]:
         raise DeviceError(f"{trouble}: {_first_line(error)}") from error
 
 
+def from_cupy(error: BaseException) -> bool:
+    """Tell whether CuPy raised an error: its classes are many and share no base."""
+    roots = {kind.__module__.partition(".")[0] for kind in type(error).__mro__}
+    return not roots.isdisjoint({"cupy", "cupy_backends"})
+
+
+@contextmanager
+def cupy_errors(trouble: str = "the CUDA device failed") -> Iterator[None]:
+    """Turn CuPy's own errors into a DeviceError, and let others pass; see `device_errors`."""
+    try:
+        yield
+    except Exception as error:
+        if not from_cupy(error):
+            raise
+        raise DeviceError(f"{trouble}: {_first_line(error)}") from error
+
+
+def lost_device(cupy: Any) -> str:
+    """Return why this process can use the device no more; empty where it can.
+
+    An illegal address or a failed launch spoils all that a process asks later; too little memory
+    does not.
+    """
+    try:
+        with cupy_errors():
+            cupy.cuda.runtime.deviceSynchronize()
+    except DeviceError as error:
+        return str(error)
+    return ""
+
+
 def _first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).splitlines()[0]
 
@@ -151,6 +182,34 @@ def free_device_memory(cupy: Any) -> int | None:
         return None
     free, _ = cupy.cuda.runtime.memGetInfo()
     return int(free) + int(cupy.get_default_memory_pool().free_bytes())
+
+
+def no_room(what: str, needed: int, free: int, *, where: str = "") -> str:
+    """Return the words for what does not fit: bytes that it takes, and that are free."""
+    gib = 2**30
+    return f"{what} takes {needed / gib:.1f} GiB{where}, {free / gib:.1f} GiB are free"
+
+
+#: Where device memory is, in the words of `no_room`.
+ON_DEVICE = " on the device"
+
+
+def without_room(what: str, needed: int, cupy: Any) -> DeviceError | None:
+    """Return the error of what does not fit on the current device; None where it fits.
+
+    None also where the device has no memory of its own: the host's is looked at there.
+
+    Parameters
+    ----------
+    what : str
+        Begins the message.
+    needed : int
+        Bytes.
+    """
+    free = free_device_memory(cupy)
+    if free is None or needed <= free:
+        return None
+    return DeviceError(no_room(what, needed, free, where=ON_DEVICE))
 
 
 @contextmanager

@@ -274,6 +274,9 @@ class Inspection:
         The scores of the window fall into two groups from now on: the threshold is then of no use.
     search_failed : str
         Why a search for recurring defects failed now; empty where none did.
+    device_failed : str
+        What a person has to be told of the device that failed: with the first frame of a row, and
+        where the device is lost. Empty else.
     fault : str
         What is wrong, in words, where the frame could not be scored; empty else.
     view : View or None
@@ -309,6 +312,7 @@ class Inspection:
     withdrawn: tuple[RecurringDefect, ...] = ()
     two_groups: TwoGroups | None = None
     search_failed: str = ""
+    device_failed: str = ""
     fault: str = ""
     view: View | None = field(default=None, repr=False)
     pose: FoundPose | None = field(default=None, repr=False)

@@ -117,6 +117,15 @@ def test_the_page_of_commands_is_current():
     assert done.stdout == (DOCS / "cli.md").read_text(encoding="utf-8")
 
 
+def test_what_fits_an_orin_nano_is_current():
+    done = subprocess.run(
+        [sys.executable, DOCS / "make_memory.py"], capture_output=True, text=True, check=True,
+        cwd=ROOT, env={"PYTHONPATH": str(ROOT / "src"), "PYTHONIOENCODING": "utf-8"},
+    )  # fmt: skip
+    assert done.stdout.count("\n") == 2 + 9
+    assert f"\n\n{done.stdout}\n" in (DOCS / "gpu.md").read_text(encoding="utf-8")
+
+
 def first_cells(heading: str) -> list[str]:
     """Return the first cells of a section's tables in docs/outputs.md."""
     text = (DOCS / "outputs.md").read_text(encoding="utf-8")

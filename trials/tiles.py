@@ -96,7 +96,7 @@ def cost(bundle: Bundle, tiles: tuple[int, int]) -> dict[str, Any]:
             line.push_tokens(kept)
             pushed.append(time.process_time() - began)
         taken = tracemalloc.get_traced_memory()[0]
-        told = line.shape.memory + line.shape.tokens
+        told = line.shape.memory + line.memory.tokens
     tracemalloc.stop()
     of_set = joined(frames[:SET])
     score_tokens(of_set.select(slice(0, 13)), size=bundle.size, degrees="fused", threads=1)

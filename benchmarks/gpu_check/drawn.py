@@ -44,7 +44,7 @@ def filled_units(cupy: Any, patches: int, channels: int) -> tuple[CudaUnits, Sid
     reach.
     """
     rng = np.random.default_rng(patches * 2000 + channels)
-    units = CudaUnits(5, [channels], [slice(0, patches)], fused=True, cupy=cupy)
+    units = CudaUnits(5, [channels], [slice(0, patches)], cupy=cupy)
     rows = unit_rows(rng, 5, patches, channels)
     reachable = np.array([True, False, True, False, True])
     third = rng.random(patches) < 1 / 3

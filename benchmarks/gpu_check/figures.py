@@ -91,17 +91,6 @@ class Bench:
 
         return median_ms(self._cupy, work)
 
-    def tiled_ms(self) -> float:
-        """Return the time of cuBLAS's products and tile_keys on all units."""
-        units, own = self._units, self._own
-        of_bank = units._half_norms, units._codes
-        keys = units._margin, *self._keys
-
-        def work() -> None:
-            units._tiled(own, of_bank, units.rows, units.slots, [(0, units.slots)], keys)
-
-        return median_ms(self._cupy, work)
-
     def others(self) -> dict[str, tuple[Callable[[], object], float]]:
         """Return the other kernels' work by name, and the bytes that each reads and writes."""
         units, own, store = self._units, self._own, self._store
@@ -153,11 +142,10 @@ def kernel_times(cupy: Any, sizes: Sizes, found: Findings) -> None:
             found.row(place, f"does not fit: {needed / 2**30:.1f} of {free / 2**30:.1f} GiB")
             continue
         bench = Bench(cupy, shape, window=window)
-        times = {"fused_keys": bench.fused_ms(), "cuBLAS and tile_keys": bench.tiled_ms()}
-        for name, ms in times.items():
-            rate = bench.operations / (1e-3 * ms)
-            part = f"{rate / 1e12:.1f} TFLOP/s, {rate / machine:.0%} of cuBLAS"
-            found.row(f"{place}: {name}", f"{ms:.3f} ms", part)
+        times = {"fused_keys": bench.fused_ms()}
+        rate = bench.operations / (1e-3 * times["fused_keys"])
+        part = f"{rate / 1e12:.1f} TFLOP/s, {rate / machine:.0%} of cuBLAS"
+        found.row(f"{place}: fused_keys", f"{times['fused_keys']:.3f} ms", part)
         for name, (work, size) in bench.others().items():
             times[name] = median_ms(cupy, work)
             rate = size / (1e-3 * times[name])

@@ -31,7 +31,7 @@ PARTS = (
     Part("provider", "provider", "the network runs on CUDA, with the CPU's tokens", 600),
     Part("attributes", "kernels", "registers, no spills, two blocks of fused_keys"),
     Part("keys", "keys", "keys tell the least distance of float64"),
-    Part("forms", "forms", "both forms agree, and with the CPU", 600),
+    Part("forms", "forms", "distances are those of float32 there and on the CPU", 600),
     Part("copies", "forms", "a copy is at distance 0, both ways"),
     Part("repeats", "repeats", "runs are equal bit by bit, also beside a busy process"),
     Part("sanitizer", "sanitizer", "compute-sanitizer finds nothing with its four tools", 600),

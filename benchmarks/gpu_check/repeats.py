@@ -10,31 +10,29 @@ from typing import Any
 import numpy as np
 from benchmarks.gpu_check.drawn import tokens
 from benchmarks.gpu_check.findings import Findings
-from benchmarks.gpu_check.forms import FORMS
+from benchmarks.gpu_check.forms import FORM
 from benchmarks.gpu_check.processes import ROOT, command, environment
 from benchmarks.gpu_check.sizes import Sizes
 
 
 def repeats(cupy: Any, sizes: Sizes, found: Findings) -> None:
     """Repeat a frame's work, first alone, then beside a busy process."""
-    for form in FORMS:
-        digests = {"alone": _digests(cupy, sizes, form)}
-        with subprocess.Popen(  # noqa: S603 - our own words
-            command("--busy"), cwd=ROOT, env=environment(), text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-        ) as other:  # fmt: skip
-            assert other.stdout is not None  # noqa: S101 - it was asked for
-            began = other.stdout.readline().strip()
-            found.hold(began == "busy", f"the other process is not busy, it says {began!r}")
-            digests["beside a busy process"] = _digests(cupy, sizes, form)
-            found.hold(other.poll() is None, "the other process ended meanwhile")
-            other.kill()
-        for where, seen in digests.items():
-            found.hold(len(set(seen)) == 1, f"{form}, {where}: {len(set(seen))} different results")
-        firsts = {seen[0] for seen in digests.values()}
-        found.hold(len(firsts) == 1, f"{form}: busy and alone differ")
-        different = {digest for seen in digests.values() for digest in seen}
-        found.row(f"{form}, twice {sizes.repeats} runs", f"{len(different)} result")
+    digests = {"alone": _digests(cupy, sizes)}
+    with subprocess.Popen(  # noqa: S603 - our own words
+        command("--busy"), cwd=ROOT, env=environment(), text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    ) as other:  # fmt: skip
+        assert other.stdout is not None  # noqa: S101 - it was asked for
+        began = other.stdout.readline().strip()
+        found.hold(began == "busy", f"the other process is not busy, it says {began!r}")
+        digests["beside a busy process"] = _digests(cupy, sizes)
+        found.hold(other.poll() is None, "the other process ended meanwhile")
+        other.kill()
+    for where, seen in digests.items():
+        found.row(f"{sizes.repeats} runs {where}", f"{len(set(seen))} result")
+        found.hold(len(set(seen)) == 1, f"{where}: {len(set(seen))} different results")
+    firsts = {seen[0] for seen in digests.values()}
+    found.hold(len(firsts) == 1, "busy and alone differ")
 
 
 def busy() -> None:
@@ -52,7 +50,7 @@ def busy() -> None:
         product.get()
 
 
-def _digests(cupy: Any, sizes: Sizes, form: str) -> list[str]:
+def _digests(cupy: Any, sizes: Sizes) -> list[str]:
     """Return a digest of all that a frame's work leaves, of each of some runs."""
     from zeroline.runtime.line.shape import WindowShape
     from zeroline.runtime.line.window import Window
@@ -64,7 +62,7 @@ def _digests(cupy: Any, sizes: Sizes, form: str) -> list[str]:
     seen = []
     with WorkerPool(1) as pool:
         of = WindowShape(
-            sizes.window, shape.patches, (shape.channels,) * shape.layers, (1, 3, 5), form
+            sizes.window, shape.patches, (shape.channels,) * shape.layers, (1, 3, 5), FORM
         )
         window = Window(of, pool, xp=cupy)
         filled = np.zeros(sizes.window, bool)

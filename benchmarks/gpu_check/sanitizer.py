@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from benchmarks.gpu_check.drawn import tokens
 from benchmarks.gpu_check.findings import Findings
-from benchmarks.gpu_check.forms import FORMS
+from benchmarks.gpu_check.forms import FORM
 from benchmarks.gpu_check.processes import command, ending, run
 from benchmarks.gpu_check.sizes import Shape, Sizes
 
@@ -76,21 +76,20 @@ def watched() -> None:
     cupy = working_cupy()
     cupy.cuda.set_allocator(None)  # each array ends where its memory does, and is new
     draw = tokens(np.random.default_rng(0), _SHAPE.patches, _SHAPE.channels, _SHAPE.layers)
-    for form in FORMS:
-        for degrees in ((1, 3, 5), "fused"):
-            of = WindowShape(_WINDOW, _SHAPE.patches, (_SHAPE.channels,), degrees, form)
-            with WorkerPool(1) as pool:
-                window = Window(of, pool, xp=cupy)
-                filled = np.zeros(_WINDOW, bool)
-                for number in range(_WINDOW + 1):
-                    slot = number % _WINDOW
-                    features = window.features_of([cupy.asarray(layer) for layer in draw()])
-                    matches = window.match(features, reachable=filled)
-                    if number >= 2:
-                        window.look_ahead(matches, recent=[0, 1], place=slot)
-                        window.score(matches, without=[slot])
-                    window.admit(slot, matches)
-                    filled[slot] = True
-                window.look_ahead_held([0, 1])
-                window.ignore_patches(0, np.arange(_SHAPE.patches) < 9, reachable=filled)
+    for degrees in ((1, 3, 5), "fused"):
+        of = WindowShape(_WINDOW, _SHAPE.patches, (_SHAPE.channels,), degrees, FORM)
+        with WorkerPool(1) as pool:
+            window = Window(of, pool, xp=cupy)
+            filled = np.zeros(_WINDOW, bool)
+            for number in range(_WINDOW + 1):
+                slot = number % _WINDOW
+                features = window.features_of([cupy.asarray(layer) for layer in draw()])
+                matches = window.match(features, reachable=filled)
+                if number >= 2:
+                    window.look_ahead(matches, recent=[0, 1], place=slot)
+                    window.score(matches, without=[slot])
+                window.admit(slot, matches)
+                filled[slot] = True
+            window.look_ahead_held([0, 1])
+            window.ignore_patches(0, np.arange(_SHAPE.patches) < 9, reachable=filled)
     sys.stdout.write(f"{_END}\n")

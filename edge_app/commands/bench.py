@@ -53,10 +53,11 @@ def bench(
     authors' way takes to compute the whole window.
     """
     from zeroline.edge_app import bench as measuring
+    from zeroline.edge_app.commands.told import tell_early
+    from zeroline.edge_app.memory import check_window, memory_teller
     from zeroline.edge_app.sim.line import SimulatedLine
     from zeroline.edge_app.sim.settings import LineSettings
     from zeroline.runtime.framing.framing import Framing
-    from zeroline.runtime.line.shape import WindowShape
     from zeroline.runtime.loading import load_bundle
     from zeroline.runtime.workers import thread_count
 
@@ -70,11 +71,10 @@ def bench(
     with load_bundle(model, threads=count) as bundle:
         wide, high = (min(max(64, n * bundle.size), 2048) for n in reversed(tiles))
         size = LineSettings().size if tiles == (1, 1) else (wide, high)
-        patches = tiles[0] * tiles[1] * bundle.patches
         usual = bundle.manifest.defaults.degrees
         chosen = degrees or Framing(size=(high, wide), tiles=tiles).degrees(usual)
         xp = bundle.session.arrays
-        _check_memory(bundle.name, WindowShape(window, patches, bundle.channels, chosen), xp)
+        check_window(bundle, window, degrees=chosen, tiles=tiles)
         line = SimulatedLine(LineSettings(parts=window + frames, defects=0.05, size=size))
         pictures = [frame.image for frame in line]
         measured.append(
@@ -86,26 +86,17 @@ def bench(
                 threads=count,
                 matching=matching,
                 tiles=tiles,
+                tell_memory=memory_teller(bundle, window, tell=tell_early),
             )
         )
         device = bundle.session.device
     rate = measuring.matrix_rate(threads=count, xp=xp)
     for name in wanted:
         drawn = known[name]
-        _check_memory(
-            name, WindowShape(window, drawn.patches, drawn.channels, degrees or (1, 3, 5)), xp
-        )
-        measured.append(
-            measuring.measure_tokens(
-                drawn,
-                window=window,
-                degrees=degrees or (1, 3, 5),
-                frames=8,
-                threads=count,
-                matching=matching,
-                xp=xp,
-            )
-        )
+        chosen = degrees or (1, 3, 5)
+        sizes: dict[str, Any] = {"window": window, "degrees": chosen, "matching": matching}
+        _tell_memory(name, measuring.shape_of(drawn, xp=xp, **sizes), xp)
+        measured.append(measuring.measure_tokens(drawn, frames=8, threads=count, xp=xp, **sizes))
     if as_json:
         content: dict[str, Any] = {
             "machine": measuring.machine(),
@@ -144,16 +135,22 @@ def bench(
                "× recomputing: the authors' way, the whole window for each frame.")  # fmt: skip
 
 
-def _check_memory(name: str, shape: WindowShape, xp: Any) -> None:
+def _tell_memory(name: str, shape: WindowShape, xp: Any) -> None:
+    """Tell what a window of drawn tokens takes, or refuse it."""
+    from zeroline.edge_app.commands.told import tell_early
     from zeroline.edge_app.memory import free_memory
+    from zeroline.runtime.cuda import no_room
+    from zeroline.runtime.line.room import LineMemory, in_words
 
     there, where = free_memory(xp)
-    if shape.memory > 0.9 * there:
-        raise MemoryLimitError(
-            f"{name} with a window of {shape.capacity} takes {shape.memory / 2**30:.1f} GiB"
-            f"{where}, {there / 2**30:.1f} GiB are free: --degrees fused or a smaller --window "
-            "takes less"
+    memory = LineMemory.of(shape, on_device=xp.__name__ != "numpy", searches=False, held=False)
+    if memory.beside_tokens > 0.9 * there:
+        told = no_room(
+            f"{name} with a window of {shape.capacity}", memory.beside_tokens, there, where=where
         )
+        raise MemoryLimitError(f"{told}: --degrees fused or a smaller --window takes less")
+    for line in memory.lines(frames=shape.capacity, free=in_words(there)):
+        tell_early(f"{name}: {line}")
 
 
 def _row(*cells: str) -> str:

@@ -63,7 +63,7 @@ def demo(
     from zeroline.edge_app.progress import progress_bars
     from zeroline.edge_app.sim.settings import LineSettings
     from zeroline.edge_app.sources.simulated import SimulatedSource
-    from zeroline.edge_app.station.loop import run_line, stopped_by_signals
+    from zeroline.edge_app.station.loop import check_device, run_line, stopped_by_signals
     from zeroline.runtime.framing.framing import Framing
     from zeroline.runtime.line.inspector import RollingInspector
 
@@ -96,6 +96,7 @@ def demo(
         ) as inspector:
             outputs = {"table": table}
             tally = run_line(SimulatedSource(line), inspector, outputs, events=events, stop=stop)
+            check_device(inspector)
             form = inspector.shape.form
         if tally.missed:
             raise OutputError(f'{tally.missed["table"]} frame(s) missed in "{output}"')

@@ -121,9 +121,9 @@ def run(
 
     Ctrl-C or SIGTERM ends the line after the current frame.
     """
-    from zeroline.edge_app.commands.reference import tell
+    from zeroline.edge_app.commands.told import tell_early
     from zeroline.edge_app.events import Events
-    from zeroline.edge_app.memory import check_window
+    from zeroline.edge_app.memory import check_window, memory_teller
     from zeroline.edge_app.outputs.json_lines import open_to_append
     from zeroline.edge_app.passwords import without_password
     from zeroline.edge_app.runs import Run
@@ -159,7 +159,13 @@ def run(
         opened = PeekedSource(open_source(source, events=events, stop=stop))
         framing = _framing(framed, reference, opened, bundle.manifest)
         chosen = options.rolling(bundle, framing)
-        check_window(bundle, window, degrees=chosen["degrees"], tiles=framing.tiles)
+        check_window(
+            bundle,
+            window,
+            degrees=chosen["degrees"],
+            tiles=framing.tiles,
+            searches=options.codegraph,
+        )
         inspector = stack.enter_context(
             RollingInspector(
                 bundle,
@@ -169,6 +175,7 @@ def run(
                 exclusion=exclusion,
                 settle=settle,
                 wait_for_search=not opened.live,
+                tell_memory=memory_teller(bundle, window, tell=tell_early),
                 **chosen,
             )
         )
@@ -189,10 +196,7 @@ def run(
         tally = run_line(opened, inspector, outputs, events=events, stop=stop, most=frames)
         rate = tally.frames / max(time.monotonic() - began, 1e-9)
         click.echo(f"{tally}; {rate:.1f} frames/s", err=True)
-        if save_reference is not None:
-            saved = inspector.save_reference(save_reference, source=without_password(source))
-            tell(saved)
-            click.echo(f'{saved} to "{save_reference}"', err=True)
+        _end(inspector, save_reference, source=without_password(source))
         if opened.incomplete:
             raise click.exceptions.Exit(1)
 
@@ -228,8 +232,20 @@ def _tell_tiles(
         threads=options.threads,
         one_way=True,
     )
-    for line in cost.lines(shape.memory + shape.tokens):
+    for line in cost.lines(shape.memory + inspector.memory.tokens):
         click.echo(line, err=True)
+
+
+def _end(inspector: RollingInspector, reference: Path | None, *, source: str) -> None:
+    """Save the reference set that was asked for; end with an error where the device is lost."""
+    from zeroline.edge_app.commands.reference import tell
+    from zeroline.edge_app.station.loop import check_device
+
+    check_device(inspector, unsaved="" if reference is None else str(reference))
+    if reference is not None:
+        saved = inspector.save_reference(reference, source=source)
+        tell(saved)
+        click.echo(f'{saved} to "{reference}"', err=True)
 
 
 def _opened_outputs(

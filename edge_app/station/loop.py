@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from zeroline.edge_app.captured import Captured, FrameSource
 from zeroline.edge_app.events import Events, events_of
 from zeroline.edge_app.outputs.guarded import GuardedOutput, Output
+from zeroline.runtime.errors import DeviceError
 from zeroline.runtime.line.inspector import RollingInspector
 from zeroline.runtime.results import Inspection, Reason, Verdict
 
@@ -57,6 +58,9 @@ def run_line(
 ) -> Tally:
     """Inspect frames until the source ends, `stop` is set, or `most` frames have passed.
 
+    It ends also after the frame with which the CUDA device was lost: only another process can go
+    on, and whoever watches this one starts it. `RollingInspector.device_lost` says so.
+
     An output that fails does not stop the line or another output. It is tried again with the next
     frame.
 
@@ -90,7 +94,8 @@ def run_line(
                 output.take(captured, inspection)
             for event in events_of(inspection):
                 events(event)
-            if stop.is_set() or (most is not None and tally.frames >= most):
+            ended = most is not None and tally.frames >= most
+            if ended or stop.is_set() or inspector.device_lost:
                 break
     finally:
         source.close()
@@ -98,6 +103,18 @@ def run_line(
             output.close()
     tally.missed.update({output.name: output.missed for output in guarded if output.missed})
     return tally
+
+
+def check_device(inspector: RollingInspector, *, unsaved: str = "") -> None:
+    """Raise where a line has ended since its CUDA device is lost; `unsaved`: what was not written.
+
+    Raises
+    ------
+    DeviceError
+    """
+    if inspector.device_lost:
+        more = f', and "{unsaved}" was not written' if unsaved else ""
+        raise DeviceError(f"the line has ended with its CUDA device{more}")
 
 
 def inspected(captured: Captured, inspector: RollingInspector) -> Inspection:

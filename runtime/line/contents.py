@@ -163,6 +163,14 @@ class Contents:
             if known is not None:
                 self._to_ignore[place] = self._tracker.add_member(place, known)
 
+    def withdraw(self, place: int) -> None:
+        """Empty a place whose new frame was not taken whole."""
+        self._slots.remove(place)
+        self._to_ignore.pop(place, None)
+        if self._tracker is not None:
+            self._tracker.forget(place)
+        self._window.evict(place)
+
     def tokens(self) -> Tokens | None:
         """Return the tokens of all frames, the oldest first, on the host; None of none.
 
@@ -232,9 +240,9 @@ class Contents:
         """
         if not self._to_ignore:
             return False
-        place = next(iter(self._to_ignore))
-        patches = self._to_ignore.pop(place)
+        place, patches = next(iter(self._to_ignore.items()))
         self._window.ignore_patches(place, patches, reachable=self._slots.filled)
+        del self._to_ignore[place]  # it waits on where a device fails
         return True
 
 

@@ -14,8 +14,7 @@ import numpy as np
 
 from zeroline.runtime.arrays import Bools, Float32, to_host
 from zeroline.runtime.line.shape import WindowShape
-from zeroline.runtime.line.stores import SeenTiles, runs_of
-from zeroline.runtime.matching.forms import FORMS
+from zeroline.runtime.line.stores import SeenTiles
 from zeroline.runtime.matching.launches import SHARES
 from zeroline.runtime.matching.units import CudaUnits, Sides
 from zeroline.runtime.stages.degrees import FUSED_DEGREES, match_count
@@ -51,7 +50,7 @@ class CudaStore:
     Parameters
     ----------
     shape : WindowShape
-        Its form is one of those with float16 features.
+        Its form is the one with float16 features.
     tiles : SeenTiles
     interval : (float, float)
         Part of the sorted distances that is averaged.
@@ -66,8 +65,7 @@ class CudaStore:
         degrees = FUSED_DEGREES if isinstance(shape.degrees, str) else shape.degrees
         self._count = match_count(shape.degrees)
         channels = [c for c in shape.channels for _ in range(self._count)]
-        fused = bool(FORMS[shape.form].bank.fused)  # type: ignore[attr-defined]
-        self._units = CudaUnits(shape.capacity, channels, tiles.parts, fused=fused, cupy=cupy)
+        self._units = CudaUnits(shape.capacity, channels, tiles.parts, cupy=cupy)
         self._degrees = cupy.asarray(np.array(degrees, np.int32))
         self._counted = cupy.asarray(tiles.counted.astype(np.int32))
         self._sums = cupy.empty((tiles.grid.count, SHARES), dtype=cupy.float64)
@@ -122,8 +120,7 @@ class CudaStore:
         sides = Sides(*prepared, marks.codes)
         sizes = self._shape.scales, self._shape.capacity, self._shape.compared
         to_slots, from_slots = (self._cupy.empty(sizes, np.float32) for _ in range(2))
-        runs = runs_of(reachable, self._shape.capacity)
-        self._units.match(sides, marks, to_slots, from_slots, runs=runs)
+        self._units.match(sides, marks, to_slots, from_slots)
         return to_slots, from_slots, sides
 
     def put(self, slot: int, features: Sequence[Any], prepared: Sides, ignored: Bools) -> None:  # noqa: ARG002

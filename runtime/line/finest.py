@@ -71,6 +71,20 @@ def finest_table(window: Window, slots: Sequence[int]) -> Float32:
     return to_host(table)
 
 
+def finest_features(window: Window, slots: Sequence[int]) -> list[Any]:
+    """Return the features (n, P', C_l) of some frames by layer, copied one frame at a time."""
+    xp = array_namespace(window.half_squared)
+    rooms: list[Any] = []
+    for image, slot in enumerate(slots):
+        held = window.features_in(slot)
+        frame = [held[scale] for scale in window.finest]
+        if not rooms:
+            rooms = [xp.empty((len(slots), *part.shape), part.dtype) for part in frame]
+        for room, part in zip(rooms, frame, strict=True):
+            room[image] = part
+    return rooms
+
+
 @dataclass(frozen=True)
 class MarkedFrame:
     """A frame of a table whose marked patches match nobody.
@@ -124,8 +138,7 @@ class SearchTable:
                 ]
                 marked.append(MarkedFrame(image, patches, held))
         if marked:
-            frames = [window.features_in(slot) for slot in slots]
-            features = [xp.stack([frame[scale] for frame in frames]) for scale in window.finest]
+            features = finest_features(window, slots)
         return cls(finest_table(window, slots), features, marked, window.tiles)
 
     def whole(self) -> Float32:

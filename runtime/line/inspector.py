@@ -5,35 +5,26 @@ docs/algorithms.md, "Rolling window", has the rules.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from zeroline.runtime.arrays import Bools
+from zeroline.runtime.cuda import cupy_errors, from_cupy
 from zeroline.runtime.frames import CaptureTime, Clock, Frame
 from zeroline.runtime.framing.framing import Framing
-from zeroline.runtime.grid import both, counted_patches
-from zeroline.runtime.line.contents import Contents
-from zeroline.runtime.line.known_good import WindowReferences
-from zeroline.runtime.line.product import ProductWatch
+from zeroline.runtime.line.health import DeviceHealth
+from zeroline.runtime.line.parts import LineParts
+from zeroline.runtime.line.passage import Passage
 from zeroline.runtime.line.rehearsal import rehearse
-from zeroline.runtime.line.scorer import WindowScorer
-from zeroline.runtime.line.seen import FrameReader, Seen
-from zeroline.runtime.line.shape import WindowShape
-from zeroline.runtime.line.slots import Slot, Slots
-from zeroline.runtime.line.tracker import DefectTracker
-from zeroline.runtime.line.verdicts import LineJudge, ng_regions
-from zeroline.runtime.line.window import Window
-from zeroline.runtime.reference.selection import Scoring
+from zeroline.runtime.line.room import LineMemory
+from zeroline.runtime.line.seen import Seen
 from zeroline.runtime.reference.sets import ReferenceReport
 from zeroline.runtime.results import Inspection, Reason, RecurringDefect, ScoreResult
 from zeroline.runtime.stages.degrees import Degrees
 from zeroline.runtime.stages.threshold import ThresholdRule
 from zeroline.runtime.tokens import Tokens
-from zeroline.runtime.workers import WorkerPool
 
 if TYPE_CHECKING:
     from zeroline.runtime.network.model import Bundle
@@ -77,18 +68,22 @@ class RollingInspector:
         Worker threads; None takes all cores.
     warm_up : bool
         On a device: push drawn frames through a small window first, which compiles the kernels.
+    tell_memory : callable, optional
+        Is told what memory the line will take, before it does.
 
     Raises
     ------
     ScoringError
         For options out of range.
     DeviceError
-        If a device that was asked for by name has no room for the window.
+        If a device that was asked for by name has no room for the window, or fails.
 
     Attributes
     ----------
     shape : WindowShape
         Sizes of the window, and its form of matching.
+    memory : LineMemory
+        Bytes that the line takes, and where.
     window : Window
         The distances, to be looked at.
     rule : ThresholdRule
@@ -96,8 +91,8 @@ class RollingInspector:
 
     Notes
     -----
-    A context manager; one inspector for each line, used by one thread at a time. It takes
-    `shape.memory` bytes at its start, and W frames' tokens. The window lies where the network runs.
+    A context manager; one inspector for each line, used by one thread at a time. The window lies
+    where the network runs.
 
     Examples
     --------
@@ -110,6 +105,7 @@ class RollingInspector:
     ('UNCERTAIN', 'warming_up')
     """
 
+    @cupy_errors("a line cannot start on the CUDA device")
     def __init__(
         self,
         bundle: Bundle,
@@ -132,49 +128,57 @@ class RollingInspector:
         matching: str = "fast",
         threads: int | None = None,
         warm_up: bool = True,
+        tell_memory: Callable[[LineMemory], None] | None = None,
     ) -> None:
-        defaults, framing = bundle.manifest.defaults, framing or Framing()
-        self._reader = FrameReader(bundle, framing)
-        grid = self._reader.framer.grid
-        self._roi = counted_patches(both(roi, self._reader.framer.roi), grid.patches)
-        degrees = degrees or framing.degrees(defaults.degrees)
-        sizes = window, grid, self._roi, bundle.channels, degrees
-        self.shape, self._xp = WindowShape.placed(bundle.session, *sizes, matching=matching)
+        parts = self._parts = LineParts(
+            bundle,
+            window=window,
+            least=min_window,
+            degrees=degrees,
+            rscin=rscin,
+            interval=interval,
+            band=band,
+            exclusion=exclusion,
+            settle=settle,
+            roi=roi,
+            framing=framing,
+            codegraph=codegraph,
+            wait_for_search=wait_for_search,
+            matching=matching,
+            threads=threads,
+            tell_memory=tell_memory,
+        )
+        self.shape, self.memory, self.window = parts.shape, parts.memory, parts.window
+        self._reader, self._slots, self._judge = parts.reader, parts.slots, parts.judge
+        self._health = DeviceHealth(bundle.session.arrays)
         self.rule = threshold or ThresholdRule()
         self._admit_copies = admit_copies
-        neighbours = tuple(defaults.rscin if rscin is None else rscin)
-        interval = defaults.interval if interval is None else interval
-        self._pool = WorkerPool(threads if self._xp is np else 1)
-        self.window = Window(self.shape, self._pool, interval=interval, roi=self._roi, xp=self._xp)
-        self._slots = Slots(window, exclusion=exclusion)
-        both_of, self._tracker = (self.window, self._slots), None
-        if codegraph:
-            self._tracker = DefectTracker(*both_of, roi=self._roi, wait=wait_for_search)
-        self._contents = Contents(*both_of, self._tracker, xp=self._xp)
-        self._judge = LineJudge(
-            WindowScorer(
-                self.window, self._slots, size=bundle.size, neighbours=neighbours,
-                levels_from=min_window if self._reader.finds_parts else None,
-            ),
-            self._slots, self._contents, self._tracker,
-            least=min_window, settle=settle, band=band,
-        )  # fmt: skip
-        self._products = ProductWatch(self._slots, least=min_window)
-        scoring = Scoring(bundle.size, self.shape.degrees, neighbours, interval, threads, self._roi)
-        self._references = WindowReferences(
-            self._contents, self._slots, scoring, bundle.manifest, framing, xp=self._xp
-        )
         self._count = 0
-        if warm_up and self._xp is not np:
+        if warm_up and parts.on_device:
             rehearse(
-                RollingInspector, bundle, degrees=degrees, rscin=rscin, interval=interval, roi=roi,
-                framing=framing, codegraph=codegraph, matching=matching,
-            )  # fmt: skip
+                RollingInspector,
+                bundle,
+                degrees=self.shape.degrees,
+                rscin=rscin,
+                interval=interval,
+                roi=roi,
+                framing=framing,
+                codegraph=codegraph,
+                matching=matching,
+            )
 
     @property
     def frame_ids(self) -> list[int]:
         """The frames in the window, the oldest first."""
         return [slot.frame_id for _, slot in self._slots.in_order()]
+
+    @property
+    def device_lost(self) -> str:
+        """Why this process can use its CUDA device no more; empty while it can.
+
+        Every further frame is FAULT.
+        """
+        return self._health.lost
 
     @property
     def recurring(self) -> tuple[RecurringDefect, ...]:
@@ -205,15 +209,25 @@ class RollingInspector:
         Returns
         -------
         Inspection
-            FAULT where the frame is none, the model fails, or gives NaN: the window is then as
-            it was.
+            FAULT where the frame is none, or the model fails, or gives NaN: the window is then as
+            it was. FAULT also where a CUDA device fails: the frame does not enter the window, and
+            the oldest one may have left it.
         """
         captured, clock = captured or CaptureTime.now(), Clock()
-        seen = self._reader.see(frame, clock)
-        if seen.tokens is None:
-            return self._unscored(seen, part_id, captured, clock)
-        about = {"part_id": part_id, "ignore": ignore, "captured": captured, "clock": clock}
-        return self.push_tokens(seen.tokens, seen=seen, **about)  # type: ignore[arg-type]
+        about: dict[str, Any] = {"part_id": part_id, "captured": captured, "clock": clock}
+        if self._health.lost:
+            return self._device_fault(self._health.lost, **about)
+        try:
+            seen = self._reader.see(frame, clock)
+        except Exception as error:
+            if not from_cupy(error):
+                raise
+            return self._device_fault(self._health.failed(error), **about)
+        if seen.tokens is not None:
+            return self.push_tokens(seen.tokens, seen=seen, ignore=ignore, **about)
+        if seen.reason is Reason.MODEL and self._health.look():
+            return self._device_fault(self._health.lost, **about)
+        return self._unscored(seen, part_id, captured, clock)
 
     def push_tokens(
         self,
@@ -245,58 +259,28 @@ class RollingInspector:
             If `ignore` has another shape.
         """
         captured, clock = captured or CaptureTime.now(), clock or Clock()
-        seen = seen or self._reader.square
-        finite, tokens = tokens.checked()
-        if not finite.all():
-            text = "the model gives NaN or inf for this frame"
-            return self.fault(Reason.MODEL, text, part_id=part_id, captured=captured, clock=clock)
-        number = self._count
-        slot = Slot(
-            number, part_id, self._contents.placed(tokens), time=captured.wall,
-            absent=seen.absent, turn=seen.turn,
-        )  # fmt: skip
-        with clock.stage("match"):
-            product = self._products.look(slot.tokens.class_tokens[0])
-            if product.begun_anew:
-                self._contents.clear()
-            matches = self._contents.matched(slot, ignore=ignore)
+        about: dict[str, Any] = {"part_id": part_id, "captured": captured, "clock": clock}
+        if self._health.lost:
+            return self._device_fault(self._health.lost, **about)
+        passage = Passage(self._parts, self._count)
+        try:
+            finite, tokens = tokens.checked()
+            if not finite.all():
+                return self.fault(
+                    Reason.MODEL, "the model gives NaN or inf for this frame", **about
+                )
+            inspection = passage.inspected(
+                tokens, seen or self._reader.square, self.rule,
+                ignore=ignore, copies=self._admit_copies, **about,
+            )  # fmt: skip
+        except Exception as error:
+            if not from_cupy(error):
+                raise
+            text = self._health.failed(error, lost=not passage.undo())
+            return replace(self._device_fault(text, **about), other_in_a_row=passage.begun_anew)
         self._count += 1
-        with clock.stage("score"):
-            compared = self._contents.compared(
-                matches, roi=self._roi, copies=self._admit_copies, other=product.other
-            )
-            known = None
-            if not product.other:
-                known = self._judge.recognise(matches, compared, self.rule)
-            slot.recurring = known is not None
-        if compared.admitted:
-            with clock.stage("admit"):
-                self._contents.admit(compared.place, slot, matches, known)
-        with clock.stage("verdict"):
-            scores = self._judge.judge(slot, compared, self.rule)
-            settled = self._judge.settle(number, self.rule)
-        inspection = Inspection(
-            number, part_id, slot.verdict, slot.reason, captured.wall, captured.monotonic, scores,
-            ng_regions(slot.verdict, scores, seen.view),
-            recurring=slot.recurring,
-            near_duplicate=compared.near_duplicate,
-            admitted=compared.admitted,
-            compared_with=compared.count,
-            other_in_a_row=product.in_a_row,
-            view=seen.view,
-            pose=seen.pose,
-            latency=clock.seconds,
-        )  # fmt: skip
-        with clock.stage("recurring"):
-            news = self._judge.search(slot, compared, scores, self.rule)
-        return replace(
-            inspection,
-            revisions=settled + news.revisions,
-            alarms=news.alarms,
-            withdrawn=news.withdrawn,
-            two_groups=self._judge.take_groups(),
-            search_failed=news.failure,
-        )
+        self._health.works()
+        return inspection
 
     def fault(
         self,
@@ -314,12 +298,17 @@ class RollingInspector:
         seen = Seen(reason=reason, text=text)
         return self._unscored(seen, part_id, captured or CaptureTime.now(), clock or Clock())
 
+    def _device_fault(self, text: str, **about: Any) -> Inspection:
+        inspection = self.fault(Reason.STATION, text, **about)
+        return replace(inspection, device_failed=self._health.take_news())
+
     def _unscored(
         self, seen: Seen, part_id: str | None, captured: CaptureTime, clock: Clock
     ) -> Inspection:
         self._count += 1
         return seen.unscored(self._count - 1, part_id, captured, clock)
 
+    @cupy_errors()
     def scores(self) -> tuple[list[int], ScoreResult]:
         """Score all frames of the window anew, each against all others.
 
@@ -338,6 +327,7 @@ class RollingInspector:
         """
         return self.frame_ids, self._judge.everyone()
 
+    @cupy_errors()
     def save_reference(self, path: Path, *, source: str = "") -> ReferenceReport:
         """Write the good frames of the window to a file, for another start.
 
@@ -359,8 +349,9 @@ class RollingInspector:
             If the file cannot be written.
         """
         rate = self.rule.false_alarm_rate
-        return self._references.save(path, false_alarm_rate=rate, source=source)
+        return self._parts.references.save(path, false_alarm_rate=rate, source=source)
 
+    @cupy_errors()
     def load_reference(self, path: Path, *, pinned: bool = True) -> ReferenceReport:
         """Fill the window from a file: with the newest of its good frames that there is room for.
 
@@ -382,15 +373,13 @@ class RollingInspector:
         ScoringError
             If pinned frames leave no room for more.
         """
-        report = self._references.load(path, pinned=pinned)
+        report = self._parts.references.load(path, pinned=pinned)
         self._judge.score_everyone()  # the first threshold rests on all of them
         return report
 
     def close(self) -> None:
         """End the threads; more than once does no harm."""
-        if self._tracker is not None:
-            self._tracker.close()
-        self._pool.close()
+        self._parts.close()
 
     def __enter__(self) -> RollingInspector:
         return self

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,15 +10,15 @@ import numpy as np
 from zeroline.runtime.arrays import Float32, array_namespace, to_host
 
 
-def place_distances(features: Sequence[Any], others: Sequence[Sequence[Any]]) -> Float32:
+def place_distances(features: Sequence[Any], others: Iterable[Sequence[Any]]) -> Float32:
     """Return the median distance of patches at the same place, to each of some other frames.
 
     Parameters
     ----------
     features : sequence of arrays, shape (P, C), float32
         Unit rows, by scale.
-    others : sequence of such sequences
-        On the same device; float16 will do.
+    others : iterable of such sequences
+        On the same device; float16 will do. Looked at one after the other.
 
     Returns
     -------

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from zeroline.runtime.errors import DeviceError
+from zeroline.runtime.results import Verdict
 from zeroline.runtime.tokens import Tokens
 
 if TYPE_CHECKING:
@@ -30,6 +32,11 @@ def rehearse(line: Callable[..., Any], bundle: Bundle, **options: Any) -> None:
     bundle : Bundle
     options
         Of the line that is to come.
+
+    Raises
+    ------
+    DeviceError
+        If the device fails.
     """
     rng = np.random.default_rng(0)
     class_channels = bundle.manifest.outputs.class_token.channels
@@ -47,5 +54,7 @@ def rehearse(line: Callable[..., Any], bundle: Bundle, **options: Any) -> None:
                 xp.asarray(np.eye(1, class_channels, dtype=np.float32)),
                 shape.tiles,
             )
-            small.push_tokens(tokens)
+            inspection = small.push_tokens(tokens)
+            if inspection.verdict is Verdict.FAULT:
+                raise DeviceError(inspection.fault)
         small.scores()

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from zeroline.runtime.arrays import Bools
-from zeroline.runtime.cuda import free_device_memory
-from zeroline.runtime.errors import DeviceError, ScoringError, warn_of_cpu
+from zeroline.runtime.errors import ScoringError
 from zeroline.runtime.grid import Grid
 from zeroline.runtime.matching.forms import FORMS, pick_form
 from zeroline.runtime.stages.degrees import Degrees, match_count
-
-if TYPE_CHECKING:
-    from zeroline.runtime.network.model import Session
 
 
 @dataclass(frozen=True)
@@ -78,44 +72,6 @@ class WindowShape:
         counted = int(roi.sum())
         return cls(capacity, grid.patches, channels, degrees, form.name, counted, grid.tiles)
 
-    @classmethod
-    def placed(
-        cls,
-        session: Session,
-        capacity: int,
-        grid: Grid,
-        roi: Bools,
-        channels: tuple[int, ...],
-        degrees: Degrees,
-        *,
-        matching: str,
-    ) -> tuple[WindowShape, Any]:
-        """Return the shape as `fitting`, and where the window lies: where the network's outputs do.
-
-        A device without room for it is left to the network: then the window is on the host, with a
-        `ProviderWarning`.
-
-        Raises
-        ------
-        DeviceError
-            If there is no room and the device was asked for by its name.
-        """
-        sizes = capacity, grid, roi, channels, degrees
-        shape = cls.fitting(*sizes, matching=matching, xp=session.arrays)
-        if session.arrays is np:
-            return shape, np
-        needed, free = shape.memory, free_device_memory(session.arrays)
-        if free is None or needed <= free:
-            return shape, session.arrays
-        error = DeviceError(
-            f"a window of {capacity} frames takes {needed / 2**30:.1f} GiB on the device, "
-            f"{free / 2**30:.1f} GiB are free"
-        )
-        if session.named:
-            raise error
-        warn_of_cpu(error, what="the window is")
-        return cls.fitting(*sizes, matching=matching, xp=np), np
-
     @property
     def scales(self) -> int:
         """Number of matches: (layer, degree) pairs, or layers where degrees are fused."""
@@ -128,7 +84,7 @@ class WindowShape:
 
     @property
     def memory(self) -> int:
-        """Bytes that the window holds, all taken at its start.
+        """Bytes that the window holds, all taken at its start; `LineMemory` has all of a line's.
 
         With W slots, P' patches compared, R degrees, C_l channels of L layers::
 
@@ -140,10 +96,9 @@ class WindowShape:
         banks = sum(
             FORMS[self.form].bank_bytes(self.capacity, self.compared, c) for c in self.channels
         )
-        distances = 4 * self.scales * self.capacity**2 * self.compared
-        return match_count(self.degrees) * banks + distances
+        return match_count(self.degrees) * banks + self.distances
 
     @property
-    def tokens(self) -> int:
-        """Bytes of the tokens of W frames, which a line keeps beside the window."""
-        return 4 * self.capacity * self.patches * sum(self.channels)
+    def distances(self) -> int:
+        """Bytes of the distances, part of `memory`."""
+        return 4 * self.scales * self.capacity**2 * self.compared

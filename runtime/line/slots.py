@@ -161,6 +161,13 @@ class Slots:
         self._order.append(place)
         self.filled[place] = True
 
+    def remove(self, place: int) -> None:
+        """Empty a place, if it holds a frame."""
+        if self.filled[place]:
+            self._order.remove(place)
+            self._slots[place] = None
+            self.filled[place] = False
+
     def clear(self) -> None:
         """Forget all frames."""
         self.filled[:] = False

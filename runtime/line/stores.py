@@ -1,6 +1,6 @@
 """Where a window keeps the features of its frames: a bank for each scale and tile, or all in one.
 
-`BankStore` serves every form of matching. On a CUDA device `CudaStore` does the same for the forms
+`BankStore` serves every form of matching. On a CUDA device `CudaStore` does the same for the form
 with float16 features in few launches (`zeroline.runtime.line.cuda_store`).
 """
 
@@ -221,4 +221,4 @@ class BankStore:
 
     def place_distances(self, features: Sequence[Any], slots: Sequence[int]) -> Float32:
         """See `FeatureStore`."""
-        return place_distances(features, [self.features_in(slot) for slot in slots])
+        return place_distances(features, (self.features_in(slot) for slot in slots))

@@ -183,9 +183,23 @@ class DefectTracker:
             return None
         if outcome.result is None:
             return SearchNews((), (), {}, outcome.failure)
+        before = [(defect, dict(defect.members)) for defect in self._known]
+        kept = dict(self._unexplained), self._count
+        try:
+            return self._news(outcome, limit())
+        except Exception:  # a device that fails: nothing of it was told, so nothing of it stays
+            self._known = [defect for defect, _ in before]
+            for defect, members in before:
+                defect.members.clear()
+                defect.members.update(members)
+            self._unexplained, self._count = kept
+            raise
+
+    def _news(self, outcome: SearchOutcome, limit: Float64 | None) -> SearchNews:
+        """Return what a search has brought, and know it from now on."""
         changed: set[int] = set()
         withdrawn = self._measured_again(outcome, changed)
-        found = self._applied(outcome, limit(), changed)
+        found = self._applied(outcome, limit, changed)
         if found:
             self._schedule.succeeded()
         ignored = {place: self._ignored(place) for place in sorted(changed)}

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from zeroline.runtime.arrays import Float64
-from zeroline.runtime.errors import ScoringError
+from zeroline.runtime.arrays import Float32, Float64
+from zeroline.runtime.cuda import cupy_errors
+from zeroline.runtime.errors import DeviceError, ScoringError
 from zeroline.runtime.framing.view import View
 from zeroline.runtime.judgement import Judgement
 from zeroline.runtime.line.contents import Comparison, Contents
@@ -187,14 +189,17 @@ class LineJudge:
         rule : ThresholdRule
             For the threshold.
         """
-        revisions: list[Revision] = []
         if self._settle is None or len(self._slots) < self._least:
             return ()
-        for place, slot in list(self._slots.in_order()):
-            if slot.settled or number - slot.frame_id < self._settle:
-                continue
+        due = [
+            (place, slot)
+            for place, slot in self._slots.in_order()
+            if not slot.settled and number - slot.frame_id >= self._settle
+        ]
+        maps = [self._scorer.score_held(place) for place, _ in due]  # a device may fail in these
+        revisions: list[Revision] = []
+        for (place, slot), patch_scores in zip(due, maps, strict=True):
             slot.settled = True
-            patch_scores = self._scorer.score_held(place)
             if patch_scores is None:
                 continue
             window_scores = self._scorer.scores()
@@ -240,15 +245,23 @@ class LineJudge:
         if compared.admitted and unexplained and scores is not None:
             self._tracker.not_good(compared.place, int(scores.patch_scores.argmax()))
         news = RecurringNews()
-        brought = self._tracker.step(limit=lambda: self._map_limit(rule))
+        try:
+            with cupy_errors():
+                brought = self._tracker.step(limit=lambda: self._map_limit(rule))
+        except DeviceError as error:
+            return RecurringNews(failure=str(error))
         if brought is not None:
             self._contents.ignore_later(dict(brought.ignored))
             withdrawn = [self._withdrawn(defect) for defect in brought.withdrawn]
             revisions = [r for found in brought.found for r in self._found(found)]
             alarms = [self._described(found.defect) for found in brought.found if found.new]
             news = RecurringNews(tuple(revisions), tuple(alarms), tuple(withdrawn), brought.failure)
-        if not self._contents.ignore_next():
-            self._tracker.search()
+        try:
+            with cupy_errors():
+                if not self._contents.ignore_next():
+                    self._tracker.search()
+        except DeviceError as error:
+            news = replace(news, failure=news.failure or str(error))
         return news
 
     def _withdrawn(self, defect: KnownDefect) -> RecurringDefect:
@@ -262,10 +275,12 @@ class LineJudge:
     def _found(self, found: FoundDefect) -> list[Revision]:
         """Score frames without those that share their defect, and call them NG."""
         members = tuple(found.defect.members)
-        maps = {}
+        maps: dict[int, Float32 | None] = {}
         for place in found.places:
             self._slots[place].recurring = True
-            maps[place] = self._scorer.score_held(place, without=members)
+            maps[place] = None
+            with suppress(DeviceError), cupy_errors():  # the alarm stands without these scores
+                maps[place] = self._scorer.score_held(place, without=members)
         rescored = self._scorer.scores()
         revisions = []
         for place, patch_scores in maps.items():

@@ -1,8 +1,6 @@
 """The bank on a CUDA device: float16 features, products with float32 sums, minima beside them.
 
-Two forms give the same: "fp16-fused" multiplies and takes minima in one kernel, "fp16-tiled" lets
-cuBLAS multiply some slots at a time, whose tile stays in the L2 cache, and takes the minima there.
-Which is quicker depends on device and channels.
+One kernel multiplies and takes the minima; docs/gpu.md says why cuBLAS does not multiply.
 
 A bank in float16 halves memory and its traffic. Against the exact form the distances of unit rows
 come out some 1e-4 off (docs/algorithms.md); near matches are measured anew from the same rows.
@@ -37,17 +35,10 @@ class CudaBank:
     ------
     DeviceError
         If the device cannot run the kernels.
-
-    Attributes
-    ----------
-    fused : bool
-        Whether one kernel multiplies and takes the minima.
     """
 
-    fused: bool
-
     def __init__(self, slots: int, patches: int, channels: int, *, cupy: Any) -> None:
-        self._units = CudaUnits(slots, [channels], [slice(0, patches)], fused=self.fused, cupy=cupy)
+        self._units = CudaUnits(slots, [channels], [slice(0, patches)], cupy=cupy)
         self._nothing = cupy.zeros(patches, dtype=cupy.int32)
         self._reachable = cupy.full(slots, 1, dtype=cupy.int32)
         self.block = slots
@@ -104,18 +95,5 @@ class CudaBank:
         """Match a frame with some slots; see `FeatureBank.minima`."""
         marks = Marks(query.codes, self._nothing, self._reachable[start:stop])
         self._units.match(
-            query, marks, rows[None], columns[None],
-            runs=[(0, stop - start)], place=slice(start, stop),
+            query, marks, rows[None], columns[None], place=slice(start, stop),
         )  # fmt: skip
-
-
-class FusedBank(CudaBank):
-    """One kernel multiplies and takes the minima."""
-
-    fused = True
-
-
-class TiledBank(CudaBank):
-    """cuBLAS multiplies some slots at a time, a kernel takes the minima."""
-
-    fused = False

@@ -23,7 +23,7 @@ from zeroline.runtime.arrays import Bools, to_host
 from zeroline.runtime.compiled import compiled_loops
 from zeroline.runtime.cuda import device_errors
 from zeroline.runtime.errors import DeviceError, ProviderWarning, ScoringError
-from zeroline.runtime.matching.cuda import FusedBank, TiledBank
+from zeroline.runtime.matching.cuda import CudaBank
 from zeroline.runtime.matching.exact import ExactBank
 from zeroline.runtime.matching.operand import tile_shape
 from zeroline.runtime.matching.plain import PlainBank
@@ -139,8 +139,7 @@ FORMS = {
         MatchingForm("float32-plain", PlainBank, ("cpu", "cuda"), True, most_patches=None),
         MatchingForm("pca", PcaBank, ("cpu",), available=_has_loops),
         MatchingForm("int8", Int8Bank, ("cpu",), available=_has_integer_product),
-        MatchingForm("fp16-fused", FusedBank, ("cuda",)),
-        MatchingForm("fp16-tiled", TiledBank, ("cuda",)),
+        MatchingForm("fp16-fused", CudaBank, ("cuda",)),
     )
 }
 

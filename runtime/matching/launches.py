@@ -13,8 +13,8 @@ import numpy as np
 
 from zeroline.runtime.errors import DeviceError
 
-#: Rows of a tile of `fused_keys`, and of a strip of `tile_keys`; as in kernels/matching.cu.
-BLOCK, STRIP = 128, 32
+#: Rows of a tile of `fused_keys`; as in kernels/matching.cu.
+BLOCK = 128
 #: Channels are filled up with zeros to a multiple of this.
 DEPTH = 32
 #: Blocks that add up the tokens of a tile; as in kernels/frame.cu.
@@ -26,15 +26,8 @@ _LEAST_CAPABILITY = (8, 0)
 #: Bytes of shared memory that every device gives to a block without being asked.
 _SHARED = 48 << 10
 _SOURCES = ("matching.cu", "frame.cu")
-_KERNELS = (
-    "fused_keys", "tile_keys", "measure", "token_sums", "aggregate", "place_distances", "scores",
-)  # fmt: skip
+_KERNELS = ("fused_keys", "measure", "token_sums", "aggregate", "place_distances", "scores")
 
-# cuBLAS's and CUDA's numbers
-_FLOAT16, _FLOAT32 = 2, 0
-_COMPUTE_FLOAT32 = 68
-_PLAIN, _TRANSPOSED = 0, 1
-_ANY_ALGORITHM = -1
 _MOST_SHARED = 100  # percent of what a multiprocessor shares out
 
 
@@ -46,7 +39,7 @@ def kernel_source(primitives: str | None = None) -> str:
 
 
 class MatchingKernels:
-    """The kernels, and the product between them; all on CuPy's current stream.
+    """The kernels; all on CuPy's current stream.
 
     Parameters
     ----------
@@ -66,8 +59,6 @@ class MatchingKernels:
         if capability < _LEAST_CAPABILITY:
             version = ".".join(map(str, capability))
             raise DeviceError(f"the matching kernels need compute capability 8.0, found {version}")
-        #: Bytes of the device's L2 cache.
-        self.cache = int(properties["l2CacheSize"])
         try:
             module = cupy.RawModule(code=kernel_source(), options=("-std=c++17",))
             #: The kernels by their names in the source.
@@ -94,18 +85,6 @@ class MatchingKernels:
              row_keys, column_keys),
         )  # fmt: skip
 
-    def tile_keys(
-        self, tile: Any, sides: tuple[Any, ...], units: Any, number: int, first: int, slots: int,
-        patches: int, margin: float, row_keys: Any, column_keys: Any,
-    ) -> None:  # fmt: skip
-        """Take the least keys of one unit's product that lies in memory; `sides` without rows."""
-        self.by_name["tile_keys"](
-            (-(-tile.shape[1] // STRIP), len(tile)),
-            (_THREADS,),
-            (tile, *sides, units, np.int32(number), np.int32(first), np.int32(slots),
-             np.int32(patches), np.float32(margin), row_keys, column_keys),
-        )  # fmt: skip
-
     def measure(
         self, frame: Any, bank: Any, row_keys: Any, column_keys: Any, units: Any, reachable: Any,
         absent: Any, slots: int, patches: int, most: int, margin: float, limit: float,
@@ -117,25 +96,6 @@ class MatchingKernels:
             (_THREADS,),
             (frame, bank, row_keys, column_keys, units, reachable, absent, np.int32(slots),
              np.int32(patches), np.float32(margin), np.float32(limit), to_slots, from_slots),
-        )  # fmt: skip
-
-    def product(self, frame: Any, bank: Any, tile: Any, *, apart: int) -> None:
-        """Write frame·slotᵀ, float16 in and float32 out, to `tile` (slots, P, P) by cuBLAS.
-
-        `frame` and `bank` begin at one unit; its slots lie `apart` values from each other.
-        """
-        slots, patches, _ = tile.shape
-        channels = frame.shape[1]
-        unity, zero = np.ones(1, np.float32), np.zeros(1, np.float32)
-        # cuBLAS counts columns first: what it calls (P columns of the slot) × (P of the frame)
-        # is our rows of the frame × columns of the slot
-        self._cupy.cuda.cublas.gemmStridedBatchedEx(
-            self._cupy.cuda.get_cublas_handle(), _TRANSPOSED, _PLAIN,
-            patches, patches, channels, unity.ctypes.data,
-            bank.data.ptr, _FLOAT16, channels, apart,
-            frame.data.ptr, _FLOAT16, channels, 0, zero.ctypes.data,
-            tile.data.ptr, _FLOAT32, patches, patches * patches,
-            slots, _COMPUTE_FLOAT32, _ANY_ALGORITHM,
         )  # fmt: skip
 
     def aggregate(

@@ -49,7 +49,7 @@ class PlainBank:
         xp = array_namespace(features)
         slots, patches, _ = features.shape
         self.features = features
-        self.block = max(1, TILE_ELEMENTS // patches**2)
+        self.block = self.block_of(patches)
         self._half_norms = xp.empty((slots, patches), dtype=xp.float32)
         self._penalty = xp.zeros((slots, patches), dtype=xp.float32)
         for slot in range(slots):
@@ -67,6 +67,11 @@ class PlainBank:
     def holding(cls, features: Any, ignore: Any) -> PlainBank:
         """Return a bank that holds a set; see `FeatureBank`."""
         return cls(features, ignore)
+
+    @classmethod
+    def block_of(cls, patches: int) -> int:
+        """Return how many slots of P patches one product takes."""
+        return max(1, TILE_ELEMENTS // patches**2)
 
     @classmethod
     def patch_bytes(cls, channels: int) -> int:

@@ -72,8 +72,6 @@ class CudaUnits:
         C of each scale.
     tiles : sequence of slice
         Where each tile's patches stand among the P.
-    fused : bool
-        Whether one kernel multiplies and takes the minima; else cuBLAS multiplies.
     cupy : module
 
     Raises
@@ -92,9 +90,9 @@ class CudaUnits:
     """
 
     def __init__(
-        self, slots: int, channels: Sequence[int], tiles: Sequence[slice], *, fused: bool, cupy: Any
+        self, slots: int, channels: Sequence[int], tiles: Sequence[slice], *, cupy: Any
     ) -> None:
-        self._cupy, self._fused = cupy, fused
+        self._cupy = cupy
         self.kernels = matching_kernels(cupy)
         self.slots, self.patches = slots, tiles[-1].stop
         self._channels, self._tiles = tuple(channels), tuple(tiles)
@@ -191,9 +189,14 @@ class CudaUnits:
         return Sides(self._cupy.concatenate(parts), self._half_norms[:, slot].copy(), codes)
 
     def match(
-        self, sides: Sides, marks: Marks, to_slots: Any, from_slots: Any, *,
-        runs: Sequence[tuple[int, int]], place: slice = slice(None),
-    ) -> None:  # fmt: skip
+        self,
+        sides: Sides,
+        marks: Marks,
+        to_slots: Any,
+        from_slots: Any,
+        *,
+        place: slice = slice(None),
+    ) -> None:
         """Write ½d² to some slots and from them: (S, W, P), inf where nobody is to be matched.
 
         Parameters
@@ -201,8 +204,6 @@ class CudaUnits:
         sides : Sides
         marks : Marks
         to_slots, from_slots : array, shape (S, W, P), float32
-        runs : sequence of (start, stop)
-            The reachable slots, for the product of cuBLAS.
         place : slice
             Slots that take part at all; others than all only where there is one unit.
         """
@@ -217,40 +218,11 @@ class CudaUnits:
         column_keys = cupy.full(to_slots.shape, NO_KEY, dtype=cupy.int32)
         keys = self._margin, row_keys, column_keys
         others = sides.half_norms, sides.codes, bank, norms, codes
-        if self._fused:
-            self.kernels.fused_keys(
-                (sides.rows, *others), self.table, marks.reachable, slots, self.patches,
-                self._most, *keys,
-            )  # fmt: skip
-        else:
-            self._tiled(sides, (norms, codes), bank, slots, runs, keys)
+        self.kernels.fused_keys(
+            (sides.rows, *others), self.table, marks.reachable, slots, self.patches,
+            self._most, *keys,
+        )  # fmt: skip
         self.kernels.measure(
             sides.rows, bank, row_keys, column_keys, self.table, marks.reachable, marks.absent,
             slots, self.patches, self._most, self._margin, NEAR, to_slots, from_slots,
         )  # fmt: skip
-
-    def _tiled(
-        self, sides: Sides, of_bank: tuple[Any, Any], bank: Any, slots: int,
-        runs: Sequence[tuple[int, int]], keys: tuple[Any, ...],
-    ) -> None:  # fmt: skip
-        """Let cuBLAS multiply as many slots as half the L2 cache takes, and take the minima."""
-        number = 0
-        for scale, depth in enumerate(self.depths):
-            start = self._starts[scale]
-            for tile in self._tiles:
-                size = tile.stop - tile.start
-                step = max(1, self.kernels.cache // (8 * size**2))
-                frame = sides.rows[start + tile.start * depth :][: size * depth]
-                for begin, end in runs:
-                    for first in range(begin, end, step):
-                        last = min(first + step, end)
-                        product = self._cupy.empty((last - first, size, size), np.float32)
-                        held = bank[slots * start + (first * self.patches + tile.start) * depth :]
-                        self.kernels.product(
-                            frame.reshape(size, depth), held, product, apart=self.patches * depth
-                        )
-                        self.kernels.tile_keys(
-                            product, (sides.half_norms, sides.codes, *of_bank), self.table,
-                            number, first, slots, self.patches, *keys,
-                        )  # fmt: skip
-                number += 1

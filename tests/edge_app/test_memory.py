@@ -69,9 +69,14 @@ def test_the_command_scores_on_the_cpu_then(cuda, bundle_folder, image_folder, t
 def test_a_window_that_the_device_has_no_room_for(cuda, bundle_folder, monkeypatch, paint):
     auto, named = (opened(bundle_folder, device) for device in ("auto", "cuda"))
     options: dict[str, Any] = {"window": 32, "degrees": "fused", "matching": "exact"}
+    eight = check_window(named, 8, degrees="fused")
     leave(cuda, monkeypatch, 100)
-    with pytest.raises(MemoryLimitError, match=r"GiB on the device, .*: use --window 2 or"):
+    with pytest.raises(MemoryLimitError, match=r"GiB on the device, .*: no window fits, a"):
         check_window(named, 32, degrees="fused")
+    leave(cuda, monkeypatch, eight)
+    with pytest.raises(MemoryLimitError, match=r"GiB on the device, .*: use --window [67] or"):
+        check_window(named, 32, degrees="fused")
+    leave(cuda, monkeypatch, 100)
     with pytest.raises(DeviceError, match=r"^a window of 32 frames takes .* GiB on the device"):
         RollingInspector(named, **options)
     check_window(auto, 32, degrees="fused")

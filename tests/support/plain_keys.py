@@ -16,7 +16,7 @@ def filled_units(cupy, channels, tiles, slots, *, seed, all_reachable=False):
     rng = np.random.default_rng(seed)
     ends = np.cumsum([0, *tiles]).tolist()
     parts = [slice(start, stop) for start, stop in pairwise(ends)]
-    units = CudaUnits(slots, channels, parts, fused=True, cupy=cupy)
+    units = CudaUnits(slots, channels, parts, cupy=cupy)
 
     def frame(reachable):
         features = []

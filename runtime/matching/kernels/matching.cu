@@ -6,9 +6,9 @@
 // clears, and IGNORED where nobody may match the patch, which puts it behind all others. The least
 // key of a row, over the codes of the columns, names the row's match; the columns likewise.
 //
-// Three kernels: `fused_keys` multiplies and takes the minima in registers; `tile_keys` takes the
-// minima of a product that cuBLAS left in memory; `measure` turns keys into values, and measures
-// near ones anew as |x - y|^2 / 2, since the difference of norms and product cancels there.
+// Two kernels: `fused_keys` multiplies and takes the minima in registers; `measure` turns keys into
+// values, and measures near ones anew as |x - y|^2 / 2, since the difference of norms and product
+// cancels there.
 //
 // A unit is one tile of one scale: its patches are matched among themselves. P counts the patches
 // of all tiles of a frame, S the scales. Arrays hold all units:
@@ -208,61 +208,6 @@ extern "C" __global__ void __launch_bounds__(256, 2) fused_keys(
   if (thread < BLOCK && first + thread < patches) {
     int least = NO_KEY;
     for (int i = 0; i < 4; i++) least = min(least, least_by_warp[i * BLOCK + thread]);
-    row_keys[base + first + thread] = least;
-  }
-}
-
-// ---- tile_keys: a block takes STRIP rows of one slot's product and passes its columns ----
-
-#define STRIP 32
-
-extern "C" __global__ void __launch_bounds__(256) tile_keys(
-    const float* __restrict__ tile,          // (some slots, patches, patches): x.y of one unit
-    const float* __restrict__ half_frame, const int* __restrict__ frame_codes,
-    const float* __restrict__ half_bank, const int* __restrict__ bank_codes,
-    const long long* __restrict__ units, int number,  // of the unit
-    int first_slot,                          // of the tile, among `slots`
-    int slots, int total, float margin,
-    int* __restrict__ row_keys, int* __restrict__ column_keys) {
-  __shared__ int least_by_warp[8][STRIP];
-  const long long* unit = units + number * UNIT;
-  const int patches = (int)unit[PATCHES], mask = (int)unit[MASK];
-  const int first = blockIdx.x * STRIP;
-  const int thread = threadIdx.x, lane = thread & 31, warp = thread >> 5;
-  const size_t base =
-      ((size_t)unit[SCALE] * slots + first_slot + blockIdx.y) * total + unit[FIRST];
-  const float* half_mine = half_frame + (size_t)unit[SCALE] * total + unit[FIRST] + first;
-  const int* codes_mine = frame_codes + unit[FIRST] + first;
-  const float* rows = tile + ((size_t)blockIdx.y * patches + first) * patches;
-  const int count = min(STRIP, patches - first);
-
-  int least_of[STRIP];
-#pragma unroll
-  for (int r = 0; r < STRIP; r++) least_of[r] = NO_KEY;
-  for (int column = thread; column < patches; column += 256) {
-    float half_here = half_bank[base + column];
-    int code = bank_codes[base + column], least = NO_KEY;
-#pragma unroll
-    for (int r = 0; r < STRIP; r++)
-      if (r < count) {
-        float value = half_mine[r] + margin + (half_here - rows[(size_t)r * patches + column]);
-        least_of[r] = min(least_of[r], order_key(value, mask, code));
-        least = min(least, order_key(value, mask, codes_mine[r]));
-      }
-    atomicMin(&column_keys[base + column], least);
-  }
-#pragma unroll
-  for (int r = 0; r < STRIP; r++) {
-    int least = least_of[r];
-#pragma unroll
-    for (int distance = 1; distance < 32; distance *= 2)
-      least = min(least, from_lane_across(least, distance));
-    if (lane == 0) least_by_warp[warp][r] = least;
-  }
-  __syncthreads();
-  if (thread < count) {
-    int least = NO_KEY;
-    for (int i = 0; i < 8; i++) least = min(least, least_by_warp[i][thread]);
     row_keys[base + first + thread] = least;
   }
 }

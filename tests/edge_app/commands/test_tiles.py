@@ -202,7 +202,7 @@ def test_what_does_not_fit_in_memory_is_refused(bundle_folder, monkeypatch):
         nine = check_memory(bundle, 100, threads=1, tiles=9)
         assert one < nine < 9 * one
         window = check_window(bundle, 32, degrees="fused")
-        assert check_window(bundle, 32, degrees="fused", tiles=(3, 3)) == 9 * window
+        assert 5 * window < check_window(bundle, 32, degrees="fused", tiles=(3, 3)) < 9 * window
         monkeypatch.setattr(memory, "available_memory", lambda: 2 * one)
         with pytest.raises(MemoryLimitError, match="scoring 400 images of 9 tiles as one set"):
             check_memory(bundle, 400, threads=1, tiles=9)

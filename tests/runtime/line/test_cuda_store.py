@@ -139,7 +139,7 @@ def test_scores_of_held_frames_begin_where_their_rows_do(cupy):
         np.testing.assert_allclose(row, average_on_device(kept, low=0.0, high=0.3), rtol=2e-6)
 
 
-@pytest.mark.parametrize("form", ["fp16-fused", "fp16-tiled", "float32-plain"])
+@pytest.mark.parametrize("form", ["fp16-fused", "float32-plain"])
 def test_tiles_a_region_and_absent_patches_on_the_device(cupy, form):
     """As on the host: scores, copies, the count of slots that match, patches ignored later."""
     rng = np.random.default_rng(5)

@@ -150,7 +150,7 @@ def test_a_search_under_way_when_the_window_begins_anew_is_of_no_use(bundle, bef
         for number in range(before):
             line.push_tokens(part(number, marked=number >= 12 and number % 3 == 1))
         told = pushed(line, range(100, 119), product=1)
-        assert line._tracker._search.running
+        assert line._parts.tracker._search.running
         told += pushed(line, range(119, 140), product=1)
         assert line.recurring == ()
     assert begun_anew(told) == [before + 19]

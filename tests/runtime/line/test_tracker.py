@@ -56,7 +56,7 @@ def inspected(inspector, numbers, look_of):
 
 
 def tracker_of(inspector):
-    tracker = inspector._tracker
+    tracker = inspector._parts.tracker
     assert isinstance(tracker, DefectTracker)
     return tracker
 
@@ -92,6 +92,38 @@ def test_a_stuck_tool_raises_an_alarm_and_its_parts_are_ng(bundle, degrees):
     assert [n for n in now.frames if not marked(n)] == []
     assert now.since == 61
     assert now.frames[-1] == 137
+
+
+def test_a_device_that_fails_in_a_search_loses_no_defect(bundle, monkeypatch):
+    """What was half known when it failed is forgotten: the next search finds it, and tells it."""
+
+    class CupyError(RuntimeError):
+        pass
+
+    CupyError.__module__ = "cupy_backends.cuda.api.runtime"
+    usual, calls = DefectTracker.add_member, []
+
+    def add_member(tracker, *arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise CupyError("cudaErrorLaunchOutOfResources: too many resources")
+        return usual(tracker, *arguments, **options)
+
+    monkeypatch.setattr(DefectTracker, "add_member", add_member)
+    with RollingInspector(bundle, **options(degrees=(1,))) as inspector:
+        inspections = []
+        for number in range(140):
+            inspections += inspected(inspector, [number], lambda n: 0 if marked(n) else None)
+            if inspections[-1].search_failed:
+                assert inspector.recurring == ()
+    (failed,) = [i for i in inspections if i.search_failed]
+    assert failed.search_failed.startswith("the CUDA device failed: cudaErrorLaunchOut")
+    assert failed.verdict is not Verdict.FAULT
+    (raised,) = [i for i in inspections if i.alarms]
+    assert raised.frame_id > failed.frame_id
+    (alarm,) = raised.alarms
+    assert (alarm.number, alarm.since) == (1, 61)
+    assert {r.frame_id for r in raised.revisions} == set(alarm.frames)
 
 
 def test_an_earlier_verdict_is_kept_in_the_revision(bundle):

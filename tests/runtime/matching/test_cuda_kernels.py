@@ -112,7 +112,7 @@ def test_values_come_out_in_the_middle_of_what_a_key_can_tell(cupy):
     """Keys cut values off below: of 1369 patches 4.5e-5 in the mean."""
     units, sides, marks = filled_units(cupy, (64,), (196,), 3, seed=2, all_reachable=True)
     to_slots, from_slots = (cupy.empty((1, 3, 196), np.float32) for _ in range(2))
-    units.match(sides, marks, to_slots, from_slots, runs=[(0, 3)])
+    units.match(sides, marks, to_slots, from_slots)
     rows = sides.rows.get().reshape(196, 64).astype(np.float64)
     held = units.rows.get().reshape(3, 196, 64).astype(np.float64)
     codes = units._codes.get()[0]
@@ -130,7 +130,7 @@ def test_values_come_out_in_the_middle_of_what_a_key_can_tell(cupy):
 
 def test_rounding_under_zero_wins_nothing(cupy):
     """A product larger than its norms: its key was negative, and won where the patch is hidden."""
-    units = CudaUnits(1, (32,), [slice(0, 2)], fused=True, cupy=cupy)
+    units = CudaUnits(1, (32,), [slice(0, 2)], cupy=cupy)
     rows = np.zeros((2, 32), np.float16)
     rows[:, 0] = 1
     made, norms = units.rounded([rows])
@@ -140,7 +140,7 @@ def test_rounding_under_zero_wins_nothing(cupy):
     sides = Sides(
         made, norms - np.float32(4e-5), units.marks(np.ones(2, bool), np.ones(1, bool)).codes
     )
-    units.match(sides, hidden, to_slots, from_slots, runs=[(0, 1)])
+    units.match(sides, hidden, to_slots, from_slots)
     assert to_slots.get().ravel().tolist() == [0, 0]
     assert from_slots.get().ravel().tolist() == [np.inf, np.inf]
     keys = keys_of(cupy, units, sides, hidden)
@@ -152,14 +152,17 @@ def test_a_slot_out_of_reach_and_an_absent_patch(cupy, order):
     absent = cupy.asarray((np.arange(25) == 4).astype(np.int32))
     reachable = cupy.asarray(np.array([1, 0, 1], np.int32))
     to_slots, from_slots = (cupy.empty((2, 3, 25), np.float32) for _ in range(2))
-    units.match(
-        sides, Marks(sides.codes, absent, reachable), to_slots, from_slots, runs=[(0, 1), (2, 3)]
-    )
+    units.match(sides, Marks(sides.codes, absent, reachable), to_slots, from_slots)
     found = to_slots.get(), from_slots.get()
     assert all(np.isinf(one[:, 1]).all() for one in found)
     assert (found[0][:, [0, 2], 4] == 0).all()
     plain = [cupy.empty((2, 3, 25), np.float32) for _ in range(2)]
-    units.match(sides, Marks(sides.codes, absent * 0, reachable), *plain, runs=[])
+    units.match(sides, Marks(sides.codes, absent * 0, reachable), *plain)
     others = np.arange(25) != 4
     np.testing.assert_array_equal(found[0][..., others], plain[0].get()[..., others])
     np.testing.assert_array_equal(found[1], plain[1].get())
+
+
+def test_shared_memory_is_asked_for(cupy):
+    """Two blocks of 48 KiB need 98 of the 100 KiB that sm_86, 89 and 120 have to give."""
+    assert matching_kernels(cupy).by_name["fused_keys"].preferred_shared_memory_carveout == 100

@@ -206,7 +206,7 @@ def test_forms_serve_where_what_they_need_is_there(monkeypatch):
 
     assert names() == ["pca", "int8"]
     assert names(patches=65 * 65) == []  # the keys have room for 4096 patches
-    assert names("cuda") == ["fp16-fused", "fp16-tiled"]
+    assert names("cuda") == ["fp16-fused"]
     assert forms.exact_form("cpu").name == "float32"
     assert forms.exact_form("cuda").name == "float32-plain"
     monkeypatch.setattr(forms, "find_spec", lambda _: None)

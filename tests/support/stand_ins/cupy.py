@@ -2,8 +2,7 @@
 
 Arrays are NumPy's, and as strict as CuPy's: they do not mix with arrays of the host, and only
 `get` brings them home. Kernels are the real sources, run thread by thread (cuda_on_host.hpp), with
-pages that nobody may touch round each of their arrays; cuBLAS's product is NumPy's, on the
-addresses, strides and transpositions that it is given.
+pages that nobody may touch round each of their arrays.
 
 Counted is what a GPU would be asked to do: `counts` has launches, waits of the host, and copies to
 the device and from it. Functions that are several kernels in CuPy count as such (`_LAUNCHES`), as
@@ -24,7 +23,6 @@ from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy
-from cublas_on_host import gemm_strided_batched
 from numpy import (  # noqa: F401
     bool_,
     float16,
@@ -86,6 +84,8 @@ pace = {"others": 0.01}
 
 def _count(what, times=1, *, name="others"):
     global clock  # noqa: PLW0603
+    if broken is not None:
+        raise broken
     counts[what] += times
     if what == "launches":
         clock += times * pace.get(name, pace["others"])
@@ -101,18 +101,40 @@ def _plain(value):
     return value.view(numpy.ndarray) if isinstance(value, ndarray) else value
 
 
+class OutOfMemoryError(MemoryError):
+    pass
+
+
+class CUDARuntimeError(RuntimeError):
+    pass
+
+
+CUDARuntimeError.__module__ = "cupy_backends.cuda.api.runtime"  # as CuPy's, beside no base
+
+#: What every call raises from now on, as after an illegal address; None: the device works.
+broken: Exception | None = None
+
+
 class _Memory:
-    """Bytes of what arrays lie in: freed with the last array, as in CuPy's pool."""
+    """Bytes of what arrays lie in: freed with the last array, as in CuPy's pool.
+
+    `left` allocations succeed before one fails; None: all do.
+    """
 
     def __init__(self):
         self._lives = {}
         self.used = self.most = 0
+        self.left = None
 
     def hold(self, array):
         while isinstance(array.base, numpy.ndarray):
             array = array.base
         number = id(array)
         if number not in self._lives:
+            if self.left is not None:
+                self.left -= 1
+                if self.left == -1:
+                    raise OutOfMemoryError(f"Out of memory allocating {array.nbytes:,} bytes")
             self._lives[number] = weakref.finalize(array, self._free, number, array.nbytes)
             self._lives[number].atexit = False
             self.used += array.nbytes
@@ -422,6 +444,9 @@ class RawModule:
 
 
 class _Function:
+    # the attributes that a kernel of CuPy 13 and 14 lets be set; a misspelt one is refused
+    __slots__ = ("_call", "max_dynamic_shared_size_bytes", "preferred_shared_memory_carveout")
+
     # what CuPy tells of a compiled kernel
     num_regs, local_size_bytes, shared_size_bytes = 128, 0, 48 << 10
     kernel = SimpleNamespace(ptr=5)
@@ -468,11 +493,6 @@ class RawKernel(_Function):
         super().__init__(lambda *_: _count("launches", name=name))
 
 
-def _gemm_strided_batched(*arguments):
-    _count("launches", name="gemm")
-    gemm_strided_batched(*arguments)
-
-
 class _Random:
     def __init__(self, seed):
         self._drawn = numpy.random.default_rng(seed)
@@ -502,8 +522,6 @@ cuda = SimpleNamespace(
     driver=SimpleNamespace(
         occupancyMaxActiveBlocksPerMultiprocessor=lambda function, threads, shared: occupancy
     ),
-    cublas=SimpleNamespace(gemmStridedBatchedEx=_gemm_strided_batched),
-    get_cublas_handle=lambda: 11,
     get_current_stream=lambda: [_default, *_Stream._current][-1],
     alloc_pinned_memory=_alloc_pinned_memory,
     runtime=SimpleNamespace(
