@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from support.cuda_provider import forget_kernels, install
-from support.machine import missing
+from support.cuda_provider import install
+from support.machine import forget_device, missing
 from zeroline.edge_app.bench import measure_bundle
 from zeroline.runtime import RollingInspector, Verdict, load_bundle
 from zeroline.runtime.errors import DeviceError, ScoringError
@@ -25,10 +25,10 @@ ILLEGAL = "cudaErrorIllegalAddress: an illegal memory access was encountered"
 def cupy(monkeypatch, tmp_path):
     if shutil.which("g++") is None:
         missing("no g++ is here to run the kernels")
-    forget_kernels()
+    forget_device()
     yield install(monkeypatch, tmp_path / "cache")[1]
     sys.modules.pop("cupy", None)
-    forget_kernels()
+    forget_device()
 
 
 @pytest.fixture(params=["fp16-fused", "float32-plain"])
