@@ -5,6 +5,7 @@ Each of the ten assertions holds on the stand-in, and fails with a fault put int
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -290,6 +291,12 @@ def test_the_sanitizer_fails(device, monkeypatch, tmp_path, script, told):
 def test_without_the_sanitizer_its_assertion_fails(device):
     (failure,) = run(device, "sanitizer").failures
     assert failure.startswith("compute-sanitizer is not found: it is part of CUDA's toolkit")
+
+
+def test_the_page_has_each_assertion():
+    page = (ROOT / "docs" / "gpu.md").read_text(encoding="utf-8")
+    table = page.partition("| part | what it asserts |")[2].partition("\n\n")[0]
+    assert re.findall(r"^\| `([a-z-]+)` \|", table, flags=re.MULTILINE) == NAMES
 
 
 def test_each_assertion_has_a_fault():
