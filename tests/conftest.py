@@ -61,6 +61,20 @@ def cupy_stand_in(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 @pytest.fixture
+def hosted_cuda(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[tuple[Any, Any]]:
+    """onnxruntime as if it had a CUDA provider (`HostedCuda`), and CuPy's stand-in."""
+    if shutil.which("g++") is None:
+        missing("no g++ is here to run the kernels")
+    pytest.importorskip("onnxruntime")
+    from support.cuda_provider import install
+
+    forget_device()
+    yield install(monkeypatch, tmp_path / "cache")
+    sys.modules.pop("cupy", None)
+    forget_device()
+
+
+@pytest.fixture
 def cupy(request: pytest.FixtureRequest) -> Any:
     """CuPy on a GPU where there is one, else the stand-in."""
     if not has_gpu():

@@ -1,13 +1,11 @@
 """What does not fit on a device: refused, or left to the host. By CuPy's stand-in."""
 
-import sys
 from typing import Any
 
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from support.cuda_provider import install
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.errors import MemoryLimitError
 from zeroline.edge_app.memory import check_memory, check_window, needed_memory, placed_bundle
@@ -19,9 +17,8 @@ SET: dict[str, Any] = {"threads": 1, "codegraph": True}
 
 
 @pytest.fixture
-def cuda(monkeypatch, tmp_path):
-    yield install(monkeypatch, tmp_path / "cache")[1]
-    sys.modules.pop("cupy", None)
+def cuda(hosted_cuda):
+    return hosted_cuda[1]
 
 
 def opened(folder, device):

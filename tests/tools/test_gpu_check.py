@@ -6,7 +6,6 @@ Each of the ten assertions holds on the stand-in, and fails with a fault put int
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -20,8 +19,7 @@ from benchmarks.gpu_check.findings import Findings
 from benchmarks.gpu_check.parts import ASSERTIONS, PARTS, Part
 from benchmarks.gpu_check.sizes import SMALL
 
-from support.cuda_provider import install
-from support.machine import ROOT, STAND_INS, forget_device, has_gpu, missing
+from support.machine import ROOT, STAND_INS, has_gpu
 from zeroline.runtime import RollingInspector, cuda
 from zeroline.runtime.line import shape
 from zeroline.runtime.line.cuda_store import CudaStore
@@ -35,20 +33,15 @@ HOST = STAND_INS / "cuda_on_host.hpp"
 
 
 @pytest.fixture
-def device(monkeypatch, tmp_path):
-    """CuPy's stand-in and that of the CUDA provider; our product is quick there."""
-    if shutil.which("g++") is None:
-        missing("no g++ is here to run the kernels")
-    forget_device()
-    hosted, cupy = install(monkeypatch, tmp_path / "cache")
+def device(hosted_cuda, monkeypatch):
+    """The stand-ins for CuPy and the CUDA provider; our product is quick there."""
+    hosted, cupy = hosted_cuda
     monkeypatch.setitem(cupy.pace, "fused_keys", 1e-3)
     monkeypatch.setattr(rates, "run", lambda *_, **__: started(0.5))
     monkeypatch.setattr(sanitizer, "program", lambda: None)
     monkeypatch.setattr(shape, "pick_form", form_of)
     monkeypatch.setenv("PYTHONPATH", str(STAND_INS))
-    yield SimpleNamespace(cupy=cupy, hosted=hosted)
-    sys.modules.pop("cupy", None)
-    forget_device()
+    return SimpleNamespace(cupy=cupy, hosted=hosted)
 
 
 def form_of(*_, xp, **__):

@@ -2,20 +2,17 @@
 
 import json
 import re
-import sys
 
 import pytest
 from click.testing import CliRunner
 
-from support.cuda_provider import install
 from zeroline.edge_app.cli import main
 from zeroline.runtime import RollingInspector
 
 
 @pytest.fixture
-def cupy(monkeypatch, tmp_path):
-    yield install(monkeypatch, tmp_path / "cache")[1]
-    sys.modules.pop("cupy", None)
+def cupy(hosted_cuda):
+    return hosted_cuda[1]
 
 
 def test_a_line_is_the_same_and_tells_its_start(cupy, own_bundle, image_folder):

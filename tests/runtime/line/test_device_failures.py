@@ -1,14 +1,10 @@
 """A CUDA device that fails in the middle of a line: FAULT, told once, nothing wrong after it."""
 
-import shutil
-import sys
 from typing import Any
 
 import numpy as np
 import pytest
 
-from support.cuda_provider import install
-from support.machine import forget_device, missing
 from zeroline.edge_app.bench import measure_bundle
 from zeroline.runtime import RollingInspector, Verdict, load_bundle
 from zeroline.runtime.errors import DeviceError, ScoringError
@@ -22,13 +18,8 @@ ILLEGAL = "cudaErrorIllegalAddress: an illegal memory access was encountered"
 
 
 @pytest.fixture
-def cupy(monkeypatch, tmp_path):
-    if shutil.which("g++") is None:
-        missing("no g++ is here to run the kernels")
-    forget_device()
-    yield install(monkeypatch, tmp_path / "cache")[1]
-    sys.modules.pop("cupy", None)
-    forget_device()
+def cupy(hosted_cuda):
+    return hosted_cuda[1]
 
 
 @pytest.fixture(params=["fp16-fused", "float32-plain"])

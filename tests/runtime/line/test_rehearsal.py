@@ -1,26 +1,17 @@
 """The first frame on a device waits for no compiler: all that it calls was called before."""
 
-import shutil
-import sys
 from typing import Any
 
 import pytest
 
-from support.cuda_provider import install
-from support.machine import forget_device, missing
 from zeroline.runtime import RollingInspector, load_bundle
 from zeroline.runtime.line import shape
 from zeroline.runtime.matching.forms import FORMS
 
 
 @pytest.fixture
-def cupy(monkeypatch, tmp_path):
-    if shutil.which("g++") is None:
-        missing("no g++ is here to run the kernels")
-    forget_device()
-    yield install(monkeypatch, tmp_path / "cache")[1]
-    sys.modules.pop("cupy", None)
-    forget_device()
+def cupy(hosted_cuda):
+    return hosted_cuda[1]
 
 
 @pytest.mark.parametrize("form", ["float32-plain", "fp16-fused"])

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from support.cuda_provider import install
 from support.small_network import SIZE
 from zeroline.edge_app.cli import main
 from zeroline.runtime import load_bundle
@@ -26,10 +25,8 @@ from zeroline.runtime.network.onnxruntime import preload
 
 
 @pytest.fixture
-def cuda(monkeypatch, tmp_path):
-    hosted, cupy = install(monkeypatch, tmp_path / "cache")
-    yield hosted, cupy
-    sys.modules.pop("cupy", None)
+def cuda(hosted_cuda):
+    return hosted_cuda
 
 
 @pytest.fixture
