@@ -26,6 +26,7 @@ from zeroline.runtime.errors import ProviderWarning, ZerolineError, in_one_line
 
 _COMMANDS = {
     "bench": "zeroline.edge_app.commands.bench:bench",
+    "config": "zeroline.edge_app.commands.config:config",
     "demo": "zeroline.edge_app.commands.demo:demo",
     "evaluate": "zeroline.edge_app.commands.evaluate:evaluate",
     "export": "zeroline.edge_app.commands.export:export",

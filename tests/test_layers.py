@@ -42,6 +42,7 @@ ARROWS = {
         "sim": {"ground"},
         "settings": {"ground", "masks", "images"},
         "draw": {"ground"},
+        "configuration": {"ground", "settings"},
         "sources": {"ground", "decoding", "images", "sim"},
         "outputs": {"ground", "draw", "images"},
         "station": {"ground", "sources", "outputs", "settings"},
@@ -49,7 +50,7 @@ ARROWS = {
         "bench": {"ground"},
         "commands": {
             "ground", "batch", "station", "settings", "sources", "outputs", "images", "sim",
-            "bench", "cli", "draw",
+            "bench", "cli", "draw", "configuration",
         },
         "cli": {"ground"},
         "__main__": {"cli"},

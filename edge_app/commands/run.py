@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import sys
-import time
-from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from zeroline.edge_app.cli import debug_option
-from zeroline.edge_app.settings.framing import FramingOptions, framing_options, take_framing
+from zeroline.edge_app.settings.framing import framing_options, take_framing
 from zeroline.edge_app.settings.options import (
     DegreesType,
     NumberList,
     Rate,
-    ScoreOptions,
     ThresholdType,
     draw_option,
     matching_option,
@@ -24,19 +21,18 @@ from zeroline.edge_app.settings.options import (
 from zeroline.runtime.network.model import DEVICES
 
 if TYPE_CHECKING:
-    from zeroline.edge_app.captured import FrameSource
-    from zeroline.edge_app.events import Events
-    from zeroline.edge_app.outputs.guarded import Output
-    from zeroline.edge_app.runs import Run
-    from zeroline.edge_app.sources.peeked import PeekedSource
-    from zeroline.runtime.framing.framing import Framing
-    from zeroline.runtime.line.inspector import RollingInspector
-    from zeroline.runtime.network.manifest import Manifest
-    from zeroline.runtime.network.model import Bundle
+    from zeroline.edge_app.commands.line import Extras
+    from zeroline.edge_app.configuration.models import Station
 
 
 @click.command()
-@click.option("--source", required=True, metavar="ADDRESS",
+@click.argument("config", required=False, type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--set", "changes", multiple=True, metavar="KEY=VALUE",
+              help="With a file: set one value in place of the file's, such as "
+                   "recipes.default.window=32.")  # fmt: skip
+@click.option("--data", type=click.Path(path_type=Path, file_okay=False),
+              help="With a file: the data folder, in place of the file's.")  # fmt: skip
+@click.option("--source", metavar="ADDRESS",
               help="Device number, RTSP or HTTP URL, GStreamer pipeline, video file, folder of "
                    "images, or sim://parts.")  # fmt: skip
 @click.option("--model", default="tiny", show_default=True, metavar="NAME|DIR",
@@ -89,25 +85,11 @@ if TYPE_CHECKING:
               help="Write all overlays to this video (.avi, .mkv, .mp4).")  # fmt: skip
 @click.option("--show", is_flag=True, help="Show the overlays in a window on the screen.")
 @debug_option
-def run(
-    source: str,
-    window: int,
-    min_window: int,
-    band: float,
-    exclusion: int,
-    settle: int | None,
-    reference: Path | None,
-    save_reference: Path | None,
-    frames: int | None,
-    verdicts: Path | None,
-    overlays: Path | None,
-    draw: str,
-    keep: str,
-    video: Path | None,
-    show: bool,
-    **values: Any,
-) -> None:
+def run(config: Path | None, changes: tuple[str, ...], data: Path | None, **values: Any) -> None:
     r"""Inspect frames as they come. Write one JSON line for each.
+
+    CONFIG is the file of a station ("zeroline config init" writes one). Without it --source and the
+    other options describe the line.
 
     Other things have JSON lines too:
 
@@ -121,191 +103,79 @@ def run(
 
     Ctrl-C or SIGTERM ends the line after the current frame.
     """
-    from zeroline.edge_app.commands.told import tell_early
-    from zeroline.edge_app.events import Events
-    from zeroline.edge_app.memory import check_window, memory_teller
-    from zeroline.edge_app.outputs.json_lines import open_to_append
-    from zeroline.edge_app.passwords import without_password
-    from zeroline.edge_app.runs import Run
-    from zeroline.edge_app.sources.address import open_source
-    from zeroline.edge_app.sources.peeked import PeekedSource
-    from zeroline.edge_app.station.loop import run_line, stopped_by_signals
-    from zeroline.runtime.line.inspector import RollingInspector
+    from zeroline.edge_app.commands.line import Extras, inspect
+    from zeroline.edge_app.configuration.reading import read_station
 
+    if config is not None:
+        _refuse_options(allowed={"config", "changes", "data"})
+        found = read_station(config, changes=changes, data=data)
+        found.station.data.mkdir(parents=True, exist_ok=True)
+        camera = found.station.cameras[0]
+        if found.station.recipe_of(camera).reference is None:
+            click.echo(
+                f'warning: the recipe "{camera.recipe}" has no reference set: a defect that begins '
+                "on all parts at once cannot be seen",
+                err=True,
+            )
+        inspect(found.station, Extras())
+        return
+    if changes or data is not None:
+        raise click.UsageError("--set and --data have no meaning without a file")
+    inspect(*_described(**values))
+
+
+def _refuse_options(*, allowed: set[str]) -> None:
+    """Refuse options beside a file: it describes the line."""
+    context = click.get_current_context()
+    for param in context.command.params:
+        source = context.get_parameter_source(param.name or "")
+        if (
+            param.expose_value
+            and param.name not in allowed
+            and source is ParameterSource.COMMANDLINE
+        ):
+            raise click.UsageError(
+                f"with a file only --set and --data are allowed, not {param.opts[0]}"
+            )
+
+
+def _described(
+    *,
+    source: str | None,
+    verdicts: Path | None,
+    overlays: Path | None,
+    draw: str,
+    keep: str,
+    device: str,
+    threads: int | None,
+    frames: int | None,
+    video: Path | None,
+    show: bool,
+    save_reference: Path | None,
+    **recipe: Any,
+) -> tuple[Station, Extras]:
+    """Return the station that options describe: one camera, one recipe."""
+    from zeroline.edge_app.commands.line import Extras
+    from zeroline.edge_app.configuration.models import Station
+
+    if source is None:
+        raise click.UsageError("--source is missing, or the file of a station")
     if draw == "all" and overlays is None:
         raise click.UsageError("--draw all has no meaning without --overlays")
     if keep != "none" and overlays is None:
         raise click.UsageError(f"--keep {keep} has no meaning without --overlays")
-    framed = take_framing(values)
-    options = ScoreOptions(**values)
-    events = Events()
-    events.listen(lambda event: click.echo(event.text, err=True))
-
-    with ExitStack() as stack:
-        outputs = _opened_outputs(
-            Run(without_password(source)),
-            stack.enter_context(open_to_append(verdicts)) if verdicts else sys.stdout,
-            events,
-            folder=None if draw == keep == "none" else overlays,
-            draw=draw,
-            keep=keep,
-            video=video,
-            show=show,
-            sheets_of=window if options.codegraph and draw != "none" else None,
-        )
-        starting = time.monotonic()
-        bundle = stack.enter_context(options.open_bundle())
-        stop = stack.enter_context(stopped_by_signals())
-        opened = PeekedSource(open_source(source, events=events, stop=stop))
-        framing = _framing(framed, reference, opened, bundle.manifest)
-        chosen = options.rolling(bundle, framing)
-        check_window(
-            bundle,
-            window,
-            degrees=chosen["degrees"],
-            tiles=framing.tiles,
-            searches=options.codegraph,
-        )
-        inspector = stack.enter_context(
-            RollingInspector(
-                bundle,
-                window=window,
-                min_window=min_window,
-                band=band,
-                exclusion=exclusion,
-                settle=settle,
-                wait_for_search=not opened.live,
-                tell_memory=memory_teller(bundle, window, tell=tell_early),
-                **chosen,
-            )
-        )
-        click.echo(
-            f"window of {window} frames, {inspector.shape.memory / 2**20:.0f} MiB, "
-            f"matched by {inspector.shape.form}",
-            err=True,
-        )
-        if bundle.session.device != "cpu":
-            seconds = time.monotonic() - starting
-            click.echo(f"started on {bundle.session.device} in {seconds:.1f} s", err=True)
-        _tell_tiles(bundle, inspector, framing, options)
-        if reference is not None:
-            _load_reference(inspector, reference, window=window, events=events)
-        if verdicts or not sys.stdout.isatty():
-            outputs |= _progress(stack, opened, frames)
-        began = time.monotonic()
-        tally = run_line(opened, inspector, outputs, events=events, stop=stop, most=frames)
-        rate = tally.frames / max(time.monotonic() - began, 1e-9)
-        click.echo(f"{tally}; {rate:.1f} frames/s", err=True)
-        _end(inspector, save_reference, source=without_password(source))
-        if opened.incomplete:
-            raise click.exceptions.Exit(1)
-
-
-def _framing(
-    framed: FramingOptions, reference: Path | None, source: PeekedSource, manifest: Manifest
-) -> Framing:
-    """Return what of a frame is looked at: by the options, or as a reference set was made."""
-    from zeroline.runtime.reference.files import read_reference
-
-    kept = None if reference is None else read_reference(reference).framing
-    if kept is not None and (framed.is_plain or framed.only_aligns(kept)):
-        return kept
-    return framed.opened(source.size, manifest)
-
-
-def _tell_tiles(
-    bundle: Bundle, inspector: RollingInspector, framing: Framing, options: ScoreOptions
-) -> None:
-    """Tell what tiles cost, where there are any."""
-    from zeroline.edge_app.tiles import tile_cost
-    from zeroline.runtime.framing.framer import Framer
-
-    if not framing.is_tiled:
-        return
-    shape = inspector.shape
-    cost = tile_cost(
-        bundle,
-        Framer(framing, bundle.manifest.input, patches=bundle.patches),
-        frames=shape.capacity,
-        degrees=shape.degrees,
-        matching=options.matching,
-        threads=options.threads,
-        one_way=True,
+    framed = take_framing(recipe)
+    outputs: list[dict[str, Any]] = [{"kind": "json_lines", "path": verdicts}]
+    if overlays is not None:
+        outputs.append({"kind": "pictures", "folder": overlays, "draw": draw, "keep": keep})
+    station = Station.model_validate(
+        {
+            "data": Path(),
+            "device": device,
+            "threads": threads,
+            "cameras": [{"source": source}],
+            "recipes": {"default": recipe | vars(framed)},
+            "outputs": outputs,
+        }
     )
-    for line in cost.lines(shape.memory + inspector.memory.tokens):
-        click.echo(line, err=True)
-
-
-def _end(inspector: RollingInspector, reference: Path | None, *, source: str) -> None:
-    """Save the reference set that was asked for; end with an error where the device is lost."""
-    from zeroline.edge_app.commands.reference import tell
-    from zeroline.edge_app.station.loop import check_device
-
-    check_device(inspector, unsaved="" if reference is None else str(reference))
-    if reference is not None:
-        saved = inspector.save_reference(reference, source=source)
-        tell(saved)
-        click.echo(f'{saved} to "{reference}"', err=True)
-
-
-def _opened_outputs(
-    run: Run,
-    file: IO[str],
-    events: Events,
-    *,
-    folder: Path | None,
-    draw: str,
-    keep: str,
-    video: Path | None,
-    show: bool,
-    sheets_of: int | None,
-) -> dict[str, Output]:
-    """Open the outputs of a run: JSON lines into `file` first, then pictures.
-
-    `sheets_of` is the number of frames in which a recurring defect may be found; None: no sheets.
-    """
-    from zeroline.edge_app.outputs.json_lines import JsonLines
-    from zeroline.edge_app.outputs.pictures import DefectSheets, Pictures
-
-    pictures = None
-    if folder is not None or video is not None or show:
-        pictures = Pictures(run.id, folder=folder, draw=draw, keep=keep, video=video, window=show)
-    lines = JsonLines(file, run, pictures=pictures)
-    events.listen(lines.event)
-    outputs: dict[str, Output] = {"JSON lines": lines}
-    if pictures is not None:
-        outputs["overlays"] = pictures
-    if folder is not None and sheets_of is not None:
-        sheets = DefectSheets(run.id, folder, kept=sheets_of)
-        outputs["pictures of recurring defects"] = sheets
-    return outputs
-
-
-def _progress(stack: ExitStack, source: FrameSource, most: int | None) -> dict[str, Output]:
-    """Show how far the line has come, where it is known how many frames there are."""
-    from zeroline.edge_app.outputs.progress import Progress
-    from zeroline.edge_app.progress import progress_bars
-
-    counts = [count for count in (source.announced, most) if count is not None]
-    if source.announced is None:
-        return {}
-    bars = stack.enter_context(progress_bars())
-    return {"progress": Progress(bars("inspecting", min(counts)))}
-
-
-def _load_reference(
-    inspector: RollingInspector, reference: Path, *, window: int, events: Events
-) -> None:
-    """Load a reference set, and tell what came of it."""
-    from zeroline.edge_app.events import events_of_reference
-
-    loaded = inspector.load_reference(reference)
-    click.echo(f'{loaded} from "{reference}"', err=True)
-    if loaded.unused:
-        click.echo(
-            f"the newest {loaded.frames} stay in the window: a quarter of its {window} slots is "
-            "free for the line",
-            err=True,
-        )
-    for event in events_of_reference(str(reference), loaded):
-        events(event)
+    return station, Extras(frames, video, show, save_reference)

@@ -1,0 +1,292 @@
+"""A station's file, read and checked whole: all errors at once, each with its line."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from zeroline.edge_app.configuration.allowed import allowed, keys_at, schema_at
+from zeroline.edge_app.configuration.models import Recipe, Station
+from zeroline.edge_app.configuration.secrets import has_secret, with_secrets
+from zeroline.edge_app.configuration.yaml_places import Document, Place, read_yaml
+from zeroline.edge_app.errors import InputError
+from zeroline.edge_app.passwords import without_password
+from zeroline.runtime.network.open import bundled_names
+
+#: Where a value comes from that is in no file.
+BY_COMMAND, BY_DEFAULT = "the command line", "default"
+
+
+class ConfigurationError(InputError):
+    """A station's file that is not as it must be.
+
+    Attributes
+    ----------
+    problems : tuple of str
+        One line for each.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        more = len(self.problems) - 1
+        rest = f" (and {more} more: zeroline config check shows all)" if more else ""
+        super().__init__(f"{self.problems[0]}{rest}")
+
+
+@dataclass(frozen=True)
+class StationFile:
+    """A station's file that holds.
+
+    Attributes
+    ----------
+    path : Path
+    station : Station
+        Secrets in their places, all paths absolute. To be shown by no one: see `written`.
+    written : Station
+        As it is written.
+    document : Document
+    commanded : frozenset of Place
+        What the command line has set.
+    """
+
+    path: Path
+    station: Station
+    written: Station
+    document: Document
+    commanded: frozenset[Place]
+
+    def origin(self, place: Place) -> str:
+        """Return where the value of a setting comes from."""
+        if any(place[: len(one)] == one for one in self.commanded):
+            return BY_COMMAND
+        line = self.document.lines.get(place)
+        return BY_DEFAULT if line is None else f"line {line}"
+
+
+def read_station(
+    path: Path, *, changes: Sequence[str] = (), data: Path | None = None
+) -> StationFile:
+    """Read a station's file.
+
+    Parameters
+    ----------
+    path : Path
+    changes : sequence of str
+        KEY=VALUE, such as ``recipes.default.window=32``; they go before what the file says.
+    data : Path, optional
+        The data folder, in place of the file's.
+
+    Raises
+    ------
+    ConfigurationError
+        If anything is wrong with it; has all problems.
+    InputError
+        If it cannot be read, or is no YAML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f'configuration "{path}": {error.strerror}') from error
+    except UnicodeDecodeError as error:
+        raise InputError(f'configuration "{path}": it is no UTF-8 text') from error
+    document = read_yaml(text, name=str(path))
+    if not isinstance(document.values, dict):
+        raise InputError(f'configuration "{path}": keys with values are expected, see config init')
+    values = json.loads(json.dumps(document.values, default=str))
+    commanded = [_change(values, change) for change in changes]
+    if data is not None:
+        values["data"] = str(data.absolute())
+        commanded.append(("data",))
+    places = frozenset(commanded)
+    folder = path.absolute().parent
+    problems: list[str] = []
+
+    def name_of(place: Place) -> str:
+        if place in places:
+            return BY_COMMAND
+        line = document.line_of(place)
+        return f"{path}:{line}" if line is not None else str(path)
+
+    resolved = json.loads(json.dumps(values))
+    for place, written in _sources(values):
+        text, trouble = _with_secrets(written, folder)
+        resolved["cameras"][place[1]]["source"] = text
+        if trouble:
+            problems.append(f"{name_of(place)}: {dotted(place)} is {written}: {trouble}")
+    try:
+        Station.model_validate(resolved)
+    except ValidationError as error:
+        problems += [_problem(told, values, name_of) for told in _without_echoes(error.errors())]
+    if problems:
+        raise ConfigurationError(problems)
+    station = _placed(Station.model_validate(resolved), folder)
+    written_station = Station.model_validate(values)
+    found = StationFile(path, station, written_station, document, places)
+    missing = _missing_files(found, name_of)
+    if missing:
+        raise ConfigurationError(missing)
+    return found
+
+
+def dotted(place: Place) -> str:
+    """Return a place as people write it: cameras[0].source."""
+    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in place]
+    return "".join(parts).removeprefix(".") or "the file"
+
+
+def _sources(values: Mapping[str, Any]) -> list[tuple[Place, str]]:
+    cameras = values.get("cameras")
+    if not isinstance(cameras, list):
+        return []
+    return [
+        (("cameras", number, "source"), camera["source"])
+        for number, camera in enumerate(cameras)
+        if isinstance(camera, dict) and isinstance(camera.get("source"), str)
+        and has_secret(camera["source"])
+    ]  # fmt: skip
+
+
+def _with_secrets(written: str, folder: Path) -> tuple[str, str]:
+    """Return a text with its secrets, and what is wrong with one."""
+    if has_secret(without_password(written)):
+        return written, "a secret stands where it would be shown: only as a password or a key"
+    try:
+        return with_secrets(written, folder=folder), ""
+    except ValueError as error:
+        return written, str(error)
+
+
+def _change(values: dict[str, Any], change: str) -> Place:
+    """Set KEY=VALUE in the values of a file; return its place."""
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise InputError(
+            f'--set "{change}": KEY=VALUE is expected, such as recipes.default.window=32'
+        )
+    place = tuple(int(part) if part.isdigit() else part for part in key.split("."))
+    value = read_yaml(text, name=f"--set {key}").values
+    inside: Any = values
+    for part, following in pairwise(place):
+        if isinstance(part, int):
+            if not isinstance(inside, list) or part >= len(inside):
+                raise InputError(f'--set "{change}": there is no {part} in the list')
+        elif isinstance(inside, dict):
+            inside.setdefault(part, [] if isinstance(following, int) else {})
+        else:
+            raise InputError(f'--set "{change}": "{part}" has no keys')
+        inside = inside[part]
+    last = place[-1]
+    in_list = isinstance(last, int) and isinstance(inside, list) and last < len(inside)
+    if not in_list and not (isinstance(last, str) and isinstance(inside, dict)):
+        raise InputError(f'--set "{change}": there is no such key')
+    inside[last] = value
+    return place
+
+
+def _without_echoes(errors: Sequence[Any]) -> list[Any]:
+    """Leave out that a list is too short where its entries are wrong: they were not counted."""
+    return [
+        told
+        for told in errors
+        if told["type"] != "too_short"
+        or not any(one["loc"][: len(told["loc"])] == told["loc"] != one["loc"] for one in errors)
+    ]
+
+
+def _problem(told: Mapping[str, Any], values: Any, name_of: Any) -> str:
+    """Return one error of pydantic's as a line: place, value, what is allowed."""
+    kinds = ("json_lines", "pictures")
+    whole: Place = tuple(told["loc"])
+    place = tuple(part for part in whole if part not in kinds or whole[:1] != ("outputs",))
+    place = tuple(part for part in place if part != "[key]")
+    shown, kind = dotted(place), told["type"]
+    where = name_of(place)
+    schema = schema_at(whole) or {}
+    if kind == "extra_forbidden":
+        known = keys_at(whole[:-1])
+        near = difflib.get_close_matches(str(whole[-1]), known, n=1)
+        hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
+        return f"{where}: {shown} is no setting: {hint}"
+    if kind == "missing":
+        return f"{where}: {shown} is missing: {schema.get('description', 'it is needed')}"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        return f"{where}: {shown}.kind must be one of {', '.join(kinds)}"
+    value = _value_at(values, place)
+    text = without_password(value) if isinstance(value, str) else json.dumps(value)
+    if kind == "value_error":
+        reason = str(told["msg"]).removeprefix("Value error, ")
+        return f"{where}: {shown}: {reason}"  # it names the value
+    limit = f"{allowed(schema)} is allowed" if allowed(schema) else str(told["msg"])
+    return f"{where}: {shown} is {text}: {limit}"
+
+
+def _value_at(values: Any, place: Place) -> Any:
+    try:
+        for part in place:
+            values = values[part]
+    except (KeyError, IndexError, TypeError):
+        return None
+    return values
+
+
+_FILES = ("reference", "mask", "taught", "framing")
+
+
+def _placed(station: Station, folder: Path) -> Station:
+    """Return a station whose paths are absolute."""
+    data = folder / station.data
+    recipes = {name: _placed_recipe(recipe, folder) for name, recipe in station.recipes.items()}
+    cameras = []
+    for camera in station.cameras:
+        near = folder / camera.source
+        there = len(camera.source) < 4096 and "\0" not in camera.source and near.exists()
+        cameras.append(camera.model_copy(update={"source": str(near) if there else camera.source}))
+    outputs = []
+    for output in station.outputs:
+        name = "path" if output.kind == "json_lines" else "folder"
+        given = getattr(output, name)
+        update = {} if given is None else {name: data / given}
+        outputs.append(output.model_copy(update=update))
+    return station.model_copy(
+        update={
+            "data": data,
+            "recipes": recipes,
+            "cameras": tuple(cameras),
+            "outputs": tuple(outputs),
+        }
+    )
+
+
+def _placed_recipe(recipe: Recipe, folder: Path) -> Recipe:
+    update: dict[str, Any] = {
+        name: folder / getattr(recipe, name) for name in _FILES if getattr(recipe, name) is not None
+    }
+    if "model" in recipe.model_fields_set and recipe.model not in bundled_names():
+        update["model"] = str(folder / recipe.model)
+    return recipe.model_copy(update=update)
+
+
+def _missing_files(found: StationFile, name_of: Any) -> list[str]:
+    """Return a line for each file that a recipe names and that is not there."""
+    problems = []
+    for name, recipe in found.station.recipes.items():
+        for key in (*_FILES, "model"):
+            place: Place = ("recipes", name, key)
+            value = getattr(recipe, key)
+            if value is None or (key == "model" and value in bundled_names()):
+                continue
+            there = Path(value).is_dir() if key == "model" else Path(value).is_file()
+            if not there:
+                what = (
+                    "no folder of a bundle, and no bundled model" if key == "model" else "no file"
+                )
+                text = f"{name_of(place)}: {dotted(place)} is {value}: there is {what}"
+                problems.append(text)
+    return problems
