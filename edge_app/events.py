@@ -34,6 +34,7 @@ class EventName(str, Enum):
     CAMERA_HEALTH = "camera.health"
     SOURCE_COUNT = "source.count"
     SOURCE_MASKS = "source.masks"
+    SOURCE_KEPT = "source.kept"
     RECIPE_SWITCHED = "recipe.switched"
     THRESHOLD_CHANGED = "threshold.changed"
     FEEDBACK = "feedback"

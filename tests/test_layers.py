@@ -42,7 +42,7 @@ ARROWS = {
         "sim": {"ground"},
         "settings": {"ground", "masks", "images"},
         "draw": {"ground"},
-        "configuration": {"ground", "settings"},
+        "configuration": {"ground", "settings", "sources"},
         "sources": {"ground", "decoding", "images", "sim"},
         "outputs": {"ground", "draw", "images"},
         "station": {"ground", "sources", "outputs", "settings"},

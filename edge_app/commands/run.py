@@ -34,7 +34,7 @@ if TYPE_CHECKING:
               help="With a file: the data folder, in place of the file's.")  # fmt: skip
 @click.option("--source", metavar="ADDRESS",
               help="Device number, RTSP or HTTP URL, GStreamer pipeline, video file, folder of "
-                   "images, or sim://parts.")  # fmt: skip
+                   "images, watch:FOLDER (pictures as they come), or sim://parts.")  # fmt: skip
 @click.option("--model", default="tiny", show_default=True, metavar="NAME|DIR",
               help="Bundled model, or the folder of a bundle.")  # fmt: skip
 @click.option("--window", type=click.IntRange(2, 4096), default=64, show_default=True,

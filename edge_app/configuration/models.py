@@ -193,8 +193,8 @@ class Camera(Setting):
     source: str = Field(
         title="Source", min_length=1,
         description="Device number, RTSP or HTTP URL, GStreamer pipeline, video file, folder of "
-        "images, or sim://parts. ${NAME} stands for a variable of the environment, ${file:PATH} "
-        "for the first line of a file: passwords belong there.",
+        "images, watch:FOLDER, or sim://parts. ${NAME} stands for a variable of the environment, "
+        "${file:PATH} for the first line of a file: passwords belong there.",
     )  # fmt: skip
     recipe: Name = Field(
         default="default", title="Recipe", description="Name of the recipe that it runs."

@@ -18,6 +18,7 @@ from zeroline.edge_app.configuration.secrets import has_secret, with_secrets
 from zeroline.edge_app.configuration.yaml_places import Document, Place, read_yaml
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.passwords import without_password
+from zeroline.edge_app.sources.watched import SCHEME as WATCHED
 from zeroline.runtime.network.open import bundled_names
 
 #: Where a value comes from that is in no file.
@@ -243,11 +244,10 @@ def _placed(station: Station, folder: Path) -> Station:
     """Return a station whose paths are absolute."""
     data = folder / station.data
     recipes = {name: _placed_recipe(recipe, folder) for name, recipe in station.recipes.items()}
-    cameras = []
-    for camera in station.cameras:
-        near = folder / camera.source
-        there = len(camera.source) < 4096 and "\0" not in camera.source and near.exists()
-        cameras.append(camera.model_copy(update={"source": str(near) if there else camera.source}))
+    cameras = tuple(
+        camera.model_copy(update={"source": _placed_source(camera.source, folder)})
+        for camera in station.cameras
+    )
     outputs = []
     for output in station.outputs:
         name = "path" if output.kind == "json_lines" else "folder"
@@ -258,10 +258,19 @@ def _placed(station: Station, folder: Path) -> Station:
         update={
             "data": data,
             "recipes": recipes,
-            "cameras": tuple(cameras),
+            "cameras": cameras,
             "outputs": tuple(outputs),
         }
     )
+
+
+def _placed_source(source: str, folder: Path) -> str:
+    """Return an address whose path, where it is one, is absolute."""
+    if source.startswith(WATCHED):
+        return f"{WATCHED}{folder / source.removeprefix(WATCHED)}"
+    near = folder / source
+    there = len(source) < 4096 and "\0" not in source and near.exists()
+    return str(near) if there else source
 
 
 def _placed_recipe(recipe: Recipe, folder: Path) -> Recipe:

@@ -24,6 +24,7 @@ from zeroline.edge_app.sources.files import PictureSource
 from zeroline.edge_app.sources.live import URL, LiveSource
 from zeroline.edge_app.sources.simulated import SimulatedSource
 from zeroline.edge_app.sources.video import VideoSource, announces_frames
+from zeroline.edge_app.sources.watched import SCHEME, watched_folder
 
 _VIDEO_DEVICE = re.compile(r"/dev/video\d+", re.ASCII)
 # fmt: off
@@ -46,8 +47,8 @@ def open_source(
     ----------
     address : str
         A device number, an RTSP or HTTP URL, a GStreamer pipeline ("… ! appsink"), a video file,
-        an image or a folder of images, or ``sim://parts?…``. A video file behind an HTTP URL is
-        played once, as one on disk.
+        an image or a folder of images, ``watch:FOLDER``, or ``sim://parts?…``. A video file behind
+        an HTTP URL is played once, as one on disk.
     events : Events
         Is told of a camera that is lost and found, and of a video that is not complete.
     stop : Event, optional
@@ -58,6 +59,8 @@ def open_source(
     InputError
         If it is none of these, or a file cannot be opened.
     """
+    if address.startswith(SCHEME):
+        return watched_folder(address, events=events, stop=stop or threading.Event())
     if address.startswith("sim://"):
         return SimulatedSource(SimulatedLine(settings_from(address)))
     # Path.exists raises for a long pipeline
@@ -76,7 +79,7 @@ def open_source(
     else:
         raise InputError(
             f'source "{without_password(address)}" is no file, folder, device number, URL, '
-            "GStreamer pipeline or sim://parts"
+            "GStreamer pipeline, watch:FOLDER or sim://parts"
         )
     return LiveSource(address, events=events, stop=stop or threading.Event())
 
