@@ -79,3 +79,24 @@ def test_opposite_class_tokens_do_not_cancel(xp):
 def test_refuses(scores, tokens, options, message):
     with pytest.raises(ScoringError, match=message):
         rscin(scores, tokens, **options)
+
+
+def test_class_tokens_as_long_as_they_are(xp):
+    """The authors do not normalise DINO's: a longer image can be more alike than the image itself.
+
+    It was put first whatever its product was, so that their figures could not be had.
+    """
+    tokens = class_tokens(30) * np.random.default_rng(3).uniform(5, 20, (30, 1)).astype(np.float32)
+    scores = np.random.default_rng(1).random(30).astype(np.float32)
+    products = tokens.astype(np.float64) @ tokens.astype(np.float64).T
+    assert (products.argmax(axis=1) != np.arange(30)).sum() > 10
+    found = xp.host(rscin(xp.array(scores), xp.array(tokens), neighbours=(1, 2, 5)))
+    scaled = (scores - scores.min()) / (scores.max() - scores.min())
+    expected = []
+    for m in (1, 2, 5):
+        kept = np.zeros_like(products)
+        for row, line in enumerate(products):
+            largest = np.argsort(-line)[:m]
+            kept[row, largest] = line[largest]
+        expected.append(kept / kept.sum(axis=1, keepdims=True) @ scaled)
+    np.testing.assert_allclose(found, np.mean(expected, axis=0), atol=1e-6)
