@@ -132,6 +132,8 @@ def measured(name: str, size: int, tag: str | None, seed: int) -> dict[str, Any]
         expected = literal_rscin_scores(theirs.raw_scores, wanted.class_tokens, (1, 2, 3))
         row["rscin"] = float(np.abs(expected - ours.scores).max())
         products = wanted.class_tokens @ wanted.class_tokens.T
+        top = -np.sort(-(wanted.class_tokens.astype(np.float64) @ wanted.class_tokens.T))[:, :4]
+        row["gap"] = float(((top[:, :-1] - top[:, 1:]) / top[:, :1]).min())
         row["not_first"] = int((products.argmax(axis=1) != np.arange(len(products))).sum())
         makers = build_tower(backbone, weights, size=size, layers=None)
         row |= _framework(wanted, makers, frames)
@@ -156,6 +158,6 @@ def run(report: Callable[[str], None], *, seeds: Iterable[int] = SEEDS, rows: Ro
             row = rows.once(key, lambda n=name, s=size, t=tag, d=seed: measured(n, s, t, d))
             report(
                 f"{name}@{size}: {row['error']:.1e}, {row['patch']:.1e}, {row['rscin']:.1e}; "
-                f"{row['cosine']:.7f}; {row['not_first']} of {IMAGES}; "
+                f"{row['cosine']:.7f}; {row['not_first']} of {IMAGES}, gap {row['gap']:.1e}; "
                 f"{row['framework_cosine']:.5f}"
             )

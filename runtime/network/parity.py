@@ -90,15 +90,17 @@ class Parity:
 
     def failures(self, limits: Limits) -> list[str]:
         """Return what lies outside the limits, in words; NaN always does."""
-        if not self.finite:
-            return [f"{name} holds NaN or inf, or has another shape" for name in self._not_finite()]
         broken = []
         for name, cosine in self.cosine.items():
             least = self.least_cosine[name]
-            if not cosine >= limits.cosine:
+            if np.isnan(cosine):
+                broken.append(f"{name} holds NaN or inf, or has another shape")
+            elif not cosine >= limits.cosine:
                 broken.append(f"{name}: cosine {cosine:.6f}, at least {limits.cosine} is expected")
             elif not least >= limits.row:
                 broken.append(f"{name}: a row's cosine {least:.6f}, at least {limits.row}")
+        if not self.finite:  # then there are no scores
+            return broken
         if not self.rank >= limits.rank:
             broken.append(
                 f"rank correlation of patch scores {self.rank:.4f}, at least {limits.rank}"

@@ -71,8 +71,10 @@ def rscin(
     if normalise:
         low, spread = values.min(), values.max() - values.min()
         values = (values - low) / xp.where(spread > 0, spread, 1.0)
+    # in double: of images that are much alike the products differ by less than float32 resolves
+    exact = tokens.astype(xp.float64)
     # unrelated images may have a negative similarity; a row's sum must not vanish for it
-    similarity = xp.maximum(tokens @ tokens.T, 0)
+    similarity = xp.maximum(exact @ exact.T, 0)
     key = -similarity
     itself = xp.arange(count)
     rounding = max(4 * float(xp.finfo(class_tokens.dtype).eps), LEAST_ROUNDING)
@@ -80,7 +82,7 @@ def rscin(
     first = similarity[itself, itself] >= similarity.max(axis=1) * (1 - rounding)
     key[itself, itself] = xp.where(first, -xp.inf, key[itself, itself])
     order = xp.argsort(key, axis=1)[:, : min(max(neighbours), count)]
-    weights = xp.take_along_axis(similarity, order, axis=1).astype(xp.float64)
+    weights = xp.take_along_axis(similarity, order, axis=1)
     nearest = values[order]
     rescored = [
         (weights[:, :m] * nearest[:, :m]).sum(axis=1) / weights[:, :m].sum(axis=1)
