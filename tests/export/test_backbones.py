@@ -200,11 +200,12 @@ def test_the_gate_refuses_swapped_colours(clip_bundle, clip_tower):
 
 
 def widened(part):
-    """Return a build of towers with the same function, by large values on the way in one block."""
+    """Return a build of towers of three blocks, with large values on the way in one of them."""
     build = towers.build_tower
 
     def built(*arguments, **options):
         tower = build(*arguments, **options)
+        tower.network.transformer.resblocks = tower.network.transformer.resblocks[:3]
         block = tower.network.transformer.resblocks[1]
         width = block.attn.in_proj_weight.shape[1]
         with torch.no_grad():
