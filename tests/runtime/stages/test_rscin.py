@@ -100,3 +100,17 @@ def test_class_tokens_as_long_as_they_are(xp):
             kept[row, largest] = line[largest]
         expected.append(kept / kept.sum(axis=1, keepdims=True) @ scaled)
     np.testing.assert_allclose(found, np.mean(expected, axis=0), atol=1e-6)
+
+
+def test_neighbours_that_float32_cannot_tell_apart(xp):
+    """Class tokens of ViT-L for tiles: products 1e-7 apart, and rounding chose the neighbour."""
+    rng = np.random.default_rng(5)
+    tokens = 1 + 4e-3 * rng.standard_normal((24, 768))
+    tokens = (tokens / np.linalg.norm(tokens, axis=1, keepdims=True)).astype(np.float32)
+    scores = rng.random(24).astype(np.float32)
+    exact = tokens.astype(np.float64) @ tokens.T.astype(np.float64)
+    rough = tokens @ tokens.T
+    assert (np.argsort(-exact)[:, 1:3] != np.argsort(-rough)[:, 1:3]).any()
+    found = xp.host(rscin(xp.array(scores), xp.array(tokens)))
+    expected = literal_rscin(scores, tokens, (1, 2, 3), normalise=True)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
