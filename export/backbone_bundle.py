@@ -9,12 +9,14 @@ from pathlib import Path
 import onnx
 import torch
 
-from zeroline.export.backbones import Backbone
+from zeroline.export.backbones import Backbone, Follows
+from zeroline.export.checkpoint_file import sha256_of_checkpoint
 from zeroline.export.convert import LARGE, is_large, to_onnx
 from zeroline.export.errors import ExportError
 from zeroline.export.framework_side import FrameworkOriginal
-from zeroline.export.making import Exported, make_bundle, staged
+from zeroline.export.making import COPIES, Exported, make_bundle
 from zeroline.export.precision import SampleFrames, check_request
+from zeroline.export.staging import staged
 from zeroline.export.towers import build_tower
 from zeroline.export.weights import Weights
 from zeroline.export.wrap import InputRules
@@ -24,12 +26,14 @@ from zeroline.runtime.network.model import Report
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be exported; see `build_tower` for size and layers."""
+    """What is to be exported; see `build_tower` for size, layers, follows and activation."""
 
     backbone: Backbone
     weights: Weights
     size: int | None = None
     layers: tuple[int, ...] | None = None
+    follows: Follows = "framework"
+    activation: str | None = None
     precision: str = "fp32"
     licence: str | None = None
     defaults: Defaults | None = None
@@ -69,16 +73,28 @@ def export_backbone(
     samples = samples or SampleFrames()
     check_request(request.precision, samples)
     output = output.resolve()
-    with staged(output) as staging:
+    weights = 4 * request.backbone.parameters
+    with staged(output, size=COPIES[request.precision] * weights) as staging:
         tower = build_tower(
-            request.backbone, request.weights, size=request.size, layers=request.layers
+            request.backbone,
+            request.weights,
+            size=request.size,
+            layers=request.layers,
+            follows=request.follows,
+            activation=request.activation,
         )
+        for doubt in tower.described.doubts:
+            report(f"warning: {doubt}")
         if request.precision != "fp32" and is_large(tower):
             raise ExportError(
                 f"{request.backbone.name} has over {LARGE / 1e9:.1f} GB of weights, too many for "
                 f"{request.precision}; fp32 can be exported"
             )
-        report(f"built {request.backbone.name}, {tower.size}×{tower.size}, layers {tower.layers}")
+        rules = tower.described.rules
+        report(
+            f"built {request.backbone.name} as {rules.follows}, {tower.size}×{tower.size}, layers "
+            f"{tower.layers}, {rules.activation}, positions {rules.position_table}"
+        )
         plain = staging / "plain.onnx"
         to_onnx(tower, plain, size=tower.size, outputs=tower.outputs)
         report("written as ONNX in float32")
@@ -103,10 +119,17 @@ def export_backbone(
             source=Source(
                 architecture=f"{request.backbone.name} ({request.backbone.family})",
                 weights=request.weights.described(),
-                licence=request.licence or tower.licence,
+                licence=request.licence or tower.described.licence,
+                sha256=_sha256(request.weights),
             ),
+            network_rules=rules,
+            unit_class_token=tower.described.unit,
             tools=_tools(request.backbone),
         )
+
+
+def _sha256(weights: Weights) -> str:
+    return "unknown" if weights.checkpoint is None else sha256_of_checkpoint(weights.checkpoint)
 
 
 def _tools(backbone: Backbone) -> dict[str, str]:

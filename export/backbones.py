@@ -11,6 +11,8 @@ from zeroline.export.errors import ExportError
 from zeroline.export.frameworks import framework
 
 Family = Literal["CLIP", "DINO", "DINOv2"]
+#: Whose network a tower is: that of the published figures, or its makers'.
+Follows = Literal["musc", "framework"]
 
 _TIMM = {
     "DINO-ViT-S-16": ("DINO", "vit_small_patch16_224.dino"),
@@ -20,8 +22,14 @@ _TIMM = {
     "DINOv2-ViT-S-14": ("DINOv2", "vit_small_patch14_dinov2.lvd142m"),
     "DINOv2-ViT-B-14": ("DINOv2", "vit_base_patch14_dinov2.lvd142m"),
     "DINOv2-ViT-L-14": ("DINOv2", "vit_large_patch14_dinov2.lvd142m"),
+    "DINOv2-ViT-g-14": ("DINOv2", "vit_giant_patch14_dinov2.lvd142m"),
+    "DINOv2-ViT-S-14-reg": ("DINOv2", "vit_small_patch14_reg4_dinov2.lvd142m"),
+    "DINOv2-ViT-B-14-reg": ("DINOv2", "vit_base_patch14_reg4_dinov2.lvd142m"),
+    "DINOv2-ViT-L-14-reg": ("DINOv2", "vit_large_patch14_reg4_dinov2.lvd142m"),
+    "DINOv2-ViT-g-14-reg": ("DINOv2", "vit_giant_patch14_reg4_dinov2.lvd142m"),
 }
-_TIMM_SHAPES = {"S": (12, 384), "B": (12, 768), "L": (24, 1024)}
+_TIMM_SHAPES = {"S": (12, 384), "B": (12, 768), "L": (24, 1024), "g": (40, 1536)}
+_REGISTERS = 4
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,8 @@ class Backbone:
         Side of the input that it was made for, in pixels.
     widening : float
         Hidden channels of a block's perceptron, as a multiple of `width`.
+    registers : int
+        Tokens beside the class token that stand for no patch.
     """
 
     name: str
@@ -51,6 +61,7 @@ class Backbone:
     patch: int
     size: int
     widening: float = 4.0
+    registers: int = 0
 
     @property
     def parameters(self) -> int:
@@ -69,11 +80,17 @@ class Backbone:
 def backbones() -> Iterator[Backbone]:
     """Yield every backbone that can be exported, timm's first."""
     for name, (family, model) in _TIMM.items():
-        blocks, width = _TIMM_SHAPES[name.split("-")[-2]]
-        patch = int(name.split("-")[-1])
-        size = 518 if family == "DINOv2" else 224
+        _, _, letter, patch, *registers = name.split("-")
+        blocks, width = _TIMM_SHAPES[letter]
         yield Backbone(
-            name, "DINO" if family == "DINO" else "DINOv2", model, blocks, width, patch, size
+            name,
+            "DINO" if family == "DINO" else "DINOv2",
+            model,
+            blocks,
+            width,
+            int(patch),
+            518 if family == "DINOv2" else 224,
+            registers=_REGISTERS if registers else 0,
         )
     open_clip = framework("open_clip")
     for name in open_clip.list_models():
@@ -111,3 +128,16 @@ def find_backbone(name: str) -> Backbone:
     near = [lower[hit] for hit in difflib.get_close_matches(name.lower(), lower, 3, 0.4)]
     hint = f"did you mean {' or '.join(near)}?" if near else "see zeroline export backbone --list"
     raise ExportError(f'there is no backbone "{name}"; {hint}')
+
+
+def fitting(
+    family: Family, *, blocks: int, width: int, patch: int, registers: int = 0
+) -> list[str]:
+    """Return the names of the backbones of a shape, those with a plain name first."""
+    found = [
+        b.name
+        for b in backbones()
+        if (b.family, b.blocks, b.width, b.patch, b.registers)
+        == (family, blocks, width, patch, registers)
+    ]
+    return sorted((name for name in found if "quickgelu" not in name), key=len)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from zeroline.export.towers import Pixels, Tower
+from zeroline.export.tower import Pixels, Tower
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.tokens import Tokens, joined
 

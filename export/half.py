@@ -10,6 +10,7 @@ roundings explicit, in a float32 graph that any machine runs.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,7 +55,9 @@ _MOVING = frozenset({
 })  # fmt: skip
 
 
-def to_half(model: onnx.ModelProto, islands: Islands) -> onnx.ModelProto:
+def to_half(
+    model: onnx.ModelProto, islands: Islands, *, wide: Collection[str] = ()
+) -> onnx.ModelProto:
     """Return the model with half-precision weights and activations outside the islands.
 
     A tensor has the precision of the node that makes it; where a node of the other precision
@@ -68,6 +71,8 @@ def to_half(model: onnx.ModelProto, islands: Islands) -> onnx.ModelProto:
     model : ModelProto
         In float32; not changed.
     islands : Islands
+    wide : collection of str
+        Names of more nodes that stay in float32, as `graph_names.named` gives them.
     """
     source = onnx.ModelProto()
     source.CopyFrom(model)
@@ -83,6 +88,7 @@ def to_half(model: onnx.ModelProto, islands: Islands) -> onnx.ModelProto:
     kept.update([node.name for node in model.graph.node if node.op_type == "Conv"][:1])
     kept |= set(attention_scores(model)) if islands.scores else set()
     kept |= _unit_lengths(model)
+    kept |= set(wide)
     result = onnx.ModelProto()
     result.CopyFrom(model)
     graph = result.graph
@@ -110,7 +116,8 @@ def to_half(model: onnx.ModelProto, islands: Islands) -> onnx.ModelProto:
         node = onnx.NodeProto()
         node.CopyFrom(original)
         wanted = TensorProto.FLOAT if node.name in kept else TensorProto.FLOAT16
-        if node.op_type == "Shape" or node.op_type in _MOVING:  # as it comes
+        moving = node.op_type == "Shape" or node.op_type in _MOVING
+        if moving and node.name not in kept:  # as it comes
             wanted = precision.get(node.input[0], wanted)
         for place, name in enumerate(node.input):
             if name in floats or name in weights:

@@ -7,9 +7,6 @@ nothing is left behind.
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,11 +16,14 @@ import onnx
 from zeroline.export.gate import Original, gate
 from zeroline.export.graph_check import GraphReport, check_graph
 from zeroline.export.precision import SampleFrames, narrow
-from zeroline.export.wrap import InputRules, free_output, wrap_onnx
-from zeroline.runtime.errors import BundleError
+from zeroline.export.wrap import InputRules, wrap_onnx
 from zeroline.runtime.network.manifest import Manifest, write_manifest
 from zeroline.runtime.network.model import Report
 from zeroline.runtime.network.parity import Parity
+
+#: How often the weights, in float32, lie on the disk at once: the network and its bundle; for
+#: another precision also what was narrowed, and what rounds like it.
+COPIES = {"fp32": 2, "fp16": 3, "int8": 3}
 
 
 @dataclass(frozen=True)
@@ -43,26 +43,6 @@ class Exported:
     graph: GraphReport
     parity: Parity
     kept: tuple[str, ...]
-
-
-@contextmanager
-def staged(output: Path) -> Iterator[Path]:
-    """Give a folder beside a bundle's future one; it goes away whatever happens.
-
-    Raises
-    ------
-    BundleError
-        If the output is taken, or nothing can be written there.
-    """
-    free_output(output)
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as folder:
-            yield Path(folder)
-    except OSError as error:
-        raise BundleError(
-            f'bundle "{output}" cannot be written: {error.strerror or error}'
-        ) from error
 
 
 def make_bundle(

@@ -9,8 +9,9 @@ import onnx
 
 from zeroline.export.errors import ExportError
 from zeroline.export.gate import BundleOriginal
-from zeroline.export.making import Exported, make_bundle, staged
+from zeroline.export.making import COPIES, Exported, make_bundle
 from zeroline.export.precision import SampleFrames, check_request
+from zeroline.export.staging import free_output, staged
 from zeroline.export.wrap import InputRules
 from zeroline.runtime.loading import load_bundle
 from zeroline.runtime.network.manifest import InputSpec, Manifest
@@ -54,7 +55,8 @@ def export_other_precision(
     samples = samples or SampleFrames()
     check_request(precision, samples)
     output = output.resolve()
-    with staged(output) as staging, load_bundle(bundle_name, device="cpu") as bundle:
+    free_output(output)
+    with load_bundle(bundle_name, device="cpu") as bundle:
         manifest = bundle.manifest
         if manifest.precision != "fp32" or precision == "fp32":
             raise ExportError(
@@ -65,24 +67,28 @@ def export_other_precision(
             raise ExportError(
                 f'bundle "{bundle.name}" has tensors beside its ONNX file, too many for {precision}'
             )
-        plain = staging / "plain.onnx"
-        shutil.copyfile(bundle.path / manifest.model, plain)
-        return make_bundle(
-            plain,
-            output,
-            staging,
-            original=BundleOriginal(bundle),
-            samples=samples,
-            precision=precision,
-            label=f'bundle "{bundle.name}"',
-            rules=_rules(manifest.input),
-            report=report,
-            name=name or output.name,
-            layers=manifest.layers,
-            defaults=manifest.defaults,
-            source=manifest.source,
-            tools=_tools(manifest),
-        )
+        network = bundle.path / manifest.model
+        with staged(output, size=COPIES[precision] * network.stat().st_size) as staging:
+            plain = staging / "plain.onnx"
+            shutil.copyfile(network, plain)
+            return make_bundle(
+                plain,
+                output,
+                staging,
+                original=BundleOriginal(bundle),
+                samples=samples,
+                precision=precision,
+                label=f'bundle "{bundle.name}"',
+                rules=_rules(manifest.input),
+                report=report,
+                name=name or output.name,
+                layers=manifest.layers,
+                defaults=manifest.defaults,
+                source=manifest.source,
+                network_rules=manifest.rules,
+                unit_class_token=manifest.outputs.class_token.unit,
+                tools=_tools(manifest),
+            )
 
 
 def _rules(spec: InputSpec) -> InputRules:

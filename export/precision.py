@@ -10,8 +10,9 @@ import onnx
 
 from zeroline.export.errors import ExportError
 from zeroline.export.gate import Original, network_tokens
-from zeroline.export.half import LEVELS, rounded, to_half
+from zeroline.export.half import LEVELS, Islands, rounded, to_half
 from zeroline.export.int8 import to_int8
+from zeroline.export.overflow import LARGE, Overflows, find_overflows
 from zeroline.runtime.batch import patch_and_image_scores
 from zeroline.runtime.errors import ParityError
 from zeroline.runtime.frames import Frame
@@ -121,19 +122,36 @@ def _half(
     wanted: Tokens,
     report: Report,
 ) -> Narrowed:
-    """Choose the fewest islands that keep to the limits."""
+    """Choose the fewest islands that keep to the limits.
+
+    Layers whose values half precision does not hold stay in float32 as well. They are looked for
+    only where the result is not finite, since the search takes as long as the comparison.
+    """
     model = onnx.load(plain)
     path, simulated = folder / "half.onnx", folder / "simulated.onnx"
     failures: list[str] = []
-    for islands in LEVELS:
-        half = to_half(model, islands)
+    wide: Overflows | None = None
+
+    def tried(islands: Islands) -> Parity:
+        half = to_half(model, islands, wide=() if wide is None else wide.nodes)
         onnx.save(half, path)
         onnx.save(rounded(half), simulated)
         parity = _parity(simulated, original, samples, wanted)
+        report(f"fp16 with {', '.join((islands.name, *beside()))} in float32: {parity}")
+        return parity
+
+    def beside() -> tuple[str, ...]:
+        return () if wide is None else wide.layers
+
+    for islands in LEVELS:
+        parity = tried(islands)
+        if not parity.finite and wide is None:
+            wide = find_overflows(model, [original.prepare(frame) for frame in samples.gate])
+            report(f"values over {LARGE:.0f}, too large for fp16, in {wide}")
+            parity = tried(islands)
         failures = parity.failures(LIMITS["fp16"])
-        report(f"fp16 with {islands.name} in float32: {parity}")
         if not failures:
-            return Narrowed(path, (islands.name,), simulated)
+            return Narrowed(path, (islands.name, *beside()), simulated)
     raise ParityError(f"fp16 does not follow float32 with any islands: {'; '.join(failures)}")
 
 

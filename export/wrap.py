@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 from pydantic import ValidationError
 
+from zeroline.export.staging import free_output, staged
 from zeroline.runtime.errors import BundleError, MissingExtraError
 from zeroline.runtime.network.engines import FOLDER
 from zeroline.runtime.network.external import external_files
@@ -20,6 +20,7 @@ from zeroline.runtime.network.manifest import (
     InputSpec,
     Manifest,
     Outputs,
+    Rules,
     Source,
     TokenOutput,
     problems_of,
@@ -27,9 +28,9 @@ from zeroline.runtime.network.manifest import (
 )
 from zeroline.runtime.network.model import (
     Session,
+    check_class_tokens,
     check_finite,
     check_network,
-    check_unit_rows,
     fixed_batch,
     probe_images,
 )
@@ -67,6 +68,8 @@ def wrap_onnx(
     tools: dict[str, str] | None = None,
     precision: str = "fp32",
     kept_in_float32: tuple[str, ...] = (),
+    network_rules: Rules | None = None,
+    unit_class_token: bool = True,
 ) -> Manifest:
     """Make a bundle of an ONNX file, its external data included.
 
@@ -74,13 +77,14 @@ def wrap_onnx(
     ----------
     onnx_file : Path
         One input (B, 3, S, S); outputs ``tokens_0``, ``tokens_1``, …, each (B, P, C_l) without
-        a class token, and ``class_token`` (B, D) of unit length. Other outputs are ignored.
+        a class token, and ``class_token`` (B, D), of unit length where `unit_class_token`. Other
+        outputs are ignored.
     output : Path
         The bundle's folder; must not exist yet, or be empty.
     rules : InputRules
     name : str, optional
         Of the bundle; the output folder's name when not given.
-    defaults, source, layers, parity, tools, precision, kept_in_float32 : optional
+    defaults, source, layers, parity, tools, precision, kept_in_float32, network_rules : optional
         Parts of the manifest; the tools join those that are used here.
 
     Returns
@@ -100,10 +104,11 @@ def wrap_onnx(
     if not onnx_file.is_file():
         raise BundleError(f'ONNX file "{onnx_file}" is not a file')
     parts = _external_files(onnx_file)
+    names = [onnx_file.name, *parts]
+    size = sum((onnx_file.parent / part).stat().st_size for part in names)
     try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=output.parent, prefix=f".{output.name}.") as temporary:
-            staging = Path(temporary) / "bundle"
+        with staged(output, size=size) as folder:
+            staging = folder / "bundle"
             staging.mkdir()
             shutil.copyfile(onnx_file, staging / _MODEL)
             for part in parts:
@@ -122,29 +127,18 @@ def wrap_onnx(
                 tools=tools or {},
                 precision=precision,
                 kept_in_float32=kept_in_float32,
+                network_rules=network_rules or Rules(),
+                unit_class_token=unit_class_token,
             )
             write_manifest(staging, manifest)
             if output.exists():
                 output.rmdir()
             staging.rename(output)
-    except OSError as error:
-        raise BundleError(f'bundle "{output}" cannot be written: {error.strerror}') from error
     except ValidationError as error:
         raise BundleError(
             f'no bundle can be made of "{onnx_file}": {problems_of(error)}'
         ) from error
     return manifest
-
-
-def free_output(output: Path) -> None:
-    """Refuse an output folder that is taken.
-
-    Raises
-    ------
-    BundleError
-    """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise BundleError(f'output "{output}" exists and is not an empty folder')
 
 
 def _external_files(onnx_file: Path) -> list[str]:
@@ -188,6 +182,8 @@ def _describe(
     tools: dict[str, str],
     precision: str,
     kept_in_float32: tuple[str, ...],
+    network_rules: Rules,
+    unit_class_token: bool,
 ) -> Manifest:
     """Build the manifest from what the network really does."""
     import onnxruntime
@@ -211,12 +207,15 @@ def _describe(
                     "interpolation": rules.interpolation,
                 }
             ),
-            "outputs": _outputs(session, input_name, rules.size, label=f'"{label}"'),
+            "outputs": _outputs(
+                session, input_name, rules.size, unit=unit_class_token, label=f'"{label}"'
+            ),
             "layers": layers,
             "precision": precision,
             "kept_in_float32": kept_in_float32,
             "defaults": defaults,
             "source": source,
+            "rules": network_rules,
             "files": {file: sha256_of(folder / file) for file in files},
             "tools": {
                 "onnxruntime": onnxruntime.__version__,
@@ -230,7 +229,7 @@ def _describe(
     return manifest
 
 
-def _outputs(session: Session, input_name: str, size: int, *, label: str) -> Outputs:
+def _outputs(session: Session, input_name: str, size: int, *, unit: bool, label: str) -> Outputs:
     """Find the token outputs and their sizes by a probe run."""
     numbered = {
         int(output.removeprefix(TOKENS_PREFIX)): output
@@ -256,7 +255,7 @@ def _outputs(session: Session, input_name: str, size: int, *, label: str) -> Out
                 f"{dimensions} dimensions are expected"
             )
         check_finite(outputs[output], output, label=label)
-    check_unit_rows(outputs[CLASS_TOKEN], label=label)
+    check_class_tokens(outputs[CLASS_TOKEN], unit=unit, label=label)
     return Outputs(
         tokens=tuple(
             TokenOutput(
@@ -264,5 +263,7 @@ def _outputs(session: Session, input_name: str, size: int, *, label: str) -> Out
             )
             for _, output in sorted(numbered.items())
         ),
-        class_token=ClassTokenOutput(name=CLASS_TOKEN, channels=outputs[CLASS_TOKEN].shape[1]),
+        class_token=ClassTokenOutput(
+            name=CLASS_TOKEN, channels=outputs[CLASS_TOKEN].shape[1], unit=unit
+        ),
     )

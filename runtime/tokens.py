@@ -24,7 +24,7 @@ class Tokens:
     layers : tuple of arrays, each of shape (N, P, C_l), float32
         Patch tokens, without a class token, in the order of the layers.
     class_tokens : array, shape (N, D), float
-        Rows of unit length.
+        Rows of unit length, unless the bundle's manifest says that they are not.
     tiles : (int, int)
         Rows and columns of tiles, each with a square grid of patches: P counts those of all tiles.
 

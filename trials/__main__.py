@@ -11,7 +11,7 @@ from trials.resumed import Rows
 NAMES = (
     "false-alarms", "photographs", "drawn-sets", "poison", "products", "damaged-bundles",
     "damaged-files", "pose", "aligned", "tiles", "defect-sizes", "placed-lines", "laid-tiles",
-    "installs",
+    "installs", "export-parity",
 )  # fmt: skip
 
 

@@ -131,6 +131,13 @@ class WindowReferences:
                 f'reference "{path}" has tokens of {found} and {class_channels}, the network gives '
                 f"{wanted} and {outputs.class_token.channels}"
             )
+        lengths = np.linalg.norm(reference.tokens.class_tokens.astype(np.float64), axis=1)
+        unit = outputs.class_token.unit or rows * columns > 1  # that of tiles is made so
+        if unit and not np.allclose(lengths, 1, atol=1e-2):
+            raise ReferenceFileError(
+                f'reference "{path}" has a class token of length '
+                f"{lengths[np.abs(lengths - 1).argmax()]:g}, the network gives 1"
+            )
 
     def _placed(self, tokens: Tokens) -> Tokens:
         """Return tokens where they are scored."""

@@ -44,9 +44,9 @@ def is_other_product(class_token: Float32, class_tokens: Float32, /) -> bool:
     Parameters
     ----------
     class_token : array, shape (D,), float
-        Of the frame; of unit length.
+        Of the frame, of any length.
     class_tokens : array, shape (n, D), float
-        Of the frames that it is compared with; unit rows.
+        Of the frames that it is compared with.
 
     Returns
     -------
@@ -56,8 +56,8 @@ def is_other_product(class_token: Float32, class_tokens: Float32, /) -> bool:
     count = len(class_tokens)
     if count < LEAST_FRAMES:
         return False
-    rows = class_tokens.astype(np.float32, copy=False)
-    distance = np.partition(_distances(rows @ class_token.astype(np.float32)), _rank(count))
+    rows = _unit_rows(class_tokens)
+    distance = np.partition(_distances(rows @ _unit_rows(class_token[None])[0]), _rank(count))
     far = float(distance[_rank(count)])
     if far <= LEAST_DISTANCE:
         return False
@@ -72,6 +72,12 @@ def is_other_product(class_token: Float32, class_tokens: Float32, /) -> bool:
 def _rank(count: int) -> int:
     """Return the place, from 0, of the distance that counts among so many sorted ones."""
     return max(int(RANK_SHARE * count), 1) - 1
+
+
+def _unit_rows(class_tokens: Float32) -> Float32:
+    rows = class_tokens.astype(np.float32, copy=False)
+    length = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.where(length > 0, length, 1), np.float32)
 
 
 def _distances(products: Any) -> Any:

@@ -187,7 +187,11 @@ class WindowScorer:
         if most < 1 or not held:
             return []
         theirs = np.concatenate([slot.tokens.class_tokens for _, slot in held])
-        nearest = np.argsort(-(theirs @ tokens.class_tokens[0]), kind="stable")[:most]
+        alike = theirs @ tokens.class_tokens[0]
+        own = np.square(tokens.class_tokens[0]).sum()
+        if np.count_nonzero(alike > own) > most:  # the frame is not among its own neighbours
+            most += 1
+        nearest = np.argsort(-alike, kind="stable")[:most]
         return [held[number][0] for number in nearest]
 
     def scores(self) -> dict[int, float]:

@@ -67,10 +67,13 @@ class TokenOutput(_Part):
 
 
 class ClassTokenOutput(_Part):
-    """The output of class tokens, shape (B, channels), rows of unit length."""
+    """The output of class tokens, shape (B, channels)."""
 
     name: _Name
     channels: _Positive
+    unit: bool = Field(
+        True, description="Rows of unit length; false: as the network makes them, so in RsCIN"
+    )
 
 
 class Outputs(_Part):
@@ -124,6 +127,22 @@ class Source(_Part):
     architecture: str = "unknown"
     weights: str = "unknown"
     licence: str = "unknown"
+    sha256: Annotated[str, Field(description="Of the checkpoint's file, where it was one")] = (
+        "unknown"
+    )
+
+
+class Rules(_Part):
+    """Whose network it is, where a tower can be built in more than one way."""
+
+    follows: Annotated[
+        Literal["musc", "framework", "unknown"],
+        Field(description="musc: the published figures; framework: its makers"),
+    ] = "unknown"
+    position_table: Annotated[
+        str, Field(description="How it was brought to this size from the trained one")
+    ] = "unknown"
+    activation: str = "unknown"
 
 
 class Manifest(_Part):
@@ -143,6 +162,7 @@ class Manifest(_Part):
     )
     defaults: Defaults = Defaults()
     source: Source = Source()
+    rules: Rules = Rules()
     files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(
         description="sha256 of every file of the bundle but the manifest itself"
     )

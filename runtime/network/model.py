@@ -229,7 +229,11 @@ def check_network(session: Session, manifest: Manifest, *, label: str) -> int | 
         if output.dtype != np.float32:
             raise BundleError(f'{label}: output "{name}" is {output.dtype}, float32 is expected')
         check_finite(output, name, label=label)
-    check_unit_rows(outputs[manifest.outputs.class_token.name], label=label)
+    check_class_tokens(
+        outputs[manifest.outputs.class_token.name],
+        unit=manifest.outputs.class_token.unit,
+        label=label,
+    )
     return batch
 
 
@@ -243,10 +247,12 @@ def check_finite(output: Float32, name: str, *, label: str) -> None:
         )
 
 
-def check_unit_rows(class_tokens: Float32, *, label: str) -> None:
-    """Refuse class tokens that are not of unit length, which RsCIN rests on."""
+def check_class_tokens(class_tokens: Float32, *, unit: bool, label: str) -> None:
+    """Refuse class tokens that RsCIN cannot use: not of unit length where `unit`, or zero."""
     length = np.linalg.norm(to_host(class_tokens).astype(np.float64), axis=1)
-    if not np.allclose(length, 1, atol=1e-3):
+    if not unit and not length.all():
+        raise BundleError(f"{label}: the class token is zero for plain noise")
+    if unit and not np.allclose(length, 1, atol=1e-3):
         raise BundleError(
             f"{label}: the class token has length {length[0]:.4g}, 1 is expected: "
             "add an L2 normalisation to the graph"

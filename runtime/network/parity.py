@@ -61,7 +61,7 @@ class Parity:
     ----------
     cosine, least_cosine, error : dict
         By output: mean and least cosine of its rows, and the largest absolute difference as a
-        share of the largest value; NaN where a row holds NaN or inf.
+        share of the largest value; NaN where the output holds NaN or inf, or has another shape.
     rank : float
         Spearman's correlation of the patch scores of all images.
     score : float
@@ -73,6 +73,11 @@ class Parity:
     error: dict[str, float]
     rank: float
     score: float
+
+    @property
+    def finite(self) -> bool:
+        """All outputs were finite."""
+        return not any(np.isnan(value) for value in self.cosine.values())
 
     def figures(self) -> dict[str, float]:
         """Return all figures by name, as a manifest holds them."""
@@ -88,10 +93,14 @@ class Parity:
         broken = []
         for name, cosine in self.cosine.items():
             least = self.least_cosine[name]
-            if not cosine >= limits.cosine:
+            if np.isnan(cosine):
+                broken.append(f"{name} holds NaN or inf, or has another shape")
+            elif not cosine >= limits.cosine:
                 broken.append(f"{name}: cosine {cosine:.6f}, at least {limits.cosine} is expected")
             elif not least >= limits.row:
                 broken.append(f"{name}: a row's cosine {least:.6f}, at least {limits.row}")
+        if not self.finite:  # then there are no scores
+            return broken
         if not self.rank >= limits.rank:
             broken.append(
                 f"rank correlation of patch scores {self.rank:.4f}, at least {limits.rank}"
@@ -102,10 +111,15 @@ class Parity:
 
     def __str__(self) -> str:
         """Return one line."""
+        if not self.finite:
+            return f"NaN or inf, or another shape, in {', '.join(self._not_finite())}"
         return (
             f"least cosine {min(self.cosine.values()):.6f}, rank correlation {self.rank:.5f}, "
             f"image scores within {self.score:.2%}"
         )
+
+    def _not_finite(self) -> list[str]:
+        return [name for name, value in self.cosine.items() if np.isnan(value)]
 
 
 def check_parity(
@@ -174,7 +188,7 @@ def measure_parity(
         rows = _row_cosines(want, got)
         cosine[name], least[name] = float(rows.mean()), float(rows.min())
         error[name] = float(np.abs(want - got).max() / np.abs(want).max())
-    if any(np.isnan(value) for value in cosine.values()):
+    if any(np.isnan(value) for value in cosine.values()):  # such tokens have no scores
         return Parity(cosine, least, error, float("nan"), float("nan"))
     (patches, before), (their_patches, after) = (
         scorer(tokens, size) for tokens in (wanted, actual)

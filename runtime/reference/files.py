@@ -185,9 +185,8 @@ def _check_arrays(tokens: Tokens, count: int) -> None:
     largest = max(float(np.abs(array).max()) for array in arrays)
     if largest > _LARGEST:
         raise ValueError(f"its tokens hold {largest:g}, at most {_LARGEST:g} is expected")
-    lengths = np.linalg.norm(tokens.class_tokens.astype(np.float64), axis=1)
-    if not np.allclose(lengths, 1, atol=1e-2):
-        raise ValueError(f"a class token has length {lengths[np.abs(lengths - 1).argmax()]:g}")
+    if not tokens.class_tokens.any(axis=1).all():
+        raise ValueError("a class token is zero")
 
 
 def _frame(*row: Any) -> ReferenceFrame:

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from zeroline.runtime.arrays import Array, ArrayT, array_namespace, as_float32
 from zeroline.runtime.errors import ScoringError
 
+#: Products of class tokens that differ less, as a share, are equal.
+LEAST_ROUNDING = 1e-6
+
 
 def rscin(
     scores: ArrayT,
@@ -23,7 +26,8 @@ def rscin(
     scores : array, shape (N,), float
         Image scores.
     class_tokens : array, shape (N, D), float (half precision too)
-        Unit class tokens.
+        Class tokens, as the bundle gives them. Of unit rows each is most like itself; the
+        authors leave those of DINO as long as they are, and a longer row can be more alike.
     neighbours : sequence of int
         Window sizes m, the image itself included; results are averaged over them. An m over
         N counts as N. Negative similarities weigh nothing (ours; the authors' weights can then
@@ -67,12 +71,18 @@ def rscin(
     if normalise:
         low, spread = values.min(), values.max() - values.min()
         values = (values - low) / xp.where(spread > 0, spread, 1.0)
+    # in double: of images that are much alike the products differ by less than float32 resolves
+    exact = tokens.astype(xp.float64)
     # unrelated images may have a negative similarity; a row's sum must not vanish for it
-    similarity = xp.maximum(tokens @ tokens.T, 0)
+    similarity = xp.maximum(exact @ exact.T, 0)
     key = -similarity
-    key[xp.arange(count), xp.arange(count)] = -xp.inf  # the image itself comes first, ties or not
+    itself = xp.arange(count)
+    rounding = max(4 * float(xp.finfo(class_tokens.dtype).eps), LEAST_ROUNDING)
+    # the image itself comes first among its equals
+    first = similarity[itself, itself] >= similarity.max(axis=1) * (1 - rounding)
+    key[itself, itself] = xp.where(first, -xp.inf, key[itself, itself])
     order = xp.argsort(key, axis=1)[:, : min(max(neighbours), count)]
-    weights = xp.take_along_axis(similarity, order, axis=1).astype(xp.float64)
+    weights = xp.take_along_axis(similarity, order, axis=1)
     nearest = values[order]
     rescored = [
         (weights[:, :m] * nearest[:, :m]).sum(axis=1) / weights[:, :m].sum(axis=1)

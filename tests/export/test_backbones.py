@@ -18,12 +18,13 @@ from zeroline.edge_app.cli import main  # noqa: E402
 from zeroline.export import backbone_bundle, making, towers  # noqa: E402
 from zeroline.export.backbone_bundle import Request, export_backbone  # noqa: E402
 from zeroline.export.backbones import backbones, find_backbone  # noqa: E402
+from zeroline.export.checkpoint_file import read_tensors  # noqa: E402
 from zeroline.export.errors import ExportError  # noqa: E402
 from zeroline.export.framework_side import FrameworkOriginal, tower_tokens  # noqa: E402
 from zeroline.export.gate import gate  # noqa: E402
 from zeroline.export.graph_check import check_graph  # noqa: E402
 from zeroline.export.towers import build_tower  # noqa: E402
-from zeroline.export.weights import Weights, read_checkpoint  # noqa: E402
+from zeroline.export.weights import Weights  # noqa: E402
 from zeroline.runtime import load_bundle, score_images  # noqa: E402
 from zeroline.runtime.errors import ParityError  # noqa: E402
 from zeroline.runtime.network.parity import LIMITS, probe_frames  # noqa: E402
@@ -198,27 +199,60 @@ def test_the_gate_refuses_swapped_colours(clip_bundle, clip_tower):
         gate(clip_bundle, FrameworkOriginal(clip_tower), probe_frames())
 
 
-def test_the_gate_refuses_an_overflow_in_half_precision(tmp_path, monkeypatch):
-    """Values that float32 holds and half precision does not; no island covers them."""
+def widened(part):
+    """Return a build of towers of three blocks, with large values on the way in one of them."""
     build = towers.build_tower
 
-    def overflowing(*arguments, **options):
+    def built(*arguments, **options):
         tower = build(*arguments, **options)
+        tower.network.transformer.resblocks = tower.network.transformer.resblocks[:3]
         block = tower.network.transformer.resblocks[1]
         width = block.attn.in_proj_weight.shape[1]
-        with torch.no_grad():  # the same function, by large values on the way
-            block.attn.in_proj_weight[2 * width :] *= 1e6
-            block.attn.in_proj_bias[2 * width :] *= 1e6
-            block.attn.out_proj.weight /= 1e6
+        with torch.no_grad():
+            if part == "attention":
+                block.attn.in_proj_weight[2 * width :] *= 1e6
+                block.attn.in_proj_bias[2 * width :] *= 1e6
+                block.attn.out_proj.weight /= 1e6
+            elif part == "perceptron":
+                block.mlp.c_fc.weight *= 1e6
+                block.mlp.c_proj.weight /= 1e6
+            else:  # every token far from zero: what tells them apart is rounded off
+                tower.network.ln_pre.bias += 1.5e4
         return tower
 
-    monkeypatch.setattr(backbone_bundle, "build_tower", overflowing)
-    backbone = find_backbone(CLIP)
-    export_backbone(Request(backbone, Weights(), size=64, layers=(1, 2)), tmp_path / "plain")
-    request = Request(backbone, Weights(), size=64, layers=(1, 2), precision="fp16")
-    with pytest.raises(ParityError, match="with any islands: tokens_0: cosine nan"):
+    return built
+
+
+@pytest.mark.parametrize(
+    ("part", "layers"),
+    [("attention", "resblocks.1.attn"), ("perceptron", "resblocks.1.mlp.c_fc")],
+)
+def test_what_overflows_in_half_precision_stays_in_float32(tmp_path, monkeypatch, part, layers):
+    """Values that half precision does not hold: such a network was refused."""
+    monkeypatch.setattr(backbone_bundle, "build_tower", widened(part))
+    request = Request(find_backbone(CLIP), Weights(), size=64, layers=(1, 2), precision="fp16")
+    told: list[str] = []
+    exported = export_backbone(request, tmp_path / "half", report=told.append)
+    assert layers in " ".join(exported.kept)
+    assert "resblocks.0" not in " ".join(exported.kept)
+    assert exported.manifest.kept_in_float32 == exported.kept
+    assert exported.parity.rank > LIMITS["fp16"].rank
+    lines = [line for line in told if "too large for fp16" in line]
+    assert len(lines) == 1
+    assert layers in lines[0]
+    assert not [line for line in told if "nan" in line]  # beside "cosine 1.000000" it once stood
+    stored = onnx.load(tmp_path / "half" / "model.onnx").graph.initializer
+    halves = sum(t.data_type == onnx.TensorProto.FLOAT16 for t in stored)
+    assert halves > 0.5 * len(stored)
+
+
+def test_half_precision_that_does_not_follow_is_refused(tmp_path, monkeypatch):
+    """No value overflows, and no island helps."""
+    monkeypatch.setattr(backbone_bundle, "build_tower", widened("residual"))
+    request = Request(find_backbone(CLIP), Weights(), size=64, layers=(1, 2), precision="fp16")
+    with pytest.raises(ParityError, match=r"with any islands: .*rank correlation"):
         export_backbone(request, tmp_path / "half")
-    assert [path.name for path in tmp_path.iterdir()] == ["plain"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_graph_is_fit_for_tensorrt(exported):
@@ -368,7 +402,7 @@ def test_damaged_and_dangerous_checkpoints_are_refused(tmp_path):
     }
     for name, message in wrong.items():
         with pytest.raises(ExportError, match=message) as caught:
-            read_checkpoint(tmp_path / name)
+            read_tensors(tmp_path / name)
         assert "\n" not in str(caught.value)
     assert not victim.exists()
 

@@ -7,6 +7,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from zeroline.export.half import LEVELS, Islands, attention_scores, rounded, to_half
+from zeroline.export.overflow import find_overflows
 
 
 def weights(name, values):
@@ -118,6 +119,17 @@ def test_an_overflow_that_the_cpu_hides_is_seen():
     assert np.isfinite(run(half, x)[0]).all()  # hidden: if this fails, `rounded` may go
     assert np.isinf(run(rounded(half), x)[0]).all()
     assert run(rounded(half), x / 50)[0] == pytest.approx(2.0, rel=2e-3)
+
+
+def test_what_overflows_is_found_and_stays_in_float32():
+    x = np.full((1, 4), 100.0, np.float32)
+    found = find_overflows(overflowing(), [x[0]])
+    assert found.nodes == {"up", "down"}  # what makes the value, and what takes it
+    assert str(found) == "up"
+    half = to_half(overflowing(), Islands("none"), wide=found.nodes)
+    onnx.checker.check_model(half, full_check=True)
+    np.testing.assert_allclose(run(rounded(half), x)[0], 100)
+    assert not find_overflows(overflowing(), [x[0] / 100]).nodes
 
 
 def test_each_value_is_rounded_as_numpy_rounds():

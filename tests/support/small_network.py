@@ -93,5 +93,10 @@ def write_bundle(folder: Path, **options: Any) -> None:
     source = folder.parent / f"{folder.name}.onnx"
     onnx.save(build_network(**options), source)
     half = (0.5, 0.5, 0.5)
-    wrap_onnx(source, folder, rules=InputRules(size=SIZE, mean=half, std=half))
+    wrap_onnx(
+        source,
+        folder,
+        rules=InputRules(size=SIZE, mean=half, std=half),
+        unit_class_token=options.get("unit_class_token", True),
+    )
     source.unlink()

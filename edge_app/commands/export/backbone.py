@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -16,6 +17,9 @@ from zeroline.edge_app.commands.export.shared import (
     timed_report,
 )
 from zeroline.edge_app.settings.options import NumberList
+
+if TYPE_CHECKING:
+    from zeroline.export.backbones import Follows
 
 
 def _list_backbones(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
@@ -51,6 +55,13 @@ def _list_backbones(ctx: click.Context, _: click.Parameter, wanted: bool) -> Non
               help="Seed of random weights.")  # fmt: skip
 @click.option("--size", type=click.IntRange(8, 4096),
               help="Side of the input, in pixels.  [default: the backbone's own]")  # fmt: skip
+@click.option("--as", "follows", type=click.Choice(["musc", "framework"]), default="framework",
+              show_default=True,
+              help="Whose network where they differ: that of MuSc's authors, to which the "
+                   "published figures belong, or that of its makers.")  # fmt: skip
+@click.option("--activation", type=click.Choice(["gelu", "quick_gelu"]),
+              help="Activation of CLIP, where no tag says it.  [default: by the tag, else the "
+                   "backbone's own]")  # fmt: skip
 @click.option("--layers", type=NumberList(least=0, most=999, empty="auto"), default="auto",
               show_default=True, metavar="auto|5,11,…",
               help="Blocks whose tokens are used. The first is 0. auto: the last block of each "
@@ -70,6 +81,8 @@ def backbone(
     checkpoint: Path | None,
     seed: int,
     size: int | None,
+    follows: Follows,
+    activation: str | None,
     layers: tuple[int, ...],
     precision: str,
     calibration: Path | None,
@@ -97,6 +110,8 @@ def backbone(
         Weights(None if pretrained == "none" else pretrained, checkpoint, seed),
         size=size,
         layers=layers or None,
+        follows=follows,
+        activation=activation,
         precision=precision,
         licence=licence,
         defaults=Defaults(degrees=degrees, rscin=rscin),

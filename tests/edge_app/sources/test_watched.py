@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from zeroline.edge_app.captured import Captured
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.events import EventName, Events
+from zeroline.edge_app.images import read_image
 from zeroline.edge_app.sources import watched
 from zeroline.edge_app.sources.address import open_source
 
@@ -30,6 +32,11 @@ def write(path, content=None):
     hidden = path.with_name(f".{path.name}")
     hidden.write_bytes(encoded() if content is None else content)
     hidden.rename(path)
+
+
+def value_of(captured):
+    assert captured.frame is not None
+    return int(captured.frame[1, 1, 0])
 
 
 class Reader(threading.Thread):
@@ -66,23 +73,28 @@ def told():
     return []
 
 
+class Watch:
+    """A folder, and what reads it."""
+
+    def __init__(self, folder, events):
+        self.folder, self._events, self.readers = folder, events, []
+
+    def __call__(self, after="stay"):
+        source = open_source(f"watch:{self.folder}?after={after}", events=self._events)
+        self.readers.append(Reader(source))
+        return self.readers[-1]
+
+
 @pytest.fixture
 def watch(tmp_path, told, monkeypatch):
     """Watch a folder; ends what was begun."""
-    readers = []
-    folder = tmp_path / "incoming"
-    folder.mkdir()
+    (tmp_path / "incoming").mkdir()
     monkeypatch.setattr(watched, "PATIENCE", 1.0)
-
-    def begin(after="stay"):
-        events = Events()
-        events.listen(told.append)
-        readers.append(Reader(open_source(f"watch:{folder}?after={after}", events=events)))
-        return readers[-1]
-
-    begin.folder = folder
-    yield begin
-    for reader in readers:
+    events = Events()
+    events.listen(told.append)
+    made = Watch(tmp_path / "incoming", events)
+    yield made
+    for reader in made.readers:
         reader.stop()
 
 
@@ -222,10 +234,10 @@ def test_a_newer_picture_of_the_same_name_is_not_put_away(watch):
     source = open_source(f"watch:{watch.folder}?after=delete", events=events)
     write(watch.folder / "a.png", encoded(50))
     frames = iter(source)
-    assert next(frames).frame[1, 1, 0] == 50
+    assert value_of(next(frames)) == 50
     write(watch.folder / "a.png", encoded(70))
     source.close()  # the first one has its verdict
-    assert cv2.imread(str(watch.folder / "a.png"))[1, 1, 0] == 70
+    assert value_of(Captured(read_image(watch.folder / "a.png"), "")) == 70
 
 
 def test_a_folder_that_is_lost_and_comes_back_is_told_once(watch, told):
@@ -286,14 +298,15 @@ def test_a_line_watches_a_folder(watch, tmp_path, bundle_folder, paint, monkeypa
     )
     usual = loop.inspected
 
+    seen: list[str] = []
+    stop: list[threading.Event] = []
+
     def counted(captured, inspector):
-        counted.times += 1
-        if counted.times == 12:
+        seen.append(captured.name)
+        if len(seen) == 12:
             stop[0].set()
         return usual(captured, inspector)
 
-    counted.times = 0
-    stop: list[threading.Event] = []
     usual_line = loop.run_line
 
     def line(*arguments, **options):

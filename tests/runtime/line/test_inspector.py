@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from support.small_network import PATCHES
+from support.small_network import PATCHES, write_bundle
 from zeroline.runtime import ScoringError, load_bundle, score_images
+from zeroline.runtime.batch import embed_images
 from zeroline.runtime.line.inspector import RollingInspector
 from zeroline.runtime.results import Verdict
 from zeroline.runtime.stages.threshold import ThresholdRule
@@ -71,6 +72,27 @@ def test_the_window_scores_as_the_batch_does(bundle, paint, rscin):
     np.testing.assert_allclose(scored.scores, wanted.scores, atol=1e-5)
     np.testing.assert_allclose(last.scores.patch_scores, wanted.patch_scores[-1], atol=1e-5)
     assert last.scores.raw_score == pytest.approx(float(wanted.raw_scores[-1]), abs=1e-5)
+    assert last.scores.score == pytest.approx(float(wanted.scores[-1]), abs=1e-5)
+
+
+def test_the_window_scores_as_the_batch_does_where_class_tokens_are_as_long_as_they_are(
+    tmp_path, paint
+):
+    """A frame may not be among its own neighbours: one more of them is looked at then."""
+    write_bundle(tmp_path / "raw", unit_class_token=False)
+    frames = [*good(paint, 12), paint(13, scratch=True)]
+    with load_bundle(tmp_path / "raw", device="cpu", threads=1) as bundle:
+        tokens = embed_images(frames, bundle).class_tokens
+        products = tokens @ tokens.T
+        outside = np.flatnonzero(products.argmax(axis=1) != np.arange(13))
+        assert len(outside) > 3
+        order = [n for n in range(13) if n != outside[0]] + [outside[0]]
+        with line_of(bundle, window=14, min_window=6, rscin=(1, 2), threads=1) as inspector:
+            last = push_all(inspector, [frames[n] for n in order])[-1]
+            held, scored = inspector.scores()
+        assert len(held) == 13
+        wanted = score_images([frames[n] for n in order], bundle, rscin=(1, 2))
+    np.testing.assert_allclose(scored.scores, wanted.scores, atol=1e-5)
     assert last.scores.score == pytest.approx(float(wanted.scores[-1]), abs=1e-5)
 
 

@@ -61,6 +61,15 @@ def test_the_rule_holds_a_frame_against_the_windows_own_distances():
     assert not is_other_product(turned(direction, 0.8), near[: LEAST_FRAMES - 1])
 
 
+def test_the_length_of_a_class_token_says_nothing():
+    """Of a bundle whose class tokens are as long as the network makes them."""
+    direction, near = np.eye(32)[0], around(np.eye(32)[0], 64, 0.005)
+    long = near * np.random.default_rng(0).uniform(5, 40, (64, 1)).astype(np.float32)
+    assert is_other_product(30 * turned(direction, 0.8), long)
+    assert not is_other_product(30 * turned(direction, LEAST_DISTANCE - 0.05), long)
+    assert not is_other_product(0.5 * long[3], long)
+
+
 def test_a_few_strange_frames_in_the_window_do_not_make_more_of_them_normal():
     direction, other = np.eye(32)[0], np.eye(32)[5]
     held = np.concatenate([around(direction, 55, 0.005), around(other, 9, 0.005)])

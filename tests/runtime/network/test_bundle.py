@@ -42,6 +42,29 @@ def test_what_was_wrapped_is_loaded(bundle_folder):
     assert tokens.finite().all()
 
 
+def test_a_manifest_of_an_older_version_opens(own_bundle):
+    """It says nothing of the class token's length, and of whose network it is."""
+
+    def as_it_was(content):
+        del content["rules"], content["outputs"]["class_token"]["unit"]
+        del content["source"]["sha256"]
+
+    edit(own_bundle, as_it_was)
+    with load_bundle(own_bundle, device="cpu") as bundle:
+        assert bundle.manifest.outputs.class_token.unit
+        assert bundle.manifest.rules.follows == "unknown"
+        assert bundle.manifest.source.sha256 == "unknown"
+
+
+def test_class_tokens_may_be_as_long_as_they_are_where_the_manifest_says_so(tmp_path):
+    write_bundle(tmp_path / "raw", unit_class_token=False)
+    with load_bundle(tmp_path / "raw", device="cpu") as bundle:
+        assert not bundle.manifest.outputs.class_token.unit
+    edit(tmp_path / "raw", lambda m: m["outputs"]["class_token"].update(unit=True))
+    with pytest.raises(BundleError, match=r"the class token has length .*, 1 is expected"):
+        load_bundle(tmp_path / "raw", device="cpu")
+
+
 def test_a_closed_bundle_says_so(own_bundle):
     bundle = load_bundle(own_bundle, device="cpu")
     bundle.close()

@@ -264,6 +264,21 @@ def test_a_set_of_another_shape_is_refused_by_a_line(path, bundle_folder):
             line.load_reference(path)
 
 
+def test_class_tokens_of_another_length_are_refused_by_a_line(path, bundle_folder):
+    """RsCIN rests on unit rows where the network gives unit rows."""
+    with load_bundle(bundle_folder, device="cpu") as bundle:
+        spec = bundle.manifest.outputs
+        layers = tuple(np.ones((3, t.patches, t.channels), np.float32) for t in spec.tokens)
+        long = Tokens(layers, np.full((3, spec.class_token.channels), 2, np.float32))
+        whole = dataclasses.replace(reference_set(), tokens=long, network=bundle.manifest.network)
+        write_reference(path, whole)
+        with (
+            RollingInspector(bundle, window=8, min_window=4) as line,
+            pytest.raises(ReferenceFileError, match=r"class token of length 6\.9.*gives 1"),
+        ):
+            line.load_reference(path)
+
+
 def test_tokens_that_are_not_finite_are_refused(tmp_path):
     whole = reference_set()
     whole.tokens.layers[0][1, 2, 3] = np.nan

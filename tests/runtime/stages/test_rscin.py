@@ -79,3 +79,38 @@ def test_opposite_class_tokens_do_not_cancel(xp):
 def test_refuses(scores, tokens, options, message):
     with pytest.raises(ScoringError, match=message):
         rscin(scores, tokens, **options)
+
+
+def test_class_tokens_as_long_as_they_are(xp):
+    """The authors do not normalise DINO's: a longer image can be more alike than the image itself.
+
+    It was put first whatever its product was, so that their figures could not be had.
+    """
+    tokens = class_tokens(30) * np.random.default_rng(3).uniform(5, 20, (30, 1)).astype(np.float32)
+    scores = np.random.default_rng(1).random(30).astype(np.float32)
+    products = tokens.astype(np.float64) @ tokens.astype(np.float64).T
+    assert (products.argmax(axis=1) != np.arange(30)).sum() > 10
+    found = xp.host(rscin(xp.array(scores), xp.array(tokens), neighbours=(1, 2, 5)))
+    scaled = (scores - scores.min()) / (scores.max() - scores.min())
+    expected = []
+    for m in (1, 2, 5):
+        kept = np.zeros_like(products)
+        for row, line in enumerate(products):
+            largest = np.argsort(-line)[:m]
+            kept[row, largest] = line[largest]
+        expected.append(kept / kept.sum(axis=1, keepdims=True) @ scaled)
+    np.testing.assert_allclose(found, np.mean(expected, axis=0), atol=1e-6)
+
+
+def test_neighbours_that_float32_cannot_tell_apart(xp):
+    """Class tokens of ViT-L for tiles: products 1e-7 apart, and rounding chose the neighbour."""
+    rng = np.random.default_rng(5)
+    tokens = 1 + 4e-3 * rng.standard_normal((24, 768))
+    tokens = (tokens / np.linalg.norm(tokens, axis=1, keepdims=True)).astype(np.float32)
+    scores = rng.random(24).astype(np.float32)
+    exact = tokens.astype(np.float64) @ tokens.T.astype(np.float64)
+    rough = tokens @ tokens.T
+    assert (np.argsort(-exact)[:, 1:3] != np.argsort(-rough)[:, 1:3]).any()
+    found = xp.host(rscin(xp.array(scores), xp.array(tokens)))
+    expected = literal_rscin(scores, tokens, (1, 2, 3), normalise=True)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
