@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +16,8 @@ from typing import Any
 from zeroline.runtime.errors import DeviceError, MissingExtraError
 from zeroline.runtime.files import cache_folder
 
-#: What to install where CuPy is missing.
-HINT = 'pip install "zeroline[cuda13]", or "zeroline[cuda12]" with a driver before 580'
+_JETSON = 'pip install ".[jetpack6]" on JetPack 6, ".[cuda13]" on JetPack 7 (docker/README.md)'
+_PC = 'pip install ".[cuda13]", or ".[cuda12]" with a driver before 580'
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,11 @@ class Gpu:
 
     name: str
     capability: str
+
+
+def install_hint() -> str:
+    """Return what to install for CUDA in a clone of zeroline, on this kind of machine."""
+    return _JETSON if platform.machine() == "aarch64" else _PC
 
 
 def installed_cupy() -> Any | None:
@@ -73,7 +79,7 @@ def working_cupy() -> Any:
     """
     cupy = installed_cupy()
     if cupy is None:
-        raise MissingExtraError("CuPy", purpose="to score on a CUDA device", hint=HINT)
+        raise MissingExtraError("CuPy", purpose="to score on a CUDA device", hint=install_hint())
     for what, work in _TRIALS.items():
         with device_errors(f"CuPy {cupy.__version__} cannot {what}"):
             found, expected = work(cupy)

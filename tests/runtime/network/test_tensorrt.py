@@ -258,7 +258,7 @@ def test_without_tensorrt_one_line_says_how_to_get_it(own_bundle):
     done = CliRunner().invoke(main, ["export", "engine", str(own_bundle)])
     assert done.exit_code == 1
     assert done.output.startswith("Error: TensorRT is not installed and is needed to run engines")
-    with pytest.raises(MissingExtraError, match=r"^TensorRT is not .*zeroline\[tensorrt\]"):
+    with pytest.raises(MissingExtraError, match=r"^TensorRT is not .*pip install \"\.\[tensorrt"):
         load_bundle(own_bundle, device="tensorrt")
 
 
