@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -188,6 +189,24 @@ def free_device_memory(cupy: Any) -> int | None:
         return None
     free, _ = cupy.cuda.runtime.memGetInfo()
     return int(free) + int(cupy.get_default_memory_pool().free_bytes())
+
+
+#: What Linux says of the host's memory.
+_HOST = Path("/proc/meminfo")
+
+
+def half_of_free_memory(cupy: Any) -> int:
+    """Return the bytes that a build of an engine may take, after CuPy gave back what it held.
+
+    The other half is left for the weights, which a build holds more than once, and, where device
+    and host have one memory, for the rest of the system.
+    """
+    cupy.get_default_memory_pool().free_all_blocks()
+    free = free_device_memory(cupy)
+    if free is None:
+        available = re.search(r"^MemAvailable: +(\d+) kB$", _HOST.read_text(), re.M)
+        free = int(available[1]) << 10 if available else cupy.cuda.runtime.memGetInfo()[0]
+    return free // 2
 
 
 def no_room(what: str, needed: int, free: int, *, where: str = "") -> str:
