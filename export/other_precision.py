@@ -14,6 +14,7 @@ from zeroline.export.precision import SampleFrames, check_request
 from zeroline.export.staging import free_output, staged
 from zeroline.export.wrap import InputRules
 from zeroline.runtime.loading import load_bundle
+from zeroline.runtime.network.drawn import DRAWN
 from zeroline.runtime.network.manifest import InputSpec, Manifest
 from zeroline.runtime.network.model import Report
 
@@ -63,7 +64,7 @@ def export_other_precision(
                 f'bundle "{bundle.name}" is {manifest.precision}; from fp32 to fp16 or int8 is '
                 "possible"
             )
-        if len(manifest.files) > 1:
+        if set(manifest.files) - {manifest.model, DRAWN}:
             raise ExportError(
                 f'bundle "{bundle.name}" has tensors beside its ONNX file, too many for {precision}'
             )

@@ -10,7 +10,9 @@ import numpy as np
 from pydantic import ValidationError
 
 from zeroline.export.staging import free_output, staged
+from zeroline.runtime.batch import patch_and_image_scores
 from zeroline.runtime.errors import BundleError, MissingExtraError
+from zeroline.runtime.network.drawn import DRAWN, write_drawn
 from zeroline.runtime.network.engines import FOLDER
 from zeroline.runtime.network.external import external_files
 from zeroline.runtime.network.manifest import (
@@ -40,7 +42,7 @@ from zeroline.runtime.network.open import sha256_of
 CLASS_TOKEN = "class_token"  # noqa: S105 - the name of an output
 TOKENS_PREFIX = "tokens_"
 _MODEL = "model.onnx"
-_OWN_FILES = frozenset({_MODEL, MANIFEST_NAME, FOLDER})
+_OWN_FILES = frozenset({_MODEL, MANIFEST_NAME, DRAWN, FOLDER})
 
 
 @dataclass(frozen=True)
@@ -226,7 +228,9 @@ def _describe(
         }
     )
     check_network(session, manifest, label=label)
-    return manifest
+    write_drawn(folder, manifest, session, patch_and_image_scores)
+    hashes = {**manifest.files, DRAWN: sha256_of(folder / DRAWN)}
+    return manifest.model_copy(update={"files": hashes})
 
 
 def _outputs(session: Session, input_name: str, size: int, *, unit: bool, label: str) -> Outputs:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +17,8 @@ from typing import Any
 from zeroline.runtime.errors import DeviceError, MissingExtraError
 from zeroline.runtime.files import cache_folder
 
-#: What to install where CuPy is missing.
-HINT = 'pip install "zeroline[cuda13]", or "zeroline[cuda12]" with a driver before 580'
+_JETSON = 'pip install ".[jetpack6]" on JetPack 6, ".[cuda13]" on JetPack 7 (docker/README.md)'
+_PC = 'pip install ".[cuda13]", or ".[cuda12]" with a driver before 580'
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,11 @@ class Gpu:
 
     name: str
     capability: str
+
+
+def install_hint() -> str:
+    """Return what to install for CUDA in a clone of zeroline, on this kind of machine."""
+    return _JETSON if platform.machine() == "aarch64" else _PC
 
 
 def installed_cupy() -> Any | None:
@@ -73,7 +80,7 @@ def working_cupy() -> Any:
     """
     cupy = installed_cupy()
     if cupy is None:
-        raise MissingExtraError("CuPy", purpose="to score on a CUDA device", hint=HINT)
+        raise MissingExtraError("CuPy", purpose="to score on a CUDA device", hint=install_hint())
     for what, work in _TRIALS.items():
         with device_errors(f"CuPy {cupy.__version__} cannot {what}"):
             found, expected = work(cupy)
@@ -182,6 +189,24 @@ def free_device_memory(cupy: Any) -> int | None:
         return None
     free, _ = cupy.cuda.runtime.memGetInfo()
     return int(free) + int(cupy.get_default_memory_pool().free_bytes())
+
+
+#: What Linux says of the host's memory.
+_HOST = Path("/proc/meminfo")
+
+
+def half_of_free_memory(cupy: Any) -> int:
+    """Return the bytes that a build of an engine may take, after CuPy gave back what it held.
+
+    The other half is left for the weights, which a build holds more than once, and, where device
+    and host have one memory, for the rest of the system.
+    """
+    cupy.get_default_memory_pool().free_all_blocks()
+    free = free_device_memory(cupy)
+    if free is None:
+        available = re.search(r"^MemAvailable: +(\d+) kB$", _HOST.read_text(), re.M)
+        free = int(available[1]) << 10 if available else cupy.cuda.runtime.memGetInfo()[0]
+    return free // 2
 
 
 def no_room(what: str, needed: int, free: int, *, where: str = "") -> str:

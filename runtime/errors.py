@@ -76,14 +76,17 @@ class MissingExtraError(ZerolineError, ImportError):
     purpose : str
         What it is needed for, to end the sentence "… is needed".
     hint : str, optional
-        What to do, where it is more than to install the extra.
+        What to do in a clone of zeroline, where it is more than to install the extra.
     """
 
     def __init__(
         self, package: str, *, purpose: str, extra: str = "", hint: str | None = None
     ) -> None:
-        usual = f'pip install "zeroline[{extra}]" (on a Jetson from NVIDIA\'s index)'
-        super().__init__(f"{package} is not installed and is needed {purpose}: {hint or usual}")
+        usual = f'pip install ".[{extra}]"'
+        super().__init__(
+            f"{package} is not installed and is needed {purpose}; "
+            f"in a clone of zeroline: {hint or usual}"
+        )
 
 
 class ProviderWarning(UserWarning):

@@ -36,6 +36,13 @@ NOT_SERVED = (
     ("cuda13", "x86_64", "3.10"),
     ("cuda13", "aarch64", "3.10"),
 )
+#: The same of TensorRT's extras, beside one of the above.
+ENGINES = (
+    ("tensorrt-cu12", "x86_64", "3.10", 12),
+    ("tensorrt-cu12", "x86_64", "3.12", 12),
+    ("tensorrt-cu13", "x86_64", "3.12", 13),
+    ("tensorrt-cu13", "aarch64", "3.12", 13),
+)
 #: glibc 2.39 is Ubuntu 24.04's and JetPack 7's, 2.35 is Ubuntu 22.04's and JetPack 6's.
 _GLIBC = {"3.10": 35, "3.12": 39}
 
@@ -50,7 +57,7 @@ class Wheel:
 
     def cuda_versions(self) -> set[int]:
         """Return the major versions of CUDA that its metadata speak of; none for most wheels."""
-        if match := re.search(r"-cu(?:da)?(\d\d)x?$", self.name):
+        if match := re.search(r"-cu(?:da)?(\d\d)x?(?:-bindings)?$", self.name):
             return {int(match[1])}
         if self.name in ("cuda-toolkit", "nvidia-cuda-runtime", "nvidia-cuda-nvrtc"):
             return {int(self.version.split(".")[0])}
@@ -81,6 +88,14 @@ def extra(name: str) -> list[str]:
     return requirements
 
 
+def bindings(name: str) -> list[str]:
+    """Return what pip can tell of an extra of TensorRT: the wheel of its Python bindings.
+
+    The package itself fetches NVIDIA's libraries while it is installed. PyPI does not have them.
+    """
+    return [re.sub(r"^([\w-]+)", r"\1-bindings", requirement) for requirement in extra(name)]
+
+
 def resolve(requirements: list[str], *, machine: str, python: str, alone: bool) -> Resolved:
     """Ask pip what it would install on another machine.
 
@@ -109,7 +124,11 @@ def resolve(requirements: list[str], *, machine: str, python: str, alone: bool) 
         return Resolved({}, done.stderr)
     found = [item["metadata"] for item in json.loads(done.stdout)["install"]]
     wheels = [
-        Wheel(about["name"].lower(), about["version"], tuple(about.get("requires_dist", ())))
+        Wheel(
+            about["name"].lower().replace("_", "-"),
+            about["version"],
+            tuple(about.get("requires_dist", ())),
+        )
         for about in found
     ]
     return Resolved({wheel.name: wheel for wheel in wheels})
@@ -129,6 +148,10 @@ def run(tell: Callable[[str], None], *, seeds: tuple[int, ...], rows: Rows) -> N
         taken = time.monotonic() - began
         count = len(resolved.wheels)
         tell(f"| {name} | {machine} | {python} | {verdict} | {count} | {taken:.0f} |")
+    for name, machine, python, cuda in ENGINES:
+        resolved = resolve(bindings(name), machine=machine, python=python, alone=True)
+        found = ", ".join(wheel.version for wheel in resolved.wheels.values()) or "refused"
+        tell(f"| {name} | {machine} | {python} | {cuda}: TensorRT {found} | | |")
     for name, machine, python in NOT_SERVED:
         resolved = resolve(extra(name), machine=machine, python=python, alone=False)
         verdict = "resolved, but should not" if resolved.wheels else "refused"

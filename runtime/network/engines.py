@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from zeroline.runtime.cuda import Gpu, current_gpu, working_cupy
+from zeroline.runtime.cuda import Gpu, current_gpu, half_of_free_memory, working_cupy
 from zeroline.runtime.errors import DeviceError
 from zeroline.runtime.files import cache_folder, open_regular, replacing
 from zeroline.runtime.network.compared import compare
@@ -32,6 +32,7 @@ from zeroline.runtime.network.tensorrt import (
 )
 
 FOLDER = "engines"
+_DIGEST = hashlib.sha256().digest_size
 
 
 @dataclass(frozen=True)
@@ -138,17 +139,26 @@ class EngineStore:
         _write(path.with_suffix(".json"), text.encode())
         return path
 
-    def timings(self, key: EngineKey) -> bytes:
-        """Return the timing cache for a device; empty where there is none."""
+    def timings(self, key: EngineKey, *, report: Report) -> bytes:
+        """Return the timing cache for a device; empty where there is none, or only a damaged one.
+
+        A damaged one is reported.
+        """
         for folder in self._folders:
             path = folder / f"{key.device_key}.timing"
-            with contextlib.suppress(OSError), open_regular(path) as file:
-                return file.read()
+            with contextlib.suppress(OSError):
+                with open_regular(path) as file:
+                    digest, content = file.read(_DIGEST), file.read()
+                if digest == hashlib.sha256(content).digest():
+                    return content
+                report("the timing cache is damaged, a new one is begun")
+                return b""
         return b""
 
     def keep_timings(self, key: EngineKey, content: bytes) -> None:
-        """Store the timing cache of a device."""
-        _write(self.writable() / f"{key.device_key}.timing", content)
+        """Store the timing cache of a device, behind its sha256."""
+        digest = hashlib.sha256(content).digest()
+        _write(self.writable() / f"{key.device_key}.timing", digest + content)
 
     def notes(self, name: str) -> dict[str, Any] | None:
         """Return what was noted under a name; None where nothing was, or it cannot be read."""
@@ -241,12 +251,19 @@ def open_engine(
         input_name=manifest.input.name,
         size=manifest.input.size,
         batches=key.batches,
-        timings=store.timings(key),
+        timings=store.timings(key, report=report),
+        workspace=half_of_free_memory(cupy),
         report=report,
     )
     session = TensorRTSession(built.engine, label=f'bundle "{manifest.name}"')
     parity = compare(
-        session, folder, manifest, label="the TensorRT engine", report=report, scorer=scorer
+        session,
+        folder,
+        manifest,
+        label="the TensorRT engine",
+        report=report,
+        scorer=scorer,
+        batches=session.batches,
     )
     store.keep_timings(key, built.timings)
     notes = {

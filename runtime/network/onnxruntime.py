@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from zeroline.runtime.arrays import Float32, to_host
-from zeroline.runtime.cuda import between_events, working_cupy
+from zeroline.runtime.cuda import between_events, install_hint, working_cupy
 from zeroline.runtime.errors import BundleError, DeviceError, MissingExtraError, warn_of_cpu
 from zeroline.runtime.workers import thread_count
 
@@ -27,11 +27,6 @@ from zeroline.runtime.workers import thread_count
 PROVIDERS: Mapping[str, tuple[str, ...]] = {
     "cpu": ("CPUExecutionProvider",),
     "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
-}
-
-_HINTS = {
-    "cpu": 'pip install "zeroline[cpu]"',
-    "cuda": 'pip install "zeroline[cuda12]" or "zeroline[cuda13]"',
 }
 
 
@@ -76,10 +71,11 @@ class OnnxRuntimeSession:
         if device == "auto":
             wanted = "cuda" if PROVIDERS["cuda"][0] in offered else "cpu"
         if PROVIDERS[wanted][0] not in offered:
+            hint = install_hint() if wanted == "cuda" else 'pip install ".[cpu]"'
             raise DeviceError(
                 f'device "{device}" needs {PROVIDERS[wanted][0]}, this onnxruntime '
-                f"({onnxruntime.__version__}) offers {', '.join(offered)}: "
-                f"{_HINTS[wanted]}"
+                f"({onnxruntime.__version__}) offers {', '.join(offered)}; "
+                f"in a clone of zeroline: {hint}"
             )
         self.named = device != "auto"
         self._memory: DeviceMemory | None = None

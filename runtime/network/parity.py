@@ -7,7 +7,7 @@ TensorRT engine.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,20 +182,76 @@ def measure_parity(
         strict=True,
     )
     for name, want, got in pairs:
-        if want.shape != got.shape or not np.isfinite(got).all():
-            cosine[name] = least[name] = error[name] = float("nan")
-            continue
-        rows = _row_cosines(want, got)
-        cosine[name], least[name] = float(rows.mean()), float(rows.min())
-        error[name] = float(np.abs(want - got).max() / np.abs(want).max())
+        cosine[name], least[name], error[name] = _closeness(want, got)
     if any(np.isnan(value) for value in cosine.values()):  # such tokens have no scores
         return Parity(cosine, least, error, float("nan"), float("nan"))
-    (patches, before), (their_patches, after) = (
-        scorer(tokens, size) for tokens in (wanted, actual)
+    return Parity(cosine, least, error, *_score_changes(scorer(wanted, size), scorer(actual, size)))
+
+
+def measure_scores(
+    class_tokens: Float32,
+    patch_scores: Float32,
+    image_scores: Float32,
+    actual: Tokens,
+    *,
+    name: str,
+    size: int,
+    scorer: Scorer,
+) -> Parity:
+    """Compare tokens with what is known of their original's for the same frames.
+
+    Parameters
+    ----------
+    class_tokens : array, shape (N, D)
+    patch_scores : array, shape (N, P)
+    image_scores : array, shape (N,)
+        Of the original.
+    actual : Tokens
+        On the host or on a device.
+    name : str
+        Of the class token's output.
+    size, scorer
+        See `measure_parity`.
+    """
+    actual = _on_host(actual)
+    cosine, least, error = _closeness(class_tokens, actual.class_tokens)
+    if np.isnan(cosine) or not actual.finite().all():
+        changes = (float("nan"), float("nan"))
+    else:
+        changes = _score_changes((patch_scores, image_scores), scorer(actual, size))
+    return Parity({name: cosine}, {name: least}, {name: error}, *changes)
+
+
+def worst(parities: Sequence[Parity]) -> Parity:
+    """Return the worst figure of each kind; NaN is worse than any."""
+
+    def over(pick: Callable[[Sequence[float]], Any], values: Iterable[float]) -> float:
+        return float(pick(list(values)))
+
+    names = parities[0].cosine
+    return Parity(
+        {name: over(np.min, (p.cosine[name] for p in parities)) for name in names},
+        {name: over(np.min, (p.least_cosine[name] for p in parities)) for name in names},
+        {name: over(np.max, (p.error[name] for p in parities)) for name in names},
+        over(np.min, (p.rank for p in parities)),
+        over(np.max, (p.score for p in parities)),
     )
+
+
+def _closeness(want: Float32, got: Float32) -> tuple[float, float, float]:
+    """Return mean and least cosine of the rows, and the largest difference; NaN for no numbers."""
+    if want.shape != got.shape or not np.isfinite(got).all():
+        return (float("nan"),) * 3
+    rows = _row_cosines(want, got)
+    error = float(np.abs(want - got).max() / np.abs(want).max())
+    return float(rows.mean()), float(rows.min()), error
+
+
+def _score_changes(wanted: tuple[Any, Any], actual: tuple[Any, Any]) -> tuple[float, float]:
+    """Return the rank correlation of patch scores, and the largest change of an image score."""
+    (patches, before), (their_patches, after) = wanted, actual
     change = np.abs(after - before) / np.maximum(before, 1e-6)
-    rank = _rank_correlation(patches.ravel(), their_patches.ravel())
-    return Parity(cosine, least, error, rank, float(change.max()))
+    return _rank_correlation(patches.ravel(), their_patches.ravel()), float(change.max())
 
 
 def _on_host(tokens: Tokens) -> Tokens:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from trials.installs import NOT_SERVED, SERVED, Wheel, extra, resolve
+from trials.installs import ENGINES, NOT_SERVED, SERVED, Wheel, bindings, extra, resolve
 
 
 @pytest.fixture(scope="module")
@@ -31,6 +31,17 @@ def test_pip_refuses_where_there_is_no_wheel(name, machine, python):
     assert "No matching distribution found for onnxruntime-gpu" in resolved.refused
 
 
+@pytest.mark.usefixtures("_index")
+@pytest.mark.parametrize(("name", "machine", "python", "cuda"), ENGINES)
+def test_tensorrt_is_of_the_cuda_that_its_extra_names(name, machine, python, cuda):
+    """The extra `tensorrt` took the newest, of CUDA 13, on a machine with CUDA 12."""
+    resolved = resolve(bindings(name), machine=machine, python=python, alone=True)
+    assert resolved.wheels, resolved.refused
+    assert resolved.cuda_versions() == {f"tensorrt-cu{cuda}-bindings": {cuda}}
+    (wheel,) = resolved.wheels.values()
+    assert int(wheel.version.split(".")[0]) >= 10
+
+
 def test_cupy_comes_with_what_it_compiles_with():
     """CuPy's wheels have neither NVRTC nor cuBLAS nor headers; its extra [ctk] brings them."""
     for name in ("cuda12", "cuda13"):
@@ -48,6 +59,7 @@ def test_cupy_comes_with_what_it_compiles_with():
         (Wheel("onnxruntime-gpu", "1.26.0", ("nvidia-cuda-nvrtc-cu12~=12.0",)), {12}),
         (Wheel("onnxruntime-gpu", "1.31.1", ("nvidia-cuda-nvrtc~=13.0; extra",)), {13}),
         (Wheel("nvidia-cudnn-cu13", "9.28", ()), {13}),
+        (Wheel("tensorrt-cu12-bindings", "11.4.0.106", ()), {12}),
         (Wheel("cuda-toolkit", "13.5.0", ()), {13}),
         (Wheel("nvidia-cufft", "12.5.0", ()), set()),  # of CUDA 13, with its own numbers
         (Wheel("numpy", "2.5.5", ("typing-extensions",)), set()),

@@ -265,7 +265,7 @@ def test_other_bad_input_is_refused_in_one_line(bracket):
 
 def test_without_opencv_the_extra_is_named(bracket, monkeypatch):
     monkeypatch.setitem(sys.modules, "cv2", None)
-    with pytest.raises(MissingExtraError, match=r'to find parts: pip install "zeroline\[app\]"'):
+    with pytest.raises(MissingExtraError, match=r'find parts; .*: pip install "\.\[app\]"'):
         bracket.find(drawn_before, by="pattern")
 
 

@@ -101,7 +101,7 @@ def test_external_data_comes_along(tmp_path):
         size_threshold=200,
     )
     manifest = wrap_onnx(source / "net.onnx", tmp_path / "bundle", rules=RULES)
-    assert set(manifest.files) == {"model.onnx", "net.weights"}
+    assert set(manifest.files) == {"model.onnx", "drawn.npz", "net.weights"}
     with load_bundle(tmp_path / "bundle") as bundle:
         assert bundle.embed(probe_images(SIZE, batch=1)).finite().all()
     (tmp_path / "bundle" / "net.weights").write_bytes(b"other")

@@ -92,11 +92,22 @@ def test_commands_tell_the_line_and_go_on(cuda, own_bundle, image_folder, tmp_pa
     assert done.stderr == f"Error: CuPy stand-in cannot {reason}\n"
 
 
-def test_without_cupy_one_line_says_how_to_get_it(cuda, bundle_folder, monkeypatch):
+@pytest.mark.parametrize(
+    ("machine", "cure"),
+    [
+        ("x86_64", 'pip install ".[cuda13]", or ".[cuda12]" with a driver before 580'),
+        (
+            "aarch64",
+            'pip install ".[jetpack6]" on JetPack 6, ".[cuda13]" on JetPack 7 (docker/README.md)',
+        ),
+    ],
+)
+def test_without_cupy_one_line_says_how_to_get_it(cuda, bundle_folder, monkeypatch, machine, cure):
     monkeypatch.setattr("zeroline.runtime.cuda.find_spec", lambda _: None)
+    monkeypatch.setattr("platform.machine", lambda: machine)
     line = (
-        'CuPy is not installed and is needed to score on a CUDA device: pip install "zeroline'
-        '[cuda13]", or "zeroline[cuda12]" with a driver before 580'
+        "CuPy is not installed and is needed to score on a CUDA device; in a clone of zeroline: "
+        + cure
     )
     with pytest.warns(ProviderWarning, match="^network and scores are on the CPU.* CuPy is not"):
         assert load_bundle(bundle_folder).session.device == "cpu"

@@ -93,7 +93,7 @@ def test_every_file_that_the_graph_names_comes_along(source, tmp_path, bundle_fo
     """Only initialisers were looked at: a constant's file was left behind."""
     assert external_files(source) == ["sub/own weights.bin"]
     manifest = wrap_onnx(source, tmp_path / "bundle", rules=RULES)
-    assert set(manifest.files) == {"model.onnx", "sub/own weights.bin"}
+    assert set(manifest.files) == {"model.onnx", "drawn.npz", "sub/own weights.bin"}
     images = probe_images(SIZE, batch=2)
     with load_bundle(tmp_path / "bundle") as bundle, load_bundle(bundle_folder) as plain:
         for mine, theirs in zip(

@@ -4,13 +4,15 @@ TensorRT cannot be had without NVIDIA's servers. This stand-in shows that engine
 compared and fed as they should be; it shows nothing about TensorRT itself. `test_tensorrt` holds
 its names to those of TensorRT's published bindings, 10.3 and 11.
 
-Its trouble is set by a test: `unreadable`, `unbuildable`, `wrong` (engines give wrong numbers),
-`kind` (the name of the type of outputs).
-`builds` has the shapes of every engine that was built.
+Its trouble is set by a test: `unreadable`, `unbuildable`, `wrong` (engines give wrong numbers for
+"all" batches, or for "large" ones of more than 1), `kind` (the name of the type of outputs),
+`refused` (names of calls that are refused, with a reason in the log).
+`builds` has the shapes of every engine that was built, `workspaces` what each might take.
 """
 
 import ctypes
 import enum
+import functools
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,8 +21,10 @@ import numpy as np
 import onnx
 import onnxruntime
 
-trouble = SimpleNamespace(unreadable=False, unbuildable=False, wrong=False, kind="FLOAT")
-builds = []
+trouble = SimpleNamespace(
+    unreadable=False, unbuildable=False, wrong="", kind="FLOAT", refused=set()
+)
+builds, workspaces = [], []
 __version__ = "10.3.0"
 
 
@@ -31,11 +35,20 @@ class ILogger:
         WARNING = 2
 
 
-class Logger(ILogger):
-    ERROR = ILogger.Severity.ERROR
+def _may_refuse(answer):
+    """A call that a test may let fail: the log tells why, the answer tells that."""
 
-    def __init__(self, least):
-        assert least is ILogger.Severity.ERROR
+    def wrapped(call):
+        @functools.wraps(call)
+        def made(self, *arguments):
+            if call.__name__ in trouble.refused:
+                self._logger.log(ILogger.Severity.ERROR, f"no\n{call.__name__} today")
+                return answer
+            return call(self, *arguments)
+
+        return made
+
+    return wrapped
 
 
 class NetworkDefinitionCreationFlag(enum.IntEnum):
@@ -44,6 +57,10 @@ class NetworkDefinitionCreationFlag(enum.IntEnum):
 
 class BuilderFlag(enum.IntEnum):
     TF32 = 7
+
+
+class MemoryPoolType(enum.Enum):
+    WORKSPACE = 0
 
 
 class TensorIOMode(enum.Enum):
@@ -58,26 +75,34 @@ class IProgressMonitor:
 class Runtime:
     def __init__(self, logger):
         assert isinstance(logger, ILogger)
+        self._logger = logger
 
+    @_may_refuse(None)
     def deserialize_cuda_engine(self, content):
         head, _, network = content.partition(b"\n")
         described = json.loads(head)
-        return _Engine(described, network) if described["version"] == __version__ else None
+        if described["version"] != __version__:
+            return None
+        return _Engine(described, network, self._logger)
 
 
 class Builder:
     def __init__(self, logger):
+        if "Builder" in trouble.refused:  # as where the driver is too old
+            raise TypeError("pybind11::init(): factory function returned nullptr")
         self._logger = logger
 
+    @_may_refuse(None)
     def create_network(self, flags):
         assert flags == 1 << NetworkDefinitionCreationFlag.STRONGLY_TYPED
         return SimpleNamespace(content=None, get_input=_first_input)
 
+    @_may_refuse(None)
     def create_builder_config(self):
-        return _Config()
+        return _Config(self._logger)
 
     def create_optimization_profile(self):
-        return _Profile()
+        return _Profile(self._logger)
 
     def build_serialized_network(self, network, config):
         config.progress_monitor.phase_start("building", None, 2)
@@ -90,6 +115,7 @@ class Builder:
             return None
         assert BuilderFlag.TF32 in config.cleared
         builds.append(config.shapes)
+        workspaces.append(config.workspace)
         config.timings.content += b"timed;"
         head = {
             "version": __version__,
@@ -124,25 +150,38 @@ def _first_input(number):
 
 
 class _Profile:
+    def __init__(self, logger):
+        self._logger = logger
+
     def set_shape(self, name, *shapes):
+        if "set_shape" in trouble.refused:
+            raise RuntimeError("Shape provided for min is inconsistent with other shapes.")
         least, best, most = shapes
         self.shapes = {name: [least, best, most]}
 
 
 class _Config:
-    def __init__(self):
-        self.cleared, self.shapes = set(), {}
+    def __init__(self, logger):
+        self._logger = logger
+        self.cleared, self.shapes, self.workspace = set(), {}, None
+
+    def set_memory_pool_limit(self, pool, size):
+        assert pool is MemoryPoolType.WORKSPACE
+        self.workspace = size
 
     def clear_flag(self, flag):
         self.cleared.add(flag)
 
+    @_may_refuse(-1)
     def add_optimization_profile(self, profile):
         self.shapes = profile.shapes
+        return 0
 
     def create_timing_cache(self, content):
-        cache = SimpleNamespace(content=bytes(content))
-        cache.serialize = lambda: cache.content
-        return cache
+        if content and not content.startswith((b"timed;", b"foreign")):
+            self._logger.log(ILogger.Severity.ERROR, "the cache is corrupt")
+            return None
+        return ITimingCache(bytes(content), self._logger)
 
     def set_timing_cache(self, cache, ignore_mismatch):
         assert ignore_mismatch is False
@@ -153,9 +192,18 @@ class _Config:
         return self.timings
 
 
+class ITimingCache:
+    def __init__(self, content, logger):
+        self.content, self._logger = content, logger
+
+    @_may_refuse(None)
+    def serialize(self):
+        return self.content
+
+
 class _Engine:
-    def __init__(self, described, network):
-        self._described = described
+    def __init__(self, described, network, logger):
+        self._described, self._logger = described, logger
         self.session = onnxruntime.InferenceSession(network, providers=["CPUExecutionProvider"])
         self._nodes = [*self.session.get_inputs(), *self.session.get_outputs()]
         self.num_io_tensors = len(self._nodes)
@@ -180,20 +228,23 @@ class _Engine:
         assert profile == 0
         return [tuple(shape) for shape in self._described["shapes"][name]]
 
+    @_may_refuse(None)
     def create_execution_context(self):
-        return _Context(self)
+        return _Context(self, self._logger)
 
 
 class _Context:
-    def __init__(self, engine):
-        self._engine = engine
+    def __init__(self, engine, logger):
+        self._engine, self._logger = engine, logger
         self._addresses, self._shape = {}, None
 
+    @_may_refuse(False)
     def set_input_shape(self, name, shape):
         shapes = self._engine._described["shapes"]
         if shapes:
             least, _, most = shapes[name]
             if not least[0] <= shape[0] <= most[0] or list(shape[1:]) != list(most[1:]):
+                self._logger.log(ILogger.Severity.ERROR, "the profile has no such shape")
                 return False
         self._shape, self._name = tuple(shape), name
         found = self._engine.session.run(None, {name: np.zeros(shape, np.float32)})
@@ -204,10 +255,13 @@ class _Context:
     def get_tensor_shape(self, name):
         return self._shapes[name]
 
+    @_may_refuse(False)
     def set_tensor_address(self, name, address):
+        assert address % 256 == 0, f"{name} lies at {address % 256} of 256 bytes"
         self._addresses[name] = address
         return True
 
+    @_may_refuse(False)
     def execute_async_v3(self, stream):
         assert stream == 7
         images = _memory(self._addresses[self._name], self._shape, np.float32)
@@ -216,7 +270,8 @@ class _Context:
         for name, value in zip(
             names, self._engine.session.run(names, {self._name: images}), strict=True
         ):
-            value = value[..., ::-1] if self._engine.wrong else value  # noqa: PLW2901
+            if self._engine.wrong == "all" or (self._engine.wrong == "large" and len(images) > 1):
+                value = value[..., ::-1]  # noqa: PLW2901
             _memory(self._addresses[name], self._shapes[name], kind)[...] = value
         return True
 
