@@ -16,10 +16,11 @@ TOKEN_ERROR = 1e-3
 def provider(cupy: Any, sizes: Sizes, found: Findings) -> None:  # noqa: ARG001
     """Open the bundled model by `auto` and by name; compare its tokens with the CPU's."""
     from zeroline.runtime import load_bundle
+    from zeroline.runtime.errors import ProviderWarning
     from zeroline.runtime.network.model import probe_images
 
     with warnings.catch_warnings():
-        warnings.simplefilter("error")  # `auto` may not go to the CPU
+        warnings.simplefilter("error", ProviderWarning)  # `auto` may not go to the CPU
         sessions = {name: load_bundle("tiny", device=name).session for name in ("auto", "cuda")}
     host = load_bundle("tiny", device="cpu")
     for name, session in sessions.items():
