@@ -192,13 +192,31 @@ def _change(values: dict[str, Any], change: str) -> Place:
 
 
 def _without_echoes(errors: Sequence[Any]) -> list[Any]:
-    """Leave out that a list is too short where its entries are wrong: they were not counted."""
-    return [
-        told
-        for told in errors
-        if told["type"] != "too_short"
-        or not any(one["loc"][: len(told["loc"])] == told["loc"] != one["loc"] for one in errors)
-    ]
+    """Leave out errors that follow from others.
+
+    A list is too short where its entries are wrong, since they were not counted. A setting is
+    missing where its name is misspelt.
+    """
+    meant = {
+        (*one["loc"][:-1], near)
+        for one in errors
+        if one["type"] == "extra_forbidden"
+        for near in _near(one["loc"])
+    }
+
+    def follows(told: Any) -> bool:
+        place = told["loc"]
+        if told["type"] == "missing":
+            return place in meant
+        inner = (one["loc"] for one in errors if one["loc"] != place)
+        return told["type"] == "too_short" and any(p[: len(place)] == place for p in inner)
+
+    return [told for told in errors if not follows(told)]
+
+
+def _near(place: Place) -> list[str]:
+    """Return the known key that an unknown one is most like; none where it is like none."""
+    return difflib.get_close_matches(str(place[-1]), keys_at(place[:-1]), n=1)
 
 
 def _problem(told: Mapping[str, Any], values: Any, name_of: Any) -> str:
@@ -211,12 +229,13 @@ def _problem(told: Mapping[str, Any], values: Any, name_of: Any) -> str:
     where = name_of(place)
     schema = schema_at(whole) or {}
     if kind == "extra_forbidden":
-        known = keys_at(whole[:-1])
-        near = difflib.get_close_matches(str(whole[-1]), known, n=1)
-        hint = f'did you mean "{near[0]}"?' if near else f"known are {', '.join(known)}"
+        near = _near(whole)
+        known = ", ".join(keys_at(whole[:-1]))
+        hint = f'did you mean "{near[0]}"?' if near else f"known are {known}"
         return f"{where}: {shown} is no setting: {hint}"
     if kind == "missing":
-        return f"{where}: {shown} is missing: {schema.get('description', 'it is needed')}"
+        what = str(schema.get("description", "it is needed")).partition(". ")[0].rstrip(".")
+        return f"{where}: {shown} is missing: {what}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
         return f"{where}: {shown}.kind must be one of {', '.join(kinds)}"
     value = _value_at(values, place)

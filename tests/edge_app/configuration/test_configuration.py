@@ -94,7 +94,10 @@ BAD = {
     "a key of an output": (
         "outputs: [{kind: json_lines, pth: a}]", 'pth is no setting: did you mean "path"?',
     ),
-    "no camera": ("station: a", "cameras is missing: One camera, in this version."),
+    "a misspelt key that is needed": (
+        "cameras: [{sorce: a}]", 'cameras[0].sorce is no setting: did you mean "source"?',
+    ),
+    "no camera": ("station: a", "cameras is missing: One camera, in this version"),
     "an empty list": ("cameras: []", "cameras is []: a list of one is allowed"),
     "two cameras": (
         "cameras: [{source: a}, {source: b}]",
