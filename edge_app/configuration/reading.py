@@ -116,20 +116,20 @@ def read_station(
         return f"{path}:{line}" if line is not None else str(path)
 
     resolved = json.loads(json.dumps(values))
-    for place, written in _sources(values):
-        text, trouble = _with_secrets(written, folder)
+    for place, source in _sources(values):
+        text, trouble = _with_secrets(source, folder)
         resolved["cameras"][place[1]]["source"] = text
         if trouble:
-            problems.append(f"{name_of(place)}: {dotted(place)} is {written}: {trouble}")
+            problems.append(f"{name_of(place)}: {dotted(place)} is {source}: {trouble}")
+    checked = None
     try:
-        Station.model_validate(resolved)
+        checked = Station.model_validate(resolved)
     except ValidationError as error:
         problems += [_problem(told, values, name_of) for told in _without_echoes(error.errors())]
-    if problems:
+    if checked is None or problems:
         raise ConfigurationError(problems)
-    station = _placed(Station.model_validate(resolved), folder)
-    written_station = Station.model_validate(values)
-    found = StationFile(path, station, written_station, document, places)
+    written = Station.model_validate(values)
+    found = StationFile(path, _placed(checked, folder), written, document, places)
     missing = _missing_files(found, name_of)
     if missing:
         raise ConfigurationError(missing)
