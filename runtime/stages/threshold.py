@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from statistics import NormalDist
 from typing import Any
@@ -197,11 +197,14 @@ class ThresholdRule:
         frames at 0.01 none to three are NG. Under 0.005 it is extrapolated.
     calibrated : bool
         From the reference set's scores instead of the window's own.
+    factor : float
+        Of the distance from the median score to the threshold: 1.5 lets scores lie half as far
+        again over it. Not with a fixed one.
 
     Raises
     ------
     ScoringError
-        For a threshold outside 0 to 2, or a rate out of range.
+        For a threshold outside 0 to 2, a rate out of range, or a factor that is not over 0.
 
     Examples
     --------
@@ -212,8 +215,11 @@ class ThresholdRule:
     fixed: float | None = None
     false_alarm_rate: float = 0.01
     calibrated: bool = False
+    factor: float = 1.0
 
     def __post_init__(self) -> None:
+        if not 0 < self.factor <= 10:
+            raise ScoringError(f"factor is {self.factor}, over 0 to 10 is expected")
         if self.fixed is not None and not 0 <= self.fixed <= 2:
             raise ScoringError(f"threshold is {self.fixed}, 0 to 2 is expected")
         check_rate(self.false_alarm_rate)
@@ -239,8 +245,14 @@ class ThresholdRule:
             return Threshold(float(self.fixed * fill), len(scores))
         values = _finite(scores)
         if self.calibrated:
-            return Threshold(self._of_known_good(values), len(values))
-        return threshold_from(values, self.false_alarm_rate)
+            found = Threshold(self._of_known_good(values), len(values))
+        else:
+            found = threshold_from(values, self.false_alarm_rate)
+        if self.factor == 1:
+            return found
+        kept = values if self.calibrated else values[~clearly_not_good(values)]
+        median = float(np.median(kept))
+        return replace(found, value=median + self.factor * (found.value - median))
 
     def _of_known_good(self, scores: Float64) -> float:
         """Return the threshold of scores (n,) that are all good.
