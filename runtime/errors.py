@@ -10,7 +10,8 @@
     ├── MissingExtraError      an optional package (also ImportError)
     ├── ParityError            a network that differs from its original
     ├── ReferenceFileError     a reference set
-    └── ScoringError           arrays and options (also ValueError)
+    ├── ScoringError           arrays and options (also ValueError)
+    └── StateFileError         the window of an earlier run
 
     ProviderWarning            the network runs on another device than was preferred
 """
@@ -54,6 +55,10 @@ class FramingError(ZerolineError):
 
 class ScoringError(ZerolineError, ValueError):
     """Arrays or options that a scoring stage does not take."""
+
+
+class StateFileError(ZerolineError):
+    """The window of an earlier run that is damaged, or of another bundle or framing."""
 
 
 class DeviceError(ZerolineError):

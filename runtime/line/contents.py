@@ -176,14 +176,18 @@ class Contents:
 
         Those of a window on a device are rounded to float16.
         """
-        if self._xp is not np:
-            self._xp.cuda.runtime.deviceSynchronize()  # they may be on their way
-        parts = [slot.tokens for _, slot in self._slots.in_order()]
+        parts = self.tokens_of([slot for _, slot in self._slots.in_order()])
         if not parts:
             return None
         tokens = joined(parts)
         layers = tuple(layer.astype(np.float32, copy=False) for layer in tokens.layers)
         return Tokens(layers, tokens.class_tokens, tokens.tiles)
+
+    def tokens_of(self, slots: Sequence[Slot]) -> tuple[Tokens, ...]:
+        """Return the tokens of frames in the window, on the host; nothing changes them later."""
+        if self._xp is not np:
+            self._xp.cuda.runtime.deviceSynchronize()  # they may be on their way
+        return tuple(slot.tokens for slot in slots)
 
     def room(self, *, pinned: bool) -> int:
         """Return how many frames of a reference set there is room for.
@@ -218,6 +222,14 @@ class Contents:
             matches = self.matched(slot)
             slot.tokens = tokens.select(slice(number, number + 1))  # they are here already
             self.admit(self._slots.next_place(), slot, matches)
+
+    def admit_again(self, slot: Slot) -> None:
+        """Admit a frame of the line's own that an earlier run has kept; its tokens on the host."""
+        kept = slot.tokens
+        slot.tokens = self.placed(kept)
+        matches = self.matched(slot)
+        slot.tokens = kept
+        self.admit(self._slots.next_place(), slot, matches)
 
     def clear(self) -> None:
         """Forget all frames, and the recurring defects that they have."""

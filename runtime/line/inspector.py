@@ -7,20 +7,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from zeroline.runtime.arrays import Bools
 from zeroline.runtime.cuda import cupy_errors, from_cupy
 from zeroline.runtime.frames import CaptureTime, Clock, Frame
 from zeroline.runtime.framing.framing import Framing
+from zeroline.runtime.line.files import LineFiles
 from zeroline.runtime.line.health import DeviceHealth
 from zeroline.runtime.line.parts import LineParts
 from zeroline.runtime.line.passage import Passage
 from zeroline.runtime.line.rehearsal import rehearse
 from zeroline.runtime.line.room import LineMemory
 from zeroline.runtime.line.seen import Seen
-from zeroline.runtime.reference.sets import ReferenceReport
 from zeroline.runtime.results import Inspection, Reason, RecurringDefect, ScoreResult
 from zeroline.runtime.stages.degrees import Degrees
 from zeroline.runtime.stages.threshold import ThresholdRule
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from zeroline.runtime.network.model import Bundle
 
 
-class RollingInspector:
+class RollingInspector(LineFiles):
     """Scores frames as they come, against the last frames of the line.
 
     Parameters
@@ -326,56 +325,6 @@ class RollingInspector:
             If the window holds fewer than two frames that match.
         """
         return self.frame_ids, self._judge.everyone()
-
-    @cupy_errors()
-    def save_reference(self, path: Path, *, source: str = "") -> ReferenceReport:
-        """Write the good frames of the window to a file, for another start.
-
-        The frames are scored against each other, with a search for recurring defects. Those that
-        were NG, have a recurring defect, or are unusual are left out.
-
-        Parameters
-        ----------
-        path : Path
-            The file.
-        source : str
-            Where the frames come from, to be kept in the file.
-
-        Raises
-        ------
-        ScoringError
-            If the window holds fewer than two parts, or no good one.
-        ReferenceFileError
-            If the file cannot be written.
-        """
-        rate = self.rule.false_alarm_rate
-        return self._parts.references.save(path, false_alarm_rate=rate, source=source)
-
-    @cupy_errors()
-    def load_reference(self, path: Path, *, pinned: bool = True) -> ReferenceReport:
-        """Fill the window from a file: with the newest of its good frames that there is room for.
-
-        The frames are scored against each other, with a search for recurring defects. Those that
-        have one, or are clearly not good, do not enter. The report has a warning, if need be.
-
-        Parameters
-        ----------
-        path : Path
-            A reference set, from `save_reference` or `zeroline reference build`.
-        pinned : bool
-            Keep these frames, and a quarter of the slots free for the line; else they leave as
-            others do.
-
-        Raises
-        ------
-        ReferenceFileError
-            If the file is damaged, of another version, or of another bundle.
-        ScoringError
-            If pinned frames leave no room for more.
-        """
-        report = self._parts.references.load(path, pinned=pinned)
-        self._judge.score_everyone()  # the first threshold rests on all of them
-        return report
 
     def close(self) -> None:
         """End the threads; more than once does no harm."""

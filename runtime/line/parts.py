@@ -13,6 +13,7 @@ from zeroline.runtime.grid import both, counted_patches
 from zeroline.runtime.line.contents import Contents
 from zeroline.runtime.line.known_good import WindowReferences
 from zeroline.runtime.line.product import ProductWatch
+from zeroline.runtime.line.restarts import WindowState
 from zeroline.runtime.line.room import LineMemory, placed_shape
 from zeroline.runtime.line.scorer import WindowScorer
 from zeroline.runtime.line.seen import FrameReader
@@ -55,6 +56,8 @@ class LineParts:
         Whether the line makes another product.
     references : WindowReferences
         Reference sets.
+    state : WindowState
+        The window over restarts.
     """
 
     def __init__(
@@ -119,14 +122,10 @@ class LineParts:
             scorer, self.slots, self.contents, self.tracker, least=least, settle=settle, band=band
         )
         self.products = ProductWatch(self.slots, least=least)
-        self.references = WindowReferences(
-            self.contents,
-            self.slots,
-            Scoring(bundle.size, self.shape.degrees, neighbours, interval, threads, self.roi),
-            bundle.manifest,
-            framing,
-            xp=self.xp,
-        )
+        scoring = Scoring(bundle.size, self.shape.degrees, neighbours, interval, threads, self.roi)
+        kept = self.contents, self.slots, scoring, bundle.manifest, framing
+        self.references = WindowReferences(*kept, xp=self.xp)
+        self.state = WindowState(*kept, searches=codegraph, xp=self.xp)
 
     @property
     def on_device(self) -> bool:

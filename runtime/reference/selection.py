@@ -201,6 +201,21 @@ def recheck(tokens: Tokens, scoring: Scoring, /, *, confirmed: Bools | None = No
     return Selection(scored.scores, limit, tuple(reasons), _or_none(confirmed, reasons))
 
 
+def recurring_among(
+    tokens: Tokens,
+    scoring: Scoring,
+    /,
+    *,
+    groups: Sequence[int] | None = None,
+    absent: Bools | None = None,
+) -> Bools:
+    """Return which of N frames have a defect that several of them share, (N,) bool.
+
+    Parameters and errors are those of `select_good`.
+    """
+    return _scored(tokens, scoring, groups, absent).recurring
+
+
 def _or_none(confirmed: Bools | None, reasons: Sequence[Reason | None]) -> Bools:
     return np.zeros(len(reasons), bool) if confirmed is None else np.asarray(confirmed, bool)
 

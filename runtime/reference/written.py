@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from zeroline.runtime.errors import ReferenceFileError
 from zeroline.runtime.framing.framing import Framing
-from zeroline.runtime.reference.files import write_reference
+from zeroline.runtime.reference.files import read_reference, write_reference
 from zeroline.runtime.reference.selection import Selection
 from zeroline.runtime.reference.sets import (
     ReferenceFrame,
@@ -95,3 +98,37 @@ def write_selected(
         ),
     )
     return report_of(selection, names, frames=len(frames), offered=len(names))
+
+
+def add_frame(path: Path, tokens: Tokens, frame: ReferenceFrame) -> int:
+    """Add a frame that a person has called good to a set; return how many it holds now.
+
+    A frame of that name is replaced. The file is there whole, before and after.
+
+    Parameters
+    ----------
+    path : Path
+    tokens : Tokens
+        Of the one frame, on the host.
+    frame : ReferenceFrame
+
+    Raises
+    ------
+    ReferenceFileError
+        If the set cannot be read or written, or is of another network.
+    """
+    reference = read_reference(path)
+    shapes = [layer.shape[1:] for layer in tokens.layers]
+    if shapes != [layer.shape[1:] for layer in reference.tokens.layers]:
+        raise ReferenceFileError(f'reference "{path}" has other tokens than this frame')
+    kept = [number for number, one in enumerate(reference.frames) if one.name != frame.name]
+    layers = tuple(
+        np.concatenate([held[kept], np.asarray(new, held.dtype)])
+        for held, new in zip(reference.tokens.layers, tokens.layers, strict=True)
+    )
+    held = reference.tokens.class_tokens
+    classes = np.concatenate([held[kept], np.asarray(tokens.class_tokens, held.dtype)])
+    frames = (*(reference.frames[number] for number in kept), frame)
+    together = Tokens(layers, classes, reference.tokens.tiles)
+    write_reference(path, replace(reference, tokens=together, frames=frames))
+    return len(frames)
