@@ -30,6 +30,8 @@ class Captured:
         The same by its code.
     dropped : int
         Frames of a live source that were not taken since the last one.
+    clock : float or None
+        Seconds by the stream's own clock, where it has one.
     """
 
     frame: Frame | None
@@ -39,6 +41,7 @@ class Captured:
     fault: str = ""
     reason: Reason | None = None
     dropped: int = 0
+    clock: float | None = None
 
 
 class FrameSource(Protocol):
@@ -66,6 +69,9 @@ class FrameSource(Protocol):
 
     def __iter__(self) -> Iterator[Captured]:
         """Yield frames until the source ends or `close` is called."""
+
+    def finished(self, captured: Captured, /) -> None:
+        """Take note that a frame's verdict has left; may be called from any thread."""
 
     def close(self) -> None:
         """Let go of the device; iteration ends soon after."""

@@ -113,6 +113,38 @@ class Events:
                 _pass_on(event, listener)
 
 
+class HeldEvents:
+    """Keeps events until their listener is there; then it hears all of them, in order.
+
+    Parameters
+    ----------
+    events : Events
+        Listened to from now on.
+    """
+
+    def __init__(self, events: Events) -> None:
+        self._held: list[Event] = []
+        self._listener: Listener | None = None
+        self._lock = threading.Lock()
+        events.listen(self._hear)
+
+    def pass_to(self, listener: Listener) -> None:
+        """Pass what was held, and every event from now on, to a listener."""
+        with self._lock:
+            for event in self._held:
+                _pass_on(event, listener)
+            self._held.clear()
+            self._listener = listener
+
+    def _hear(self, event: Event) -> None:
+        with self._lock:
+            if self._listener is None:
+                self._held.append(event)
+                return
+            listener = self._listener
+        _pass_on(event, listener)
+
+
 def _pass_on(event: Event, listener: Listener) -> None:
     try:
         listener(event)
