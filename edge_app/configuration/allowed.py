@@ -79,11 +79,16 @@ def allowed(schema: Schema) -> str:
         "integer": _number(schema, "a whole number"),
         "number": _number(schema, "a number"),
         "boolean": "true or false",
-        "array": "a list of one" if schema.get("maxItems") == 1 else "a list",
+        "array": _list(schema),
         "object": "keys with values",
         "string": _text(schema),
     }
     return str(schema["const"]) if "const" in schema else words.get(str(schema.get("type")), "")
+
+
+def _list(schema: Schema) -> str:
+    least, most = schema.get("minItems"), schema.get("maxItems")
+    return "a list" if least is None or most is None else f"a list of {least} to {most}"
 
 
 def _number(schema: Schema, word: str) -> str:
@@ -95,7 +100,9 @@ def _number(schema: Schema, word: str) -> str:
 
 
 def _text(schema: Schema) -> str:
-    if "pattern" in schema:
-        most = schema["maxLength"]
+    most = schema.get("maxLength")
+    if "allowed" in schema:  # where a pattern would say nothing to people
+        return str(schema["allowed"])
+    if "pattern" in schema and most is not None:
         return f"a name of up to {most} letters, digits, -, _ and ., a letter or digit first,"
     return "a path" if schema.get("format") == "path" else "text"

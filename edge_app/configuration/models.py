@@ -7,8 +7,17 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import click
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
+from zeroline.edge_app.configuration.cameras import Camera
+from zeroline.edge_app.configuration.lanes import Lane, lanes_of
+from zeroline.edge_app.configuration.outputs import (
+    JsonLinesOutput,
+    Output,
+    PicturesOutput,
+)
+from zeroline.edge_app.configuration.setting import Name, Number, Setting, Switch, Whole
+from zeroline.edge_app.configuration.storage import Storage
 from zeroline.edge_app.settings.framing import AreaType, FramingOptions, PixelsType, TilesType
 from zeroline.edge_app.settings.options import (
     DegreesType,
@@ -52,18 +61,6 @@ def _area(value: Any) -> Any:
     if isinstance(value, list) and value and all(isinstance(part, list) for part in value):
         return " ".join(",".join(map(str, corner)) for corner in value)
     return _commas(value)
-
-
-Whole = Annotated[int, Strict()]  # without it "true" would be 1
-Number = Annotated[float, Strict()]
-Switch = Annotated[bool, Strict()]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
-
-
-class Setting(BaseModel):
-    """What all models share: unknown keys are errors, nothing changes later."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
 
 
 class Recipe(Setting):
@@ -186,54 +183,15 @@ class Recipe(Setting):
 _FRAMING = tuple(FramingOptions.__dataclass_fields__)
 
 
-class Camera(Setting):
-    """A camera, or another source of frames."""
+class Page(Setting):
+    """The local interface."""
 
-    name: Name = Field(default="camera", title="Name", description="Name of the camera.")
-    source: str = Field(
-        title="Source", min_length=1,
-        description="Device number, RTSP or HTTP URL, GStreamer pipeline, video file, folder of "
-        "images, watch:FOLDER, or sim://parts. ${NAME} stands for a variable of the environment, "
-        "${file:PATH} for the first line of a file: passwords belong there.",
+    listen: str = Field(
+        default="127.0.0.1:8321", title="Address",
+        pattern=r"^(off|(127\.0\.0\.1|localhost|\[::1\]):[0-9]{1,5})$",
+        json_schema_extra={"allowed": "an address on this machine, such as 127.0.0.1:8321, or off"},
+        description="Address on this machine and port, or off.",
     )  # fmt: skip
-    recipe: Name = Field(
-        default="default", title="Recipe", description="Name of the recipe that it runs."
-    )
-
-    @model_validator(mode="before")
-    @classmethod
-    def _number(cls, given: Any) -> Any:
-        """Take a device number as it is written."""
-        if isinstance(given, dict) and type(given.get("source")) is int:
-            return {**given, "source": str(given["source"])}
-        return given
-
-
-class JsonLinesOutput(Setting):
-    """One JSON line for each frame, revision, alarm and event."""
-
-    kind: Literal["json_lines"]
-    path: Path | None = Field(
-        default=None, title="File", description="Lines are added to it. Without: standard output."
-    )
-
-
-class PicturesOutput(Setting):
-    """Overlays, and pictures of recurring defects."""
-
-    kind: Literal["pictures"]
-    folder: Path = Field(title="Folder", description="Pictures are written to it.")
-    draw: Literal["ng", "all", "none"] = Field(
-        default="ng", title="Overlays", description="Overlays to write. ng: those that are not OK."
-    )
-    keep: Literal["ng", "all", "none"] = Field(
-        default="none",
-        title="Frames",
-        description="Frames to keep as they came, beside their overlays.",
-    )
-
-
-Output = Annotated[JsonLinesOutput | PicturesOutput, Field(discriminator="kind")]
 
 
 class Station(Setting):
@@ -251,7 +209,7 @@ class Station(Setting):
         default=None, title="Threads", ge=1, le=256, description="CPU threads. Without: all cores."
     )
     cameras: tuple[Camera, ...] = Field(
-        title="Cameras", min_length=1, max_length=1, description="One camera, in this version."
+        title="Cameras", min_length=1, max_length=8, description="Cameras, or other sources."
     )
     recipes: dict[Name, Recipe] = Field(
         default_factory=dict, title="Recipes",
@@ -262,6 +220,36 @@ class Station(Setting):
         title="Outputs",
         description="Where verdicts go.",
     )
+    storage: Storage = Field(
+        default=Storage(), title="Storage", description="What is kept on disk, and for how long."
+    )
+    page: Page = Field(
+        default=Page(), title="Page", description="The local interface, for programs and commands."
+    )
+    deadline_ms: Number | None = Field(
+        default=None, title="Deadline", ge=10, le=600_000,
+        description="Milliseconds from a part's trigger, or its frame, to its verdict. Without a "
+        "verdict by then it is FAULT, reason late. Without: no bound.",
+    )  # fmt: skip
+    store_wait_ms: Number = Field(
+        default=50.0, title="Wait for the store", ge=0, le=10_000,
+        description="Milliseconds that a verdict waits for the store. Then it leaves, with the "
+        "flag unstored.",
+    )  # fmt: skip
+    memory_gb: Number = Field(
+        default=1.0, title="Warm windows", ge=0, le=1000,
+        description="GB that windows of recipes that do not run may take. The oldest goes to disk.",
+    )  # fmt: skip
+    operator_rule: Switch = Field(
+        default=False,
+        title="Operator's rule",
+        description="Let answers to NG parts move the threshold (docs/algorithms.md).",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        default="error",
+        title="Log level",
+        description="Least level of what is logged, beside the events, which are always told.",
+    )
 
     @model_validator(mode="after")
     def _known_recipes(self) -> Station:
@@ -271,24 +259,30 @@ class Station(Setting):
                 raise ValueError(
                     f'camera "{camera.name}" runs the recipe "{camera.recipe}", there are: {known}'
                 )
-        kinds = [output.kind for output in self.outputs]
-        twice = next((kind for kind in kinds if kinds.count(kind) > 1), None)
-        if twice is not None:
-            raise ValueError(f"two outputs of the kind {twice}, one is supported in this version")
+        if sum(isinstance(output, PicturesOutput) for output in self.outputs) > 1:
+            raise ValueError("two outputs of the kind pictures, one is supported in this version")
+        written = [o.path for o in self.outputs if isinstance(o, JsonLinesOutput)]
+        twice = next((path for path in written if written.count(path) > 1), ...)
+        if twice is not ...:
+            raise ValueError(f"two outputs write JSON lines to {twice or 'standard output'}")
+        lanes_of(self.cameras)
         return self
 
+    @property
+    def lanes(self) -> tuple[Lane, ...]:
+        """Its cameras by the parts that they see."""
+        return lanes_of(self.cameras)
+
     def recipe_of(self, camera: Camera) -> Recipe:
-        """Return the recipe that a camera runs; only what differs from the default is stored."""
+        """Return the recipe that a camera runs at the start."""
+        return self.recipe(camera.recipe)
+
+    def recipe(self, name: str) -> Recipe:
+        """Return a recipe by its name; only what differs from the default is stored."""
         default = self.recipes.get("default", Recipe())
-        own = self.recipes.get(camera.recipe, default)
+        own = self.recipes.get(name, default)
         given = {name: getattr(own, name) for name in own.model_fields_set}
         return default.model_copy(update=given)
-
-    @property
-    def json_lines(self) -> JsonLinesOutput | None:
-        """The output of JSON lines."""
-        found = [output for output in self.outputs if isinstance(output, JsonLinesOutput)]
-        return found[0] if found else None
 
     @property
     def pictures(self) -> PicturesOutput | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -14,8 +15,10 @@ from pydantic import ValidationError
 
 from zeroline.edge_app.configuration.allowed import allowed, keys_at, schema_at
 from zeroline.edge_app.configuration.models import Recipe, Station
+from zeroline.edge_app.configuration.outputs import Output
+from zeroline.edge_app.configuration.recipe_folder import with_recipes
 from zeroline.edge_app.configuration.secrets import has_secret, with_secrets
-from zeroline.edge_app.configuration.yaml_places import Document, Place, read_yaml
+from zeroline.edge_app.configuration.yaml_places import Document, Place, read_text, read_yaml
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.passwords import without_password
 from zeroline.edge_app.sources.watched import SCHEME as WATCHED
@@ -67,8 +70,10 @@ class StationFile:
         """Return where the value of a setting comes from."""
         if any(place[: len(one)] == one for one in self.commanded):
             return BY_COMMAND
-        line = self.document.lines.get(place)
-        return BY_DEFAULT if line is None else f"line {line}"
+        line, file = self.document.lines.get(place), self.document.file_of(place)
+        if line is None:
+            return BY_DEFAULT
+        return f"line {line}" if file is None else f"{Path(file).name}, line {line}"
 
 
 def read_station(
@@ -91,34 +96,30 @@ def read_station(
     InputError
         If it cannot be read, or is no YAML.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f'configuration "{path}": {error.strerror}') from error
-    except UnicodeDecodeError as error:
-        raise InputError(f'configuration "{path}": it is no UTF-8 text') from error
-    document = read_yaml(text, name=str(path))
+    document = read_yaml(read_text(path), name=str(path))
     if not isinstance(document.values, dict):
         raise InputError(f'configuration "{path}": keys with values are expected, see config init')
+    folder = path.absolute().parent
+    document, recipes = with_recipes(document, folder)
     values = json.loads(json.dumps(document.values, default=str))
     commanded = [_change(values, change) for change in changes]
     if data is not None:
         values["data"] = str(data.absolute())
         commanded.append(("data",))
     places = frozenset(commanded)
-    folder = path.absolute().parent
     problems: list[str] = []
 
     def name_of(place: Place) -> str:
         if place in places:
             return BY_COMMAND
-        line = document.line_of(place)
-        return f"{path}:{line}" if line is not None else str(path)
+        line, file = document.line_of(place), document.file_of(place) or path
+        return f"{file}:{line}" if line is not None else str(file)
 
     resolved = json.loads(json.dumps(values))
     for place, source in _sources(values):
         text, trouble = _with_secrets(source, folder)
-        resolved["cameras"][place[1]]["source"] = text
+        group, number, key = place
+        resolved[group][number][key] = text
         if trouble:
             problems.append(f"{name_of(place)}: {dotted(place)} is {source}: {trouble}")
     checked = None
@@ -127,13 +128,21 @@ def read_station(
     except ValidationError as error:
         problems += [_problem(told, values, name_of) for told in _without_echoes(error.errors())]
     if checked is None or problems:
-        raise ConfigurationError(problems)
+        raise ConfigurationError(sorted(problems, key=_place_in_file))
     written = Station.model_validate(values)
-    found = StationFile(path, _placed(checked, folder), written, document, places)
+    found = StationFile(
+        path, _placed(checked, folder, recipes or folder), written, document, places
+    )
     missing = _missing_files(found, name_of)
     if missing:
         raise ConfigurationError(missing)
     return found
+
+
+def _place_in_file(problem: str) -> tuple[str, int]:
+    """Return file and line that a problem begins with; those without a line come first."""
+    found = re.match(r"(.*?):(\d+): ", problem)
+    return (found[1], int(found[2])) if found else ("", 0)
 
 
 def dotted(place: Place) -> str:
@@ -142,16 +151,20 @@ def dotted(place: Place) -> str:
     return "".join(parts).removeprefix(".") or "the file"
 
 
+#: Addresses in which a secret may stand.
+_ADDRESSES = {"cameras": "source", "outputs": "url"}
+
+
 def _sources(values: Mapping[str, Any]) -> list[tuple[Place, str]]:
-    cameras = values.get("cameras")
-    if not isinstance(cameras, list):
-        return []
-    return [
-        (("cameras", number, "source"), camera["source"])
-        for number, camera in enumerate(cameras)
-        if isinstance(camera, dict) and isinstance(camera.get("source"), str)
-        and has_secret(camera["source"])
-    ]  # fmt: skip
+    """Return the addresses that name a secret, each with its place."""
+    found: list[tuple[Place, str]] = []
+    for group, key in _ADDRESSES.items():
+        entries = values.get(group)
+        for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+            address = entry.get(key) if isinstance(entry, dict) else None
+            if isinstance(address, str) and has_secret(address):
+                found.append(((group, number, key), address))
+    return found
 
 
 def _with_secrets(written: str, folder: Path) -> tuple[str, str]:
@@ -221,7 +234,7 @@ def _near(place: Place) -> list[str]:
 
 def _problem(told: Mapping[str, Any], values: Any, name_of: Any) -> str:
     """Return one error of pydantic's as a line: place, value, what is allowed."""
-    kinds = ("json_lines", "pictures")
+    kinds = ("json_lines", "pictures", "webhook")
     whole: Place = tuple(told["loc"])
     place = tuple(part for part in whole if part not in kinds or whole[:1] != ("outputs",))
     place = tuple(part for part in place if part != "[key]")
@@ -259,28 +272,33 @@ def _value_at(values: Any, place: Place) -> Any:
 _FILES = ("reference", "mask", "taught", "framing")
 
 
-def _placed(station: Station, folder: Path) -> Station:
-    """Return a station whose paths are absolute."""
+def _placed(station: Station, folder: Path, of_recipes: Path) -> Station:
+    """Return a station whose paths are absolute; those of recipes are relative to `of_recipes`."""
     data = folder / station.data
-    recipes = {name: _placed_recipe(recipe, folder) for name, recipe in station.recipes.items()}
+    recipes = {name: _placed_recipe(one, of_recipes) for name, one in station.recipes.items()}
     cameras = tuple(
         camera.model_copy(update={"source": _placed_source(camera.source, folder)})
         for camera in station.cameras
     )
-    outputs = []
-    for output in station.outputs:
-        name = "path" if output.kind == "json_lines" else "folder"
-        given = getattr(output, name)
-        update = {} if given is None else {name: data / given}
-        outputs.append(output.model_copy(update=update))
+    outputs = tuple(_placed_output(output, folder, data) for output in station.outputs)
     return station.model_copy(
         update={
             "data": data,
             "recipes": recipes,
             "cameras": cameras,
-            "outputs": tuple(outputs),
+            "outputs": outputs,
         }
     )
+
+
+def _placed_output(output: Output, folder: Path, data: Path) -> Output:
+    """Return an output whose paths are absolute; what it writes lies in the data folder."""
+    update = {}
+    for name, below in (("path", data), ("folder", data), ("secret_file", folder)):
+        given = getattr(output, name, None)
+        if given is not None:
+            update[name] = below / given
+    return output.model_copy(update=update)
 
 
 def _placed_source(source: str, folder: Path) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import yaml
@@ -51,16 +52,33 @@ class Document:
         Of dict, list, str, int, float, bool and None.
     lines : dict
         Line of each place, from 1.
+    files : dict
+        File of each place that has one of its own.
     """
 
     values: Any
     lines: dict[Place, int] = field(default_factory=dict)
+    files: dict[Place, str] = field(default_factory=dict)
+
+    def file_of(self, place: Place) -> str | None:
+        """Return the file of its own that a place lies in."""
+        return next((f for key, f in self.files.items() if place[: len(key)] == key), None)
 
     def line_of(self, place: Place) -> int | None:
         """Return the line of a place, or of what it lies in; None of what is not in the file."""
         while place and place not in self.lines:
             place = place[:-1]
         return self.lines.get(place)
+
+
+def read_text(path: Path, *, what: str = "configuration") -> str:
+    """Return the text of a file; InputError where there is none."""
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f'{what} "{path}": {error.strerror}') from error
+    except UnicodeDecodeError as error:
+        raise InputError(f'{what} "{path}": it is no UTF-8 text') from error
 
 
 def read_yaml(text: str, *, name: str) -> Document:

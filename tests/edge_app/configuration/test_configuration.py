@@ -10,7 +10,8 @@ from click.testing import CliRunner
 from support.machine import ROOT
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.configuration.allowed import schema_at, station_schema
-from zeroline.edge_app.configuration.models import Camera, Recipe, Station
+from zeroline.edge_app.configuration.cameras import Camera
+from zeroline.edge_app.configuration.models import Recipe, Station
 from zeroline.edge_app.configuration.reading import ConfigurationError, read_station
 from zeroline.edge_app.configuration.shown import effective, new_file
 from zeroline.edge_app.configuration.yaml_places import read_yaml
@@ -86,7 +87,8 @@ BAD = {
     ),
     "a key like none": (
         "zzz: 1",
-        "zzz is no setting: known are station, data, device, threads, cameras, recipes, outputs",
+        "zzz is no setting: known are station, data, device, threads, cameras, recipes, outputs, "
+        "storage, page, deadline_ms",
     ),
     "a key of a recipe": (
         "recipes: {a: {windw: 3}}", 'recipes.a.windw is no setting: did you mean "window"?',
@@ -97,12 +99,70 @@ BAD = {
     "a misspelt key that is needed": (
         "cameras: [{sorce: a}]", 'cameras[0].sorce is no setting: did you mean "source"?',
     ),
-    "no camera": ("station: a", "cameras is missing: One camera, in this version"),
-    "an empty list": ("cameras: []", "cameras is []: a list of one is allowed"),
-    "two cameras": (
-        "cameras: [{source: a}, {source: b}]",
-        'cameras is [{"source": "a"}, {"source": "b"}]: a list of one is allowed',
+    "no camera": ("station: a", "cameras is missing: Cameras, or other sources"),
+    "an empty list": ("cameras: []", "cameras is []: a list of 1 to 8 is allowed"),
+    "two cameras of a name": (
+        "cameras: [{source: a}, {source: b}]", 'two cameras have the name "camera"',
     ),
+    "nine cameras": (
+        "cameras: [" + ", ".join(f"{{name: c{n}, source: s{n}}}" for n in range(9)) + "]",
+        "a list of 1 to 8 is allowed",
+    ),
+    "two triggers of a source": (
+        "cameras: [{name: a, source: x}, {name: b, source: x, trigger: {mode: software}}]",
+        'cameras "a" and "b" have one source and two triggers',
+    ),
+    "two settings of a trigger": (
+        "cameras: [{name: a, source: x, trigger: {mode: software}}, "
+        "{name: b, source: y, trigger: {mode: software, queue: 3}}]",
+        'cameras "a" and "b" share a trigger, and its settings differ',
+    ),
+    "a trigger of a watched folder": (
+        "cameras: [{source: 'watch:x', trigger: {mode: software}}]",
+        'camera "camera": a watched folder makes a part of each picture',
+    ),
+    "an interval without seconds": (
+        "cameras: [{source: x, trigger: {mode: interval}}]",
+        "interval_s belongs to the mode interval, and is needed there",
+    ),
+    "seconds without an interval": (
+        "cameras: [{source: x, trigger: {interval_s: 3}}]", "interval_s belongs to the mode",
+    ),
+    "a mode": (
+        "cameras: [{source: x, trigger: {mode: hardware}}]",
+        "cameras[0].trigger.mode is hardware: every-frame, software or interval is allowed",
+    ),
+    "a key of a trigger": (
+        "cameras: [{source: x, trigger: {mod: software}}]",
+        'cameras[0].trigger.mod is no setting: did you mean "mode"?',
+    ),
+    "a delay": (
+        "cameras: [{source: x, trigger: {mode: software, delay_ms: -1}}]",
+        "cameras[0].trigger.delay_ms is -1: a number from 0 to 60000 is allowed",
+    ),
+    "a sample": ("storage: {ok_sample: 2}", "storage.ok_sample is 2: a number from 0 to 1"),
+    "days": ("storage: {keep_days: 0}", "storage.keep_days is 0: a whole number from 1 to 3650"),
+    "a key of storage": (
+        "storage: {keep_day: 3}", 'storage.keep_day is no setting: did you mean "keep_days"?',
+    ),
+    "an address of the page": (
+        "page: {listen: '0.0.0.0:80'}", "page.listen is 0.0.0.0:80: an address on this machine",
+    ),
+    "a deadline": ("deadline_ms: 1", "deadline_ms is 1: a number from 10 to 600000 is allowed"),
+    "a webhook nowhere": ("outputs: [{kind: webhook}]", "outputs[0].url is missing: Address that"),
+    "a webhook's address": (
+        "outputs: [{kind: webhook, url: 'ftp://a'}]",
+        "outputs[0].url is ftp://a: an address that begins with http:// or https:// is allowed",
+    ),
+    "two secrets": (
+        "outputs: [{kind: webhook, url: 'http://a', secret_env: A, secret_file: b}]",
+        "secret_env and secret_file exclude each other",
+    ),
+    "what UNCERTAIN is": (
+        "outputs: [{kind: json_lines, uncertain: ok}]",
+        "outputs[0].uncertain is ok: reject, third or stop is allowed",
+    ),
+    "a log level": ("log_level: all", "log_level is all: debug, info, warning or error is allowed"),
     "no source": ("cameras: [{name: a}]", "cameras[0].source is missing: Device number, RTSP"),
     "an empty source": ('cameras: [{source: ""}]', "cameras[0].source is : text is allowed"),
     "a name": (
@@ -126,7 +186,16 @@ BAD = {
     "an output without a kind": ("outputs: [{path: a}]", "outputs[0].kind must be one of json_li"),
     "an unknown output": ("outputs: [{kind: mqtt}]", "outputs[0].kind must be one of json_lin"),
     "two outputs of a kind": (
-        "outputs: [{kind: json_lines}, {kind: json_lines}]", "two outputs of the kind json_lines",
+        "outputs: [{kind: json_lines}, {kind: json_lines}]",
+        "two outputs write JSON lines to standard output",
+    ),
+    "two outputs to a file": (
+        "outputs: [{kind: json_lines, path: a}, {kind: json_lines, path: a}]",
+        "two outputs write JSON lines to a",
+    ),
+    "two outputs of pictures": (
+        "outputs: [{kind: pictures, folder: a}, {kind: pictures, folder: b}]",
+        "two outputs of the kind pictures",
     ),
     "pictures nowhere": ("outputs: [{kind: pictures}]", "outputs[0].folder is missing"),
     "draw": (
@@ -320,7 +389,9 @@ def test_the_schema_describes_every_setting():
     assert schema == json.loads(json.dumps(station_schema()))
     for group in [schema, *schema["$defs"].values()]:
         for key, setting in group["properties"].items():
-            assert {"title", "description"} <= set(setting) or key == "kind", key
+            told = {"title", "description"} <= set(setting) or "$ref" in setting  # of a group
+            assert told or key == "kind", key
+            assert "description" in setting or key == "kind", key
     window = schema_at(("recipes", "any", "window"))
     assert window is not None
     assert window["minimum"] == 2
@@ -341,7 +412,8 @@ def test_a_file_runs_as_the_options_do(file, tmp_path, image_folder, bundle_fold
           default: {{model: "{bundle_folder}", min_window: 4, window: 8, matching: exact}}
         outputs:
           - {{kind: json_lines, path: verdicts.jsonl}}
-          - {{kind: pictures, folder: pictures}}
+          - {{kind: pictures, folder: overlays}}
+        page: {{listen: "off"}}
         """)
     done = zeroline("run", path)
     assert done.exit_code == 0, done.output
@@ -353,12 +425,14 @@ def test_a_file_runs_as_the_options_do(file, tmp_path, image_folder, bundle_fold
     )  # fmt: skip
     assert other.exit_code == 0, other.output
     wanted, found = lines_of(by_options), lines_of(tmp_path / "data" / "verdicts.jsonl")
+    assert [found[0]["event"], found[-1]["event"]] == ["station.start", "station.stop"]
+    found = found[1:-1]
     assert len(found) > 5
     assert [(line.get("verdict"), line.get("score")) for line in found] == [
         (line.get("verdict"), line.get("score")) for line in wanted
     ]
     pictures = [len(list(folder.iterdir())) for folder in (
-        tmp_path / "data" / "pictures", tmp_path / "overlays"
+        tmp_path / "data" / "overlays", tmp_path / "overlays"
     )]  # fmt: skip
     assert pictures[0] == pictures[1] > 0
 
@@ -391,3 +465,50 @@ def test_without_a_file(words, told):
 
 def test_no_model_of_the_program_is_left_out_of_the_page():
     assert "zeroline config init" in (ROOT / "docs" / "cli.md").read_text()
+
+
+def test_recipes_may_lie_in_a_folder_one_in_each_file(file, tmp_path):
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "default.yaml").write_text("window: 32\n")
+    (tmp_path / "recipes" / "bracket-a.yaml").write_text("# none\nreference: a.npz\n")
+    (tmp_path / "recipes" / "plain.yaml").write_text("")
+    (tmp_path / "recipes" / "a.npz").write_bytes(b"")
+    path = file("cameras: [{source: sim://parts, recipe: bracket-a}]\nrecipes: recipes/\n")
+    found = read_station(path)
+    assert sorted(found.station.recipes) == ["bracket-a", "default", "plain"]
+    recipe = found.station.recipe("bracket-a")
+    assert (recipe.window, recipe.reference) == (32, tmp_path / "recipes" / "a.npz")
+    shown = [line.strip() for line in effective(found)]
+    assert any(line.startswith("window: 32") and "default.yaml, line 1" in line for line in shown)
+    assert any(line.startswith("reference: a.npz") for line in shown)
+    by_command = read_station(path, changes=["recipes.default.window=16"])
+    assert by_command.station.recipe("bracket-a").window == 16
+
+
+def test_what_is_wrong_in_a_recipes_file_is_named_with_that_file(file, tmp_path):
+    (tmp_path / "recipes").mkdir()
+    bad = tmp_path / "recipes" / "bad.yaml"
+    bad.write_text("model: tiny\nwindw: 32\nband: 3\n")
+    path = file("cameras: [{source: sim://parts}]\nrecipes: recipes\n")
+    assert problems(path) == [
+        f'{bad}:2: recipes.bad.windw is no setting: did you mean "window"?',
+        f"{bad}:3: recipes.bad.band is 3: a number from 0 to 2 is allowed",
+    ]
+    with pytest.raises(InputError, match='recipes "nothing": there is no folder of that name'):
+        read_station(file("cameras: [{source: sim://parts}]\nrecipes: nothing\n"))
+
+
+def test_a_webhooks_secrets_are_taken_and_not_shown(file, monkeypatch):
+    monkeypatch.setenv("HOOK_PASSWORD", "tell-nobody")
+    path = file(
+        "cameras: [{source: sim://parts}]\n"
+        "outputs: [{kind: webhook, url: 'https://me:${HOOK_PASSWORD}@mes/x', secret_file: k}]\n"
+    )
+    found = read_station(path)
+    (output,) = found.station.outputs
+    assert output.kind == "webhook"
+    assert output.url == "https://me:tell-nobody@mes/x"
+    assert output.secret_file == path.parent / "k"
+    assert "tell-nobody" not in "\n".join(effective(found))
+    monkeypatch.delenv("HOOK_PASSWORD")
+    assert any('the environment has no variable "HOOK_PASSWORD"' in line for line in problems(path))
