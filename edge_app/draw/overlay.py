@@ -21,7 +21,11 @@ LEAST_SIDE, MOST_SIDE = 480, 1280
 _STRONGEST = 0.6  # the defect must still be seen below the heat
 _BAR = 34
 _PALE = 110  # what is not looked at is no darker
-_COLOURS = {"OK": (74, 120, 40), "NG": (38, 38, 190), "UNCERTAIN": (30, 130, 190)}
+_COLOURS = {
+    "OK": (74, 120, 40), "NG": (38, 38, 190), "UNCERTAIN": (30, 130, 190), "FAULT": (120, 50, 120),
+}  # fmt: skip
+#: Height and width of the picture of no frame.
+_NOTHING = (480, 640)
 
 
 @dataclass(frozen=True)
@@ -98,12 +102,8 @@ def draw_overlay(
         very long frame is widened, so that no side is thinner than 96 pixels.
     """
     cv2 = opencv("to draw overlays")
-    height, width = frame.shape[:2]
-    factor = min(max(LEAST_SIDE / max(height, width), 1.0), MOST_SIDE / max(height, width))
-    size = drawn_size(height, width, factor)
-    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    picture = cv2.resize(frame, size, interpolation=method)
-
+    picture = _resized(frame)
+    size = (picture.shape[1], picture.shape[0])
     if view is None or view.is_whole:
         side = min(max(size), 512)
         drawn = anomaly_map(patch_scores, size=side)
@@ -123,22 +123,53 @@ def draw_overlay(
     outlines, _ = cv2.findContours(over, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     cv2.drawContours(picture, outlines, -1, (0, 0, 0), 4, cv2.LINE_AA)
     cv2.drawContours(picture, outlines, -1, (255, 255, 255), 2, cv2.LINE_AA)
-    return np.vstack([picture, _caption(size[0], verdict, score, threshold, recurring=recurring)])
+    words = (
+        f"{verdict} recurring" if recurring else verdict,
+        f"score {score:.3f}",
+        "" if threshold is None else f"threshold {threshold:.3f}",
+    )
+    return np.vstack([picture, _caption(size[0], verdict, words)])
 
 
-def _caption(
-    width: int, verdict: str, score: float, threshold: float | None, *, recurring: bool
-) -> Frame:
+def draw_unscored(frame: Frame | None, *, verdict: str, text: str) -> Frame:
+    """Draw a frame that has no score, or the lack of one.
+
+    Parameters
+    ----------
+    frame : array, shape (H, W, 3), uint8, or None
+        BGR; not written to. Without one all is dark: what was there before is not shown as if it
+        were there now.
+    verdict : {"UNCERTAIN", "FAULT", "OK", "NG"}
+    text : str
+        Why, for the caption.
+
+    Returns
+    -------
+    array, uint8, BGR
+        A picture of the size of an overlay, with a caption below it.
+    """
+    picture = _resized(np.zeros((*_NOTHING, 3), np.uint8) if frame is None else frame)
+    printable = text.encode("ascii", "replace").decode()
+    return np.vstack([picture, _caption(picture.shape[1], verdict, (verdict, printable))])
+
+
+def _resized(frame: Frame) -> Frame:
+    cv2 = opencv("to draw overlays")
+    height, width = frame.shape[:2]
+    factor = min(max(LEAST_SIDE / max(height, width), 1.0), MOST_SIDE / max(height, width))
+    method = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
+    size = drawn_size(height, width, factor)
+    picture: Frame = cv2.resize(frame, size, interpolation=method)
+    return picture
+
+
+def _caption(width: int, verdict: str, words: tuple[str, ...]) -> Frame:
     """Draw a bar of the picture's width with as much text as there is room for."""
     cv2 = opencv("to draw overlays")
     bar = np.empty((_BAR, width, 3), dtype=np.uint8)
     bar[:] = _COLOURS[verdict]
     left = 10
-    for text, weight in (
-        (f"{verdict} recurring" if recurring else verdict, 2),
-        (f"score {score:.3f}", 1),
-        ("" if threshold is None else f"threshold {threshold:.3f}", 1),
-    ):
+    for text, weight in zip(words, (2, *[1] * (len(words) - 1)), strict=True):
         extent = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, 0.6, weight)[0][0]
         if left + extent > width:
             break

@@ -8,17 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from zeroline.edge_app.captured import Captured
 from zeroline.edge_app.draw.overlay import HeatScale, draw_overlay, is_drawn
 from zeroline.edge_app.draw.sheet import sheet, small_copy
 from zeroline.edge_app.errors import OutputError
 from zeroline.edge_app.images import flat_names
+from zeroline.edge_app.messages import Message
 from zeroline.edge_app.opencv import opencv
+from zeroline.edge_app.parts import CameraView
 from zeroline.edge_app.writing import prepare_folder, write_png
 from zeroline.runtime.frames import Frame
 from zeroline.runtime.framing.view import View
-from zeroline.runtime.results import FrameScores, Inspection
+from zeroline.runtime.results import FrameScores, Inspection, RecurringDefect
 
 TITLE = "zeroline"
 #: How each kind of video file is written.
@@ -86,36 +88,56 @@ class Pictures:
             prepare_folder(video.parent)
         if window:
             self._open_window()
+            self._cv2.destroyAllWindows()  # `take` opens it in the thread that shows pictures
         self._writer: Any = None
         self._size: tuple[int, int] | None = None
-        self._seen: deque[float] = deque(maxlen=_HISTORY)
+        self._seen: dict[str, deque[float]] = {}
 
-    def take(self, captured: Captured, inspection: Inspection, /) -> None:
-        """Draw a frame that has a score."""
-        scores = inspection.scores
-        if captured.frame is None or scores is None:
+    def take(self, message: Message, /) -> None:
+        """Draw what each camera saw of a part, where it has a score.
+
+        Raises
+        ------
+        OutputError
+            If a picture could not be written, or its frame waited too long.
+        """
+        for view in message.part.views if message.part is not None else ():
+            if view.inspection.scores is not None:
+                self._take(view, view.inspection.scores)
+
+    def safe(self, why: str, /) -> None:
+        """Nothing is to be done."""
+
+    def _take(self, view: CameraView, scores: FrameScores) -> None:
+        frame, names = view.captured.frame, self.names(view)
+        history = self._seen.setdefault(view.camera, deque(maxlen=_HISTORY))
+        history.append(scores.raw_score)
+        if not (names.kept or names.overlay or self._video is not None or self._window):
             return
-        self._seen.append(scores.raw_score)
-        names = self.names(captured, inspection)
+        if frame is None:
+            raise OutputError("drawing is too slow, the frame was let go")
         if self._folder is not None and names.kept:
-            write_png(self._folder / names.kept, captured.frame)
+            write_png(self._folder / names.kept, frame)
         if not (names.overlay or self._video is not None or self._window):
             return
-        picture = self._drawn(captured.frame, inspection, scores)
+        picture = self._drawn(frame, view.inspection, scores, np.array(history))
         if self._folder is not None and names.overlay:
             write_png(self._folder / names.overlay, picture)
         if self._video is not None:
             self._film(self._video, picture)
         if self._window:
+            self._cv2.namedWindow(TITLE, self._cv2.WINDOW_NORMAL)  # that there is stays as it is
             self._cv2.imshow(TITLE, picture)
             self._cv2.waitKey(1)
 
-    def names(self, captured: Captured, inspection: Inspection, /) -> PictureNames:
-        """Return how the pictures of a frame are called, those that it gets."""
-        if self._folder is None or captured.frame is None or inspection.scores is None:
+    def names(self, view: CameraView, /) -> PictureNames:
+        """Return how the pictures of a frame are called, those that it gets; from any thread."""
+        inspection = view.inspection
+        if self._folder is None or inspection.scores is None:
             return PictureNames(None, None)
-        source = captured.name.replace("/", "__").rsplit(".", 1)[0]
-        (stem,) = flat_names([f"{self._run_id}-{inspection.frame_id:08d}-{source}"], suffix="")
+        source = view.captured.name.replace("/", "__").rsplit(".", 1)[0]
+        name = f"{self._run_id}-{view.camera}-{inspection.frame_id:08d}-{source}"
+        (stem,) = flat_names([name], suffix="")
         drawn, kept = (is_drawn(which, inspection.verdict) for which in (self._draw, self._keep))
         return PictureNames(f"{stem}.png" if drawn else None, f"{stem}.raw.png" if kept else None)
 
@@ -134,11 +156,17 @@ class Pictures:
                 "this OpenCV cannot show windows: --video or --overlays does without"
             ) from error
 
-    def _drawn(self, frame: Frame, inspection: Inspection, scores: FrameScores) -> Frame:
+    def _drawn(
+        self,
+        frame: Frame,
+        inspection: Inspection,
+        scores: FrameScores,
+        history: npt.NDArray[np.float64],
+    ) -> Frame:
         return draw_overlay(
             frame,
             scores.patch_scores,
-            scale=HeatScale.of(np.array(self._seen), false_alarm_rate=0.01),
+            scale=HeatScale.of(history, false_alarm_rate=0.01),
             contour_at=scores.pixel_threshold,
             verdict=inspection.verdict.value,
             score=scores.score,
@@ -175,30 +203,42 @@ class DefectSheets:
         self._cv2 = opencv("to draw recurring defects")
         self._run_id, self._folder, self._kept = run_id, folder, kept
         prepare_folder(folder)
-        self._seen: dict[int, tuple[bytes, View | None]] = {}
+        self._seen: dict[str, dict[int, tuple[bytes, View | None]]] = {}
 
-    def take(self, captured: Captured, inspection: Inspection, /) -> None:
-        """Keep a frame, and draw the defects that were found with it."""
-        if captured.frame is not None:
-            small = small_copy(self._cv2, captured.frame)
-            packed = self._cv2.imencode(".jpg", small)[1].tobytes()
-            self._seen[inspection.frame_id] = packed, inspection.view
-        for old in [number for number in self._seen if number <= inspection.frame_id - self._kept]:
-            del self._seen[old]
-        for defect in inspection.alarms:
-            shown = [
-                (f"frame {number}", self._decoded(number), marks, self._seen[number][1])
-                for number, marks in zip(defect.frames, defect.marks, strict=True)
-                if number in self._seen
-            ]
-            if shown:
-                name = f"{self._run_id}-recurring-{defect.number}-since-{defect.since:08d}.png"
-                write_png(self._folder / name, sheet(self._cv2, shown, title=str(defect)))
+    def take(self, message: Message, /) -> None:
+        """Keep a part's frames, or draw a defect that was found."""
+        for view in message.part.views if message.part is not None else ():
+            self._keep(view)
+        if message.alarm is not None and message.camera is not None:
+            self._draw(message.alarm, message.camera)
+
+    def safe(self, why: str, /) -> None:
+        """Nothing is to be done."""
 
     def close(self) -> None:
         """Nothing is left to do."""
 
-    def _decoded(self, number: int) -> Frame:
-        packed = np.frombuffer(self._seen[number][0], np.uint8)
-        frame: Frame = self._cv2.imdecode(packed, self._cv2.IMREAD_COLOR)
+    def _keep(self, view: CameraView) -> None:
+        frame, number = view.captured.frame, view.inspection.frame_id
+        seen = self._seen.setdefault(view.camera, {})
+        if frame is not None:
+            packed = self._cv2.imencode(".jpg", small_copy(self._cv2, frame))[1].tobytes()
+            seen[number] = packed, view.inspection.view
+        for old in [one for one in seen if one <= number - self._kept]:
+            del seen[old]
+
+    def _draw(self, defect: RecurringDefect, camera: str) -> None:
+        seen = self._seen.get(camera, {})
+        shown = [
+            (f"frame {number}", self._decoded(seen[number][0]), marks, seen[number][1])
+            for number, marks in zip(defect.frames, defect.marks, strict=True)
+            if number in seen
+        ]
+        if shown:
+            since = f"{defect.number}-since-{defect.since:08d}"
+            path = self._folder / f"{self._run_id}-{camera}-recurring-{since}.png"
+            write_png(path, sheet(self._cv2, shown, title=str(defect)))
+
+    def _decoded(self, packed: bytes) -> Frame:
+        frame: Frame = self._cv2.imdecode(np.frombuffer(packed, np.uint8), self._cv2.IMREAD_COLOR)
         return frame

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from zeroline.edge_app.captured import Captured
-from zeroline.runtime.results import Inspection
+from zeroline.edge_app.messages import Kind, Message
 
 
 class Progress:
-    """Counts frames.
+    """Counts parts.
 
     Parameters
     ----------
     advance : callable
-        Takes the number of frames just done.
+        Takes the number of parts just done.
     """
 
     def __init__(self, advance: Callable[[int], None]) -> None:
         self._advance = advance
 
-    def take(self, captured: Captured, inspection: Inspection, /) -> None:
-        """Count a frame."""
-        self._advance(1)
+    def take(self, message: Message, /) -> None:
+        """Count a part."""
+        if message.kind is Kind.PART:
+            self._advance(1)
+
+    def safe(self, why: str, /) -> None:
+        """Nothing is to be done."""
 
     def close(self) -> None:
         """Nothing is left to do."""
