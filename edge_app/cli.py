@@ -30,12 +30,20 @@ _COMMANDS = {
     "demo": "zeroline.edge_app.commands.demo:demo",
     "evaluate": "zeroline.edge_app.commands.evaluate:evaluate",
     "export": "zeroline.edge_app.commands.export:export",
+    "records": "zeroline.edge_app.commands.records:records",
+    "feedback": "zeroline.edge_app.commands.ask:feedback",
+    "pause": "zeroline.edge_app.commands.ask:pause",
+    "recipe": "zeroline.edge_app.commands.ask:recipe",
     "reference": "zeroline.edge_app.commands.reference:reference",
+    "resume": "zeroline.edge_app.commands.ask:resume",
     "run": "zeroline.edge_app.commands.run:run",
     "score": "zeroline.edge_app.commands.score:score",
+    "setup": "zeroline.edge_app.commands.ask:setup",
     "sim": "zeroline.edge_app.commands.sim:sim",
+    "state": "zeroline.edge_app.commands.ask:state",
     "teach": "zeroline.edge_app.commands.teach:teach",
     "threshold": "zeroline.edge_app.commands.threshold:threshold",
+    "trigger": "zeroline.edge_app.commands.ask:trigger",
 }
 
 

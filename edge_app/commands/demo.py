@@ -5,16 +5,17 @@ from __future__ import annotations
 import csv
 import re
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
 
 from zeroline.edge_app.batch.results import ImageResult, remove_earlier
-from zeroline.edge_app.captured import Captured
 from zeroline.edge_app.cli import debug_option
 from zeroline.edge_app.errors import InputError, OutputError, ReaderGoneError
 from zeroline.edge_app.images import ImageFile
-from zeroline.edge_app.settings.options import Rate, ScoreOptions, Share
+from zeroline.edge_app.messages import Message
+from zeroline.edge_app.settings.options import Rate, Share
 from zeroline.edge_app.sim.line import GOOD, SimulatedLine
 from zeroline.edge_app.writing import prepare_folder, remove_files, whole_file, write_png
 from zeroline.runtime.results import Inspection, Revision, Verdict
@@ -58,49 +59,52 @@ def demo(
     Writes the frames with their truth, scores.csv, overlays/*.png and report.html.
     """
     from zeroline.edge_app.batch.results_folder import write_results
+    from zeroline.edge_app.commands.line import run_station
     from zeroline.edge_app.commands.told import end_without_pictures
+    from zeroline.edge_app.configuration.cameras import Camera
+    from zeroline.edge_app.configuration.models import Recipe, Station
     from zeroline.edge_app.events import Events
     from zeroline.edge_app.progress import progress_bars
-    from zeroline.edge_app.sim.settings import LineSettings
-    from zeroline.edge_app.sources.simulated import SimulatedSource
-    from zeroline.edge_app.station.loop import check_device, run_line, stopped_by_signals
-    from zeroline.runtime.framing.framing import Framing
-    from zeroline.runtime.line.inspector import RollingInspector
+    from zeroline.edge_app.runs import Run
+    from zeroline.edge_app.sim.settings import settings_from
+    from zeroline.edge_app.station.opener import Opener
+    from zeroline.edge_app.station.signals import stopped_by_signals
+    from zeroline.runtime.errors import DeviceError
 
-    options = ScoreOptions(
-        model=model,
-        matching="fast",
-        false_alarm_rate=false_alarm_rate,
-        seed=seed,
-        threads=threads,
-    )
-    line = SimulatedLine(LineSettings(seed=seed, parts=parts, defects=defects))
     first = min(_FIRST, parts)
+    address = f"sim://parts?seed={seed}&parts={parts}&defects={defects}"
+    station = Station(
+        threads=threads,
+        cameras=(Camera(source=address),),
+        recipes={
+            "default": Recipe(
+                model=model, min_window=first, settle=1, false_alarm_rate=false_alarm_rate
+            )
+        },
+    )
+    line = SimulatedLine(settings_from(address))
     events = Events()
     events.listen(lambda event: click.echo(event.text))
-    with options.open_bundle() as bundle, stopped_by_signals() as stop:
+    with stopped_by_signals() as stop, ExitStack() as stack:
+        opener = Opener(station, events=events, stop=stop, named=True, tell=lambda _: None)
+        stack.callback(opener.close)
         remove_earlier(output)  # so that an interrupted run leaves nothing that does not belong
         _prepare_frames(output / "frames", line, parts)
-        click.echo(
-            f'{parts} parts, model "{bundle.name}" on {bundle.session.device}; first verdicts '
-            f"after {first} parts"
-        )
+        click.echo(f'{parts} parts, model "{model}"; first verdicts after {first} parts')
         click.echo(_row("part", "verdict", "score", "threshold", "truth"))
         table = DemoTable(line, output / "frames")
-        with RollingInspector(
-            bundle,
-            min_window=first,
-            settle=1,
-            admit_copies=True,
-            **options.rolling(bundle, Framing()),
-        ) as inspector:
-            outputs = {"table": table}
-            tally = run_line(SimulatedSource(line), inspector, outputs, events=events, stop=stop)
-            check_device(inspector)
-            form = inspector.shape.form
-        if tally.missed:
-            raise OutputError(f'{tally.missed["table"]} frame(s) missed in "{output}"')
-        described = options.described(bundle, form=form, framing=Framing())
+        running = run_station(
+            station, opener, {"table": table}, run=Run(address), events=events, stop=stop
+        )
+        used = running.inspection.line("camera")
+        if used.inspector.device_lost:
+            raise DeviceError("the line has ended with its CUDA device")
+        missed = running.tally.missed["table"]
+        if missed:
+            raise OutputError(f'{missed} frame(s) missed in "{output}"')
+        described = station.options(used.settings).described(
+            used.bundle, form=used.inspector.shape.form, framing=used.framing
+        )
         settings = {"Source": f"simulated line, seed {seed}", **described}
     with progress_bars() as bars:
         missing = write_results(
@@ -133,16 +137,23 @@ class DemoTable:
         self._line, self._folder = line, folder
         self._latest: dict[int, Inspection | Revision] = {}
 
-    def take(self, captured: Captured, inspection: Inspection, /) -> None:
-        """Save a frame, and print its verdict and those that have changed."""
-        if captured.frame is not None:
-            write_png(self._folder / _name(inspection.frame_id), captured.frame)
-        self._print(inspection)
-        for revision in inspection.revisions:
-            if revision.verdict is not revision.first:
-                self._print(revision)
-            if revision.verdict is not revision.first or not self._scored(revision.frame_id):
-                self._latest[revision.frame_id] = revision
+    def take(self, message: Message, /) -> None:
+        """Save a part's frame, and print its verdict, and one that has changed."""
+        if message.part is not None:
+            (view,) = message.part.views
+            if view.captured.frame is not None:
+                write_png(self._folder / _name(view.inspection.frame_id), view.captured.frame)
+            self._print(view.inspection)
+        revision = message.revision
+        if revision is None:
+            return
+        if revision.verdict is not revision.first:
+            self._print(revision)
+        if revision.verdict is not revision.first or not self._scored(revision.frame_id):
+            self._latest[revision.frame_id] = revision
+
+    def safe(self, why: str, /) -> None:
+        """Nothing stands behind it."""
 
     def close(self) -> None:
         """Nothing is left to do."""

@@ -18,10 +18,10 @@ from zeroline.edge_app.settings.options import (
     draw_option,
     matching_option,
 )
+from zeroline.edge_app.station.extras import Extras
 from zeroline.runtime.network.model import DEVICES
 
 if TYPE_CHECKING:
-    from zeroline.edge_app.commands.line import Extras
     from zeroline.edge_app.configuration.models import Station
 
 
@@ -103,25 +103,24 @@ def run(config: Path | None, changes: tuple[str, ...], data: Path | None, **valu
 
     Ctrl-C or SIGTERM ends the line after the current frame.
     """
-    from zeroline.edge_app.commands.line import Extras, inspect
+    from zeroline.edge_app.commands.line import inspect
     from zeroline.edge_app.configuration.reading import read_station
 
     if config is not None:
         _refuse_options(allowed={"config", "changes", "data"})
         found = read_station(config, changes=changes, data=data)
-        found.station.data.mkdir(parents=True, exist_ok=True)
-        camera = found.station.cameras[0]
-        if found.station.recipe_of(camera).reference is None:
-            click.echo(
-                f'warning: the recipe "{camera.recipe}" has no reference set: a defect that begins '
-                "on all parts at once cannot be seen",
-                err=True,
-            )
-        inspect(found.station, Extras())
+        for camera in found.station.cameras:
+            if found.station.recipe_of(camera).reference is None:
+                click.echo(
+                    f'warning: the recipe "{camera.recipe}" has no reference set: a defect that '
+                    "begins on all parts at once cannot be seen",
+                    err=True,
+                )
+        inspect(found.station, Extras(), keeps=True)
         return
     if changes or data is not None:
         raise click.UsageError("--set and --data have no meaning without a file")
-    inspect(*_described(**values))
+    inspect(*_described(**values), keeps=False)
 
 
 def _refuse_options(*, allowed: set[str]) -> None:
@@ -155,7 +154,6 @@ def _described(
     **recipe: Any,
 ) -> tuple[Station, Extras]:
     """Return the station that options describe: one camera, one recipe."""
-    from zeroline.edge_app.commands.line import Extras
     from zeroline.edge_app.configuration.models import Station
 
     if source is None:

@@ -208,15 +208,21 @@ class ScoreOptions:
                 )
         return [match[1] for match in found if match is not None]
 
-    def open_bundle(self) -> Bundle:
-        """Load the bundle on the device; tell where it runs if that is not what was wanted."""
+    def open_bundle(self, *, threads: int | None = 1) -> Bundle:
+        """Load the bundle on the device; tell where it runs if that is not what was wanted.
+
+        Parameters
+        ----------
+        threads : int or None
+            Of the network, None takes all cores. One: `embed_files` runs as many batches side by
+            side as there are cores.
+        """
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            # one thread: `embed_files` runs as many batches side by side as there are cores
             bundle = load_bundle(
                 self.model,
                 device=self.device,
-                threads=1,
+                threads=threads,
                 report=lambda line: click.echo(line, err=True),
             )
         for warning in caught:

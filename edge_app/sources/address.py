@@ -39,7 +39,11 @@ _PATIENCE = 5.0  # seconds to ask whether a file behind a URL has a length
 
 
 def open_source(
-    address: str, *, events: Events, stop: threading.Event | None = None
+    address: str,
+    *,
+    events: Events,
+    stop: threading.Event | None = None,
+    patience: float | None = None,
 ) -> FrameSource:
     """Open a source by its address.
 
@@ -53,6 +57,8 @@ def open_source(
         Is told of a camera that is lost and found, and of a video that is not complete.
     stop : Event, optional
         Ends a live source's wait for a frame.
+    patience : float, optional
+        Seconds without a frame after which a live source is at fault; as usual, when not given.
 
     Raises
     ------
@@ -81,7 +87,7 @@ def open_source(
             f'source "{without_password(address)}" is no file, folder, device number, URL, '
             "GStreamer pipeline, watch:FOLDER or sim://parts"
         )
-    return LiveSource(address, events=events, stop=stop or threading.Event())
+    return LiveSource(address, events=events, stop=stop or threading.Event(), patience=patience)
 
 
 def _check_device(node: str) -> None:

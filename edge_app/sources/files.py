@@ -49,6 +49,9 @@ class PictureSource:
                     reason=Reason.DAMAGED_FRAME,
                 )
 
+    def finished(self, captured: Captured, /) -> None:
+        """Nothing is to be done."""
+
     def close(self) -> None:
         """End the iteration."""
         self._closed = True

@@ -48,6 +48,7 @@ class _Taken:
     content: npt.NDArray[np.uint8]
     time: CaptureTime
     packets: bool
+    clock: float | None
 
     def captured(self, name: str, dropped: int) -> Captured:
         try:
@@ -55,9 +56,9 @@ class _Taken:
         except ImageError as error:
             return Captured(
                 None, name, time=self.time, fault=str(error), reason=Reason.DAMAGED_FRAME,
-                dropped=dropped,
+                dropped=dropped, clock=self.clock,
             )  # fmt: skip
-        return Captured(frame, name, time=self.time, dropped=dropped)
+        return Captured(frame, name, time=self.time, dropped=dropped, clock=self.clock)
 
 
 class LiveSource:
@@ -73,20 +74,31 @@ class LiveSource:
         Is told of losses.
     stop : Event
         Ends it; `close` sets it.
+    patience : float, optional
+        Seconds without a frame after which the source is at fault; `SILENCE`, when not given.
     """
 
     live = True
     incomplete = False
     announced: int | None = None
 
-    def __init__(self, address: str, *, events: Events, stop: threading.Event) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        events: Events,
+        stop: threading.Event,
+        patience: float | None = None,
+    ) -> None:
         self._address, self._events = address, events
         self._is_url = URL.match(address) is not None
         self._shown = without_password(address)
         self._cv2 = opencv("to read cameras")
+        self._patience = patience
         self._ended = stop
         self._changed = threading.Condition()
         self._latest: _Taken | None = None
+        self._closed = False
         self._arrived = self._taken = 0
         self._certain = 0.0  # from when on the latest frame may be given
         self._trouble: BaseException | None = None
@@ -95,11 +107,12 @@ class LiveSource:
 
     def __iter__(self) -> Iterator[Captured]:
         while not self._ended.is_set():
-            patience = time.monotonic() + SILENCE
+            patience = SILENCE if self._patience is None else self._patience
+            until = time.monotonic() + patience
             with self._changed:
                 there = False
-                while not there and time.monotonic() < patience:
-                    there = self._changed.wait_for(self._ready, timeout=_SLICE)
+                while not there and (left := until - time.monotonic()) > 0:
+                    there = self._changed.wait_for(self._ready, timeout=min(_SLICE, left))
                 if self._trouble is not None:
                     raise self._trouble
                 if self._ended.is_set():
@@ -109,17 +122,22 @@ class LiveSource:
                 if latest is not None:
                     self._latest, self._taken = None, number
             if latest is None:
-                text = f"no frame for {SILENCE:g} s"
+                text = f"no frame for {patience:g} s"
                 yield Captured(None, "", fault=text, reason=Reason.NO_FRAME)
             else:
                 yield latest.captured(str(number - 1), dropped)
 
+    def finished(self, captured: Captured, /) -> None:
+        """Nothing is to be done."""
+
     def close(self) -> None:
-        """End the thread; waits for it for a moment."""
+        """End the thread; waits for it for a moment, the first time."""
+        closed, self._closed = self._closed, True
         self._ended.set()
         with self._changed:
             self._changed.notify_all()
-        self._thread.join(timeout=1)  # one that waits for a hung camera ends with the program
+        if not closed:  # one that waits for a hung camera ends with the program
+            self._thread.join(timeout=0.5)
 
     def _ready(self) -> bool:
         given = self._latest is not None and time.monotonic() >= self._certain
@@ -148,7 +166,9 @@ class LiveSource:
                     if lost:
                         self._emit(EventName.CAMERA_BACK, "frames again")
                         lost, pause = False, BACK_OFF[0]
-                    taken = _Taken(frame, CaptureTime.now(), packets)
+                    clock = capture.get(self._cv2.CAP_PROP_POS_MSEC) / 1000
+                    ticks = clock if clock > 0 else None  # 0 or less: it has none
+                    taken = _Taken(frame, CaptureTime.now(), packets, ticks)
                     self._keep(taken, doubtful=waited >= SILENCE)
                 self._drop_doubtful()
                 capture.release()

@@ -48,6 +48,10 @@ class PeekedSource:
         yield from self._waiting
         yield from self._frames
 
+    def finished(self, captured: Captured, /) -> None:
+        """Take note that a frame's verdict has left."""
+        self._source.finished(captured)
+
     def close(self) -> None:
         """Let go of the device."""
         self._source.close()

@@ -32,6 +32,9 @@ class SimulatedSource:
                 return
             yield Captured(frame.image, str(frame.number))
 
+    def finished(self, captured: Captured, /) -> None:
+        """Nothing is to be done."""
+
     def close(self) -> None:
         """End the iteration."""
         self._closed = True

@@ -104,6 +104,9 @@ class VideoSource:
         finally:
             self._capture.release()
 
+    def finished(self, captured: Captured, /) -> None:
+        """Nothing is to be done."""
+
     def close(self) -> None:
         """End the iteration."""
         self._closed = True

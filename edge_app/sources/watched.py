@@ -11,8 +11,10 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import TypeAlias
 from urllib.parse import parse_qsl
 
@@ -96,7 +98,8 @@ class WatchedFolder:
         self._events, self._ended = events, stop
         self._seen: dict[str, _Seen] = {}
         self._names: OrderedDict[str, int] = OrderedDict()
-        self._given: tuple[str, Stamp] | None = None  # whose verdict is under way
+        self._given: dict[str, Stamp] = {}  # whose verdicts are under way
+        self._finished: SimpleQueue[str] = SimpleQueue()
         self._lost = self._told = False
 
     def __iter__(self) -> Iterator[Captured]:
@@ -109,10 +112,15 @@ class WatchedFolder:
                 self._put_away()
                 if self._ended.is_set():
                     return
+            self._put_away()
             self._ended.wait(INTERVAL)
 
+    def finished(self, captured: Captured, /) -> None:
+        """Take note that a picture's verdict has left: it is put away with the next look."""
+        self._finished.put(captured.name)
+
     def close(self) -> None:
-        """End the iteration; the picture that was given last is put away."""
+        """End the iteration; pictures whose verdicts have left are put away."""
         self._ended.set()
         self._put_away()
 
@@ -152,7 +160,8 @@ class WatchedFolder:
                 return None
             fault = str(error)
         seen.taken = True
-        self._given = None if frame is None else (name, seen.stamp)
+        if frame is not None:
+            self._given[name] = seen.stamp
         reason = Reason.DAMAGED_FRAME if fault else None
         taken = CaptureTime.now()
         return Captured(frame, name, self._part(name), taken, fault=fault, reason=reason)
@@ -166,12 +175,16 @@ class WatchedFolder:
         return name if count == 1 else f"{name} ({count})"
 
     def _put_away(self) -> None:
-        """Move or delete the picture that has its verdict, unless another one has its name now."""
-        given, self._given = self._given, None
-        if given is None or self._after == "stay":
-            return
-        name, stamp = given
-        path = self._folder / name
+        """Move or delete the pictures that have their verdicts."""
+        while not self._finished.empty():
+            with suppress(Empty):  # two threads may look at the end
+                name = self._finished.get_nowait()
+                stamp = self._given.pop(name, None)
+                if stamp is not None and self._after != "stay":
+                    self._put_one_away(self._folder / name, stamp)
+
+    def _put_one_away(self, path: Path, stamp: Stamp) -> None:
+        """Move or delete a picture, unless another one has its name now."""
         try:
             status = path.stat()
             if (status.st_mtime_ns, status.st_size, status.st_ino) != stamp:
@@ -180,7 +193,7 @@ class WatchedFolder:
                 path.unlink()
             else:
                 (self._folder / INSPECTED).mkdir(exist_ok=True)
-                path.rename(_free(self._folder / INSPECTED / name))
+                path.rename(_free(self._folder / INSPECTED / path.name))
         except OSError as error:
             if not self._told:
                 text = f'picture "{path}" has its verdict and stays: {error.strerror}'

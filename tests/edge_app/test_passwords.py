@@ -8,12 +8,12 @@ import time
 import pytest
 from click.testing import CliRunner
 
+from support.messages import event_message
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.events import Event, Events
 from zeroline.edge_app.outputs.json_lines import JsonLines
 from zeroline.edge_app.passwords import without_password, without_passwords
-from zeroline.edge_app.runs import Run
 from zeroline.edge_app.sources import live
 from zeroline.edge_app.sources.address import open_source
 
@@ -149,8 +149,12 @@ def test_a_source_that_is_lost_or_none_shows_no_password(address, tmp_path, monk
     monkeypatch.setattr(live, "LIMITS", (1.0, 1.0))
     file, heard = io.StringIO(), threading.Event()
     told: list[Event] = []
-    lines, events = JsonLines(file, Run(without_password(address))), Events()
-    for listener in (lines.event, told.append, lambda _: heard.set()):
+    lines, events = JsonLines(file), Events()
+
+    def line(event: Event) -> None:
+        lines.take(event_message(1, event))
+
+    for listener in (line, told.append, lambda _: heard.set()):
         events.listen(listener)
     try:
         source = open_source(address, events=events)

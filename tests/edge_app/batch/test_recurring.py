@@ -111,7 +111,7 @@ def test_a_line_tells_of_a_stuck_tool(marked_folder, tmp_path):
     assert all(frames[number]["verdict"] == "NG" for number in recognised)
     assert frames[30]["recurring"] == (30 in recognised)
     (picture,) = (tmp_path / "o").glob("*-recurring-*.png")
-    assert picture.name == f"{lines[0]['run_id']}-recurring-1-since-00000021.png"
+    assert picture.name == f"{lines[0]['run_id']}-camera-recurring-1-since-00000021.png"
     place = lines.index(alarm)
     assert "frame" in lines[place - 1]  # told with the frame that brought it
 

@@ -313,7 +313,7 @@ def test_a_full_disk_stops_no_line_and_is_told_in_one_line(bundle_folder, image_
     assert start.startswith("memory: ")
     lines = after.splitlines()
     assert lines[1:3] == [
-        f"JSON lines failed, 1 frame(s) missed so far: {full}",
+        f"JSON lines failed, 1 message(s) missed so far: {full}",
         f"JSON lines could not be finished: {full}",
     ]
     assert lines[3].startswith(f"{count} frames: ")

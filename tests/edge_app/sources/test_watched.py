@@ -51,6 +51,7 @@ class Reader(threading.Thread):
         try:
             for captured in self.source:
                 self.taken.append(captured)
+                self.source.finished(captured)  # its verdict has left
         except BaseException as error:  # noqa: BLE001
             self.error = error
 
@@ -180,16 +181,20 @@ def test_what_is_done_after_the_verdict(watch, after):
     }[after]  # fmt: skip
 
 
-def test_a_picture_is_put_away_only_after_its_verdict(watch, told):
+def test_a_picture_is_put_away_only_after_its_verdict_has_left(watch, told):
+    """The next one may be on its way by then."""
     events = Events()
     source = open_source(f"watch:{watch.folder}?after=delete", events=events)
-    write(watch.folder / "a.png")
+    for name in ("a.png", "b.png"):
+        write(watch.folder / name)
     frames = iter(source)
-    assert next(frames).name == "a.png"
+    first = next(frames)
+    assert next(frames).name == "b.png"
     time.sleep(0.2)
     assert (watch.folder / "a.png").exists()  # who inspects it may still fail
+    source.finished(first)
     source.close()
-    assert not (watch.folder / "a.png").exists()
+    assert [path.name for path in watch.folder.iterdir()] == ["b.png"]
 
 
 def test_a_name_that_comes_again_is_another_part(watch):
@@ -287,34 +292,23 @@ def test_what_cannot_be_watched(address, told):
 
 def test_a_line_watches_a_folder(watch, tmp_path, bundle_folder, paint, monkeypatch):
     """By the file of a station, relative to it; every picture has exactly one verdict."""
-    from zeroline.edge_app.station import loop
+    from zeroline.edge_app.station.running import RunningStation
 
     for number in range(12):
         write(watch.folder / f"{number:02}.png", cv2.imencode(".png", paint(number))[1].tobytes())
     (tmp_path / "station.yaml").write_text(
         f"cameras: [{{source: 'watch:incoming?after=move'}}]\n"
         f"recipes: {{default: {{model: '{bundle_folder}', min_window: 4, window: 8}}}}\n"
-        "outputs: [{kind: json_lines, path: verdicts.jsonl}]\n"
+        "outputs: [{kind: json_lines, path: verdicts.jsonl}]\npage: {listen: 'off'}\n"
     )
-    usual = loop.inspected
+    usual = RunningStation._judged
 
-    seen: list[str] = []
-    stop: list[threading.Event] = []
+    def counted(self, part):
+        usual(self, part)
+        if self.tally.frames == 12:
+            self._stop.set()
 
-    def counted(captured, inspector):
-        seen.append(captured.name)
-        if len(seen) == 12:
-            stop[0].set()
-        return usual(captured, inspector)
-
-    usual_line = loop.run_line
-
-    def line(*arguments, **options):
-        stop.append(options["stop"])
-        return usual_line(*arguments, **options)
-
-    monkeypatch.setattr(loop, "inspected", counted)
-    monkeypatch.setattr("zeroline.edge_app.commands.line.run_line", line)
+    monkeypatch.setattr(RunningStation, "_judged", counted)
     done = CliRunner().invoke(main, ["run", str(tmp_path / "station.yaml")])
     assert done.exit_code == 0, done.output
     lines = (tmp_path / "data" / "verdicts.jsonl").read_text().splitlines()
