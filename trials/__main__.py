@@ -11,7 +11,8 @@ from trials.resumed import Rows
 NAMES = (
     "false-alarms", "photographs", "drawn-sets", "poison", "products", "damaged-bundles",
     "damaged-files", "pose", "aligned", "tiles", "defect-sizes", "placed-lines", "laid-tiles",
-    "installs", "export-parity",
+    "installs", "export-parity", "station-spine", "station-kills", "station-rate",
+    "station-switches",
 )  # fmt: skip
 
 
