@@ -16,16 +16,24 @@ import pytest
 from click.testing import CliRunner
 
 from support.machine import ROOT
+from support.messages import (
+    RUN,
+    alarm_message,
+    event_message,
+    part_message,
+    part_of,
+    revision_message,
+    view_of,
+)
 from zeroline.edge_app.batch.kept import KeptScores, write_scores
 from zeroline.edge_app.batch.recurring import SetDefect
 from zeroline.edge_app.batch.sets import ScoredSet
-from zeroline.edge_app.captured import Captured
+from zeroline.edge_app.bodies import part_body
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.events import Event, EventName
 from zeroline.edge_app.images import RESULTS_HEADER, ImageFile
 from zeroline.edge_app.outputs.json_lines import JsonLines
-from zeroline.edge_app.runs import Run
-from zeroline.runtime import Inspection, RecurringDefect, Revision, Verdict
+from zeroline.runtime import RecurringDefect, Revision, Verdict
 from zeroline.runtime.results import Reason
 
 DOCS = ROOT / "docs"
@@ -146,27 +154,34 @@ def test_columns_of_the_table_are_documented():
 def test_json_lines_are_documented():
     marks = np.ones((1, 4), bool)
     revision = Revision(0, None, None, Verdict.NG, Reason.RECURRING, Verdict.OK, recurring=True)
-    inspection = Inspection(
-        1, "a", Verdict.OK, None, 0.0, 0.0,
-        revisions=(revision,), alarms=(RecurringDefect(1, True, 0, None, (0,), 0.5, marks),),
-    )  # fmt: skip
+    defect = RecurringDefect(1, True, 0, None, (0,), 0.5, marks)
     file = io.StringIO()
-    output = JsonLines(file, Run("sim://parts"))
-    output.take(Captured(None, "a.png"), inspection)
-    output.event(Event(EventName.CAMERA_LOST, "lost", {}))
+    output = JsonLines(file)
+    for message in (
+        part_message(1),
+        alarm_message(2, defect),
+        revision_message(3, revision),
+        event_message(4, Event(EventName.CAMERA_LOST, "lost", {})),
+    ):
+        output.take(message)
     lines = [list(json.loads(line)) for line in file.getvalue().splitlines()]
     kinds = {keys[0]: keys for keys in lines}
     assert list(kinds) == ["frame", "alarm", "revision_of", "event"]
-    assert first_cells("Frame") == kinds["frame"]
+    assert first_cells("Part") == kinds["frame"]
     assert first_cells("Revision") == kinds["revision_of"]
     assert first_cells("Alarm") == kinds["alarm"]
+    several = part_body(
+        part_of(view_of(camera="a"), view_of(camera="b")), number=1, run=RUN, station="s"
+    )
+    assert first_cells("Cameras of a part") == list(several["cameras"][0])
     used = {
         EventName[name].value
         for path in (ROOT / "edge_app").rglob("*.py")
         for name in re.findall(r"EventName\.([A-Z_]+)", path.read_text("utf-8"))
     }
-    assert first_cells("Event")[:4] == kinds["event"]
-    assert set(first_cells("Event")[4:]) == used - {EventName.RECURRING_BEGIN.value}
+    own = len(kinds["event"])
+    assert first_cells("Event")[:own] == kinds["event"]
+    assert set(first_cells("Event")[own:]) == used - {EventName.RECURRING_BEGIN.value}
 
 
 def test_files_of_evaluate_are_documented(tmp_path: Path) -> None:

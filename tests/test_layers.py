@@ -45,12 +45,14 @@ ARROWS = {
         "configuration": {"ground", "settings", "sources"},
         "sources": {"ground", "decoding", "images", "sim"},
         "outputs": {"ground", "draw", "images"},
-        "station": {"ground", "sources", "outputs", "settings"},
+        "station": {"ground", "configuration", "sources", "settings"},
+        "store": {"ground", "draw", "configuration"},
+        "interface": {"ground", "draw"},
         "batch": {"ground", "draw", "settings", "images", "masks"},
         "bench": {"ground"},
         "commands": {
             "ground", "batch", "station", "settings", "sources", "outputs", "images", "sim",
-            "bench", "cli", "draw", "configuration",
+            "bench", "cli", "draw", "configuration", "store", "interface",
         },
         "cli": {"ground"},
         "__main__": {"cli"},
@@ -62,8 +64,8 @@ GROUND = {
         "tokens", "workers",
     },
     "edge_app": {
-        "captured", "errors", "events", "memory", "opencv", "passwords", "progress", "runs",
-        "tiles", "writing",
+        "bodies", "captured", "control", "errors", "events", "memory", "messages", "opencv",
+        "notify", "parts", "passwords", "progress", "runs", "tiles", "writing",
     },
 }  # fmt: skip
 #: Who may use which part of the product.
