@@ -28,6 +28,7 @@ _COMMANDS = {
     "bench": "zeroline.edge_app.commands.bench:bench",
     "config": "zeroline.edge_app.commands.config:config",
     "demo": "zeroline.edge_app.commands.demo:demo",
+    "doctor": "zeroline.edge_app.commands.doctor:doctor",
     "evaluate": "zeroline.edge_app.commands.evaluate:evaluate",
     "export": "zeroline.edge_app.commands.export:export",
     "records": "zeroline.edge_app.commands.records:records",

@@ -50,9 +50,11 @@ ARROWS = {
         "interface": {"ground", "draw"},
         "batch": {"ground", "draw", "settings", "images", "masks"},
         "bench": {"ground"},
+        "doctor": {"ground", "configuration", "sources", "store"},
+        "service": {"ground"},
         "commands": {
             "ground", "batch", "station", "settings", "sources", "outputs", "images", "sim",
-            "bench", "cli", "draw", "configuration", "store", "interface",
+            "bench", "cli", "draw", "configuration", "store", "interface", "doctor", "service",
         },
         "cli": {"ground"},
         "__main__": {"cli"},

@@ -1,0 +1,60 @@
+"""``zeroline doctor``: what is wrong with this machine, and what to do."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from zeroline.edge_app.cli import debug_option
+
+if TYPE_CHECKING:
+    from zeroline.edge_app.doctor.findings import Finding
+
+_COLOURS = {"ok": "green", "warning": "yellow", "fail": "red"}
+_FILE = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@click.argument("file", metavar="[STATION.yaml]", required=False, type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="Print the lines as JSON.")
+@click.option("--bundle", type=_FILE, metavar="FILE.tar.gz",
+              help="Write an archive for support too: the lines, versions, the settings without "
+                   "secrets, the last events, the service's log.")  # fmt: skip
+@click.option("--pictures", is_flag=True, help="With --bundle: the last 20 NG pictures too.")
+@debug_option
+def doctor(file: Path | None, as_json: bool, bundle: Path | None, pictures: bool) -> None:
+    """Look for what is wrong with this machine, and say what to do.
+
+    With a station's file also its cameras, bundles, data folder and speed. Exit code 1 where a
+    line fails.
+    """
+    from zeroline.edge_app.doctor.examination import examine
+
+    if pictures and bundle is None:
+        raise click.UsageError("--pictures goes with --bundle")
+    findings = examine(file, tell=_silent if as_json else _tell)
+    if as_json:
+        click.echo(json.dumps([finding.as_dict() for finding in findings], indent=1))
+    if bundle is not None:
+        from zeroline.edge_app.doctor.support import write_archive
+
+        write_archive(bundle, findings, file, pictures=pictures)
+        click.echo(f'wrote "{bundle}"', err=True)
+    if any(finding.state.value == "fail" for finding in findings):
+        sys.exit(1)
+
+
+def _silent(_: Finding) -> None:
+    """Nothing is told before the end."""
+
+
+def _tell(finding: Finding) -> None:
+    """Print a line, and what to do below it; colours show on a terminal alone."""
+    state = click.style(f"{finding.state.value:<8}", fg=_COLOURS[finding.state.value])
+    click.echo(f"{state}{finding.name:<20} {finding.text}")
+    if finding.cure:
+        click.echo(f"{'':<28} {finding.cure}")
