@@ -39,6 +39,7 @@ _COMMANDS = {
     "resume": "zeroline.edge_app.commands.ask:resume",
     "run": "zeroline.edge_app.commands.run:run",
     "score": "zeroline.edge_app.commands.score:score",
+    "service": "zeroline.edge_app.commands.service:service",
     "setup": "zeroline.edge_app.commands.ask:setup",
     "sim": "zeroline.edge_app.commands.sim:sim",
     "state": "zeroline.edge_app.commands.ask:state",
