@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 # a file's tests stay together; one worker for each core
 PYTEST_ARGS ?= --numprocesses auto --dist loadfile
 
-.PHONY: demo test lint types unit environment trials gpu-check clean
+.PHONY: demo test lint types unit environment trials gpu-check dist clean
 
 ## a simulated line on the bundled model: verdicts in the terminal, overlays and a report on disk
 demo: $(VENV)/.demo
@@ -52,6 +52,12 @@ endif
 ## on a machine with a GPU: ten assertions, and what frames and kernels take; installs nothing
 gpu-check:
 	PYTHONPATH=src $(PYTHON) -m benchmarks.gpu_check
+
+## wheel and sdist in dist/, built and checked
+dist: environment
+	rm -rf dist
+	$(RUN)/python -m build --outdir dist .
+	$(RUN)/python tools/check_dist.py dist
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -153,7 +153,7 @@ def _is_ours(path: Path) -> bool:
 
 def _quoted(path: Path) -> str:
     """Return a path as systemd reads it."""
-    text = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
     return f'"{text}"' if " " in text else text
 
 

@@ -40,7 +40,7 @@ DOCS = ROOT / "docs"
 #: Most words a sentence, in the mean.
 SHORT = 13
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
     *(page for page in sorted(DOCS.glob("*.md")) if page.name != "cli.md"),
     *(ROOT / folder / "README.md" for folder in (
         "runtime", "runtime/models/tiny", "edge_app", "edge_app/sim", "export", "benchmarks",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -18,12 +17,14 @@ from zeroline.edge_app.sources.address import open_source
 from zeroline.runtime.errors import ZerolineError, in_one_line
 from zeroline.runtime.frames import Frame
 
-#: Seconds for the first frame, and for more frames of a live camera, from which its rate comes.
-_FIRST, _MORE = 8.0, 2.0
+#: Seconds for the first frame: some cameras send a whole picture every ten seconds alone.
+FIRST = 12.0
+#: Seconds for more frames of a live camera, from which its rate comes.
+_MORE = 2.0
 #: Frames that are enough for the rate.
 _FRAMES = 50
 #: Seconds that a camera may take in all.
-LIMIT = 20.0
+LIMIT = 30.0
 
 
 @dataclass
@@ -48,13 +49,13 @@ def camera_findings(camera: Camera, seen: Seen) -> list[Finding]:
     shown = without_password(camera.source)
     stop = threading.Event()
     began = time.monotonic()
-    ends = threading.Timer(_FIRST, stop.set)  # a watched folder waits for ever
+    ends = threading.Timer(FIRST, stop.set)  # a watched folder waits for ever
     ends.daemon = True
     try:
         ends.start()
-        source = open_source(camera.source, events=Events(), stop=stop, patience=_FIRST / 2)
+        source = open_source(camera.source, events=Events(), stop=stop, patience=1.0)
         with closing(source):
-            captured = next(iter_frames(source), None)
+            captured = _first(source, began + FIRST)
             waited = time.monotonic() - began
             ends.cancel()
             if captured is None or captured.frame is None:
@@ -77,9 +78,13 @@ def camera_findings(camera: Camera, seen: Seen) -> list[Finding]:
     return [ok(name, f"{text}, {seen.rate:.1f} frames/s ({spaced})")]
 
 
-def iter_frames(source: FrameSource) -> Iterator[Captured]:
-    """Yield what a source gives, once."""
-    yield from source
+def _first(source: FrameSource, end: float) -> Captured | None:
+    """Return the first frame of a source, or what it gave last before a time."""
+    captured = None
+    for captured in source:
+        if captured.frame is not None or time.monotonic() > end:
+            break
+    return captured
 
 
 def _rate_of(source: FrameSource) -> float | None:
@@ -99,7 +104,7 @@ def _rate_of(source: FrameSource) -> float | None:
 
 def _nothing(name: str, shown: str, source: FrameSource, captured: Captured | None) -> Finding:
     if captured is None and not source.live:
-        text = f"{shown}: opened, no picture came within {_FIRST:g} s"
+        text = f"{shown}: opened, no picture came within {FIRST:g} s"
         return warning(name, text, "see whether the camera writes there")
     why = captured.fault if captured is not None and captured.fault else "no frame"
     cure = "see power, cable, address and password; docs/camera.md"

@@ -17,8 +17,8 @@ _BOUND = re.compile(r"(>=|<=|==|!=|<|>)\s*([\d.*]+)")
 _PINNED = re.compile(r"([\w.-]+)==([^;\s]+)(?:;\s*python_version\s*(<|>=)\s*\"([\d.]+)\")?")
 #: Extras without which there is no station, and those that are looked at where they are installed.
 _NEEDED, _OPTIONAL = ("", "app"), ("cpu", "cuda12", "cuda13", "jetpack6")
-#: What CI installs: beside the program in a wheel, at the root of a clone.
-_TESTED = ("tested.txt", "../../constraints.txt")
+#: What CI installs. It is constraints.txt: a link in a clone, a copy in a wheel.
+_TESTED = "tested.txt"
 
 Numbers = tuple[int, ...]
 
@@ -103,16 +103,10 @@ def _install(extras: set[str]) -> str:
 
 def tested_versions() -> dict[str, str]:
     """Return the version of each package that CI installs for this Python."""
-    here = Path(__file__).resolve().parent
+    lines = Path(__file__).with_name(_TESTED).read_text(encoding="utf-8").splitlines()
     tested = {}
-    for name in _TESTED:
-        try:
-            lines = (here / name).read_text(encoding="utf-8").splitlines()
-        except OSError:
-            continue
-        for match in filter(None, map(_PINNED.match, lines)):
-            package, pinned, sign, bound = match.groups()
-            if sign is None or fits(platform.python_version(), f"{sign}{bound}"):
-                tested[package.lower()] = pinned
-        break
+    for match in filter(None, map(_PINNED.match, lines)):
+        package, pinned, sign, bound = match.groups()
+        if sign is None or fits(platform.python_version(), f"{sign}{bound}"):
+            tested[package.lower()] = pinned
     return tested

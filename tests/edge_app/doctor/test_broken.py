@@ -15,7 +15,7 @@ import pytest
 from trials.station_process import free_port
 
 from support.broken import doctor, failing, module, stand_in
-from zeroline.edge_app.doctor import devices
+from zeroline.edge_app.doctor import cameras, devices
 from zeroline.edge_app.doctor.examination import examine
 from zeroline.edge_app.doctor.system import clock_findings
 from zeroline.edge_app.store.lock import FolderLock
@@ -305,7 +305,8 @@ def test_a_station_that_runs_is_not_disturbed(station, root, tmp_path, answering
     assert "data.speed" not in lines
 
 
-def test_a_camera_that_never_answers(station, root):
+def test_a_camera_that_never_answers(station, root, monkeypatch):
+    monkeypatch.setattr(cameras, "FIRST", 2.0)
     with socket.create_server(("127.0.0.1", 0)) as hole:
         address = f"rtsp://127.0.0.1:{hole.getsockname()[1]}/stream"
         began = time.monotonic()

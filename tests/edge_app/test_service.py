@@ -1,0 +1,166 @@
+"""The unit of a station: what systemd says of it, what it allows, what is written and removed."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from support.machine import ROOT, missing
+from zeroline.edge_app.cli import main
+from zeroline.edge_app.errors import InputError
+from zeroline.edge_app.service import Service
+
+
+def analyzed(*arguments):
+    """What systemd-analyze says."""
+    if shutil.which("systemd-analyze") is None:
+        missing("no systemd-analyze is here")
+    return subprocess.run(
+        ["systemd-analyze", *map(str, arguments)], capture_output=True, text=True, check=False
+    )
+
+
+@pytest.fixture
+def root(tmp_path):
+    """A system with two of the groups."""
+    (tmp_path / "root/etc").mkdir(parents=True)
+    (tmp_path / "root/etc/group").write_text("root:x:0:\nvideo:x:44:\nrender:x:105:\nvideos:x:9:\n")
+    return tmp_path / "root"
+
+
+@pytest.fixture
+def program(tmp_path):
+    """A program in a folder whose name systemd would read in another way."""
+    path = tmp_path / "a b%n$HOME" / "zeroline"
+    path.parent.mkdir()
+    path.write_text("#!/bin/sh\n")
+    path.chmod(0o755)
+    return path
+
+
+def test_systemd_takes_the_unit_and_finds_it_closed(root, program):
+    service = Service(root, False, program)
+    unit, users = service.install()
+    verified = analyzed("verify", unit)
+    assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
+    secure = analyzed("security", "--offline=yes", unit)
+    level = re.search(r"Overall exposure level for .*: ([\d.]+)", secure.stdout)
+    assert level is not None
+    assert float(level[1]) <= 4.0
+    assert "SupplementaryGroups=video render\n" in unit.read_text()
+    assert users.read_text().splitlines()[-1].startswith("u zeroline -")
+
+
+def test_systemd_takes_the_unit_of_a_user(program, monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (unit,) = Service(Path("/"), True, program).install()
+    assert unit == tmp_path / "config/systemd/user/zeroline@.service"
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    verified = analyzed("--user", "verify", unit)
+    assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
+    assert "User=" not in unit.read_text()
+
+
+def test_without_the_groups_the_unit_names_none(tmp_path, program):
+    assert "SupplementaryGroups" not in Service(tmp_path, False, program).text()
+
+
+@pytest.mark.parametrize("home", ["/home/me/zeroline", "/root/.venv/bin/zeroline"])
+def test_a_program_that_the_service_cannot_see_is_refused(home):
+    with pytest.raises(InputError, match="sees no home folders"):
+        Service(Path("/"), False, Path(home)).text()
+    assert home in Service(Path("/"), True, Path(home)).text()
+
+
+def called(*arguments):
+    return CliRunner().invoke(main, ["service", *map(str, arguments)])
+
+
+def test_what_is_written_is_told_and_can_be_removed(root):
+    done = called("install", "--root", root, "--name", "press-4")
+    assert done.exit_code == 0, done.output
+    unit = root / "etc/systemd/system/zeroline@.service"
+    assert f'wrote "{unit}"' in done.output
+    assert "zeroline@press-4" in done.output
+    assert "does not hold yet" in done.output
+    assert called("show", "--root", root).output.endswith(unit.read_text())
+    (root / "etc/zeroline").mkdir()
+    file = root / "etc/zeroline/press-4.yaml"
+    file.write_text("data: data\ncameras: [{name: top, source: 'sim://parts'}]\n")
+    again = called("install", "--root", root, "--name", "press-4")
+    assert "may write /var/lib/zeroline/press-4 alone" in again.output
+    file.write_text(file.read_text().replace("data: data", "data: /var/lib/zeroline/press-4"))
+    assert "warning" not in called("install", "--root", root, "--name", "press-4").output
+    done = called("remove", "--root", root)
+    assert f'removed "{unit}"' in done.output
+    assert file.exists()
+    assert [p for p in root.rglob("zeroline*") if p.is_file()] == []
+    assert "there is no unit" in called("remove", "--root", root).output
+
+
+def test_what_is_not_ours_is_neither_replaced_nor_removed(root):
+    unit = root / "etc/systemd/system/zeroline@.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text("[Service]\nExecStart=/bin/true\n")
+    done = called("install", "--root", root)
+    assert done.exit_code == 1
+    assert "is not from zeroline" in done.output
+    assert not (root / "etc/sysusers.d").exists()
+    called("remove", "--root", root)
+    assert unit.read_text().endswith("/bin/true\n")
+
+
+@pytest.mark.parametrize("name", ["press 4", "a/b", "%i", "", "-a", "ä"])
+def test_names_that_systemd_writes_in_another_way_are_refused(root, name):
+    assert called("install", "--root", root, "--name", name).exit_code == 2
+    assert not (root / "etc/systemd").exists()
+
+
+def test_user_and_root_exclude_each_other(root):
+    assert called("show", "--user", "--root", root).exit_code == 2
+
+
+def names_in(group):
+    """The calls of a group of systemd's."""
+    found: set[str] = set()
+    for line in analyzed("syscall-filter", group).stdout.splitlines()[1:]:
+        name = line.strip()
+        if name.startswith("@"):
+            found |= names_in(name)
+        elif name and not name.startswith("#"):
+            found.add(name)
+    return found
+
+
+def test_a_station_makes_no_call_that_the_unit_refuses(tmp_path, bundle_folder):
+    """The kernel's filter of the unit, held against a trace: no systemd runs here."""
+    if shutil.which("strace") is None:
+        missing("no strace is here")
+    text = Service(tmp_path, False, Path("/opt/zeroline/bin/zeroline")).text()
+    (allowed,) = re.findall(r"^SystemCallFilter=(.*)$", text, re.M)
+    (families,) = re.findall(r"^RestrictAddressFamilies=(.*)$", text, re.M)
+    file = tmp_path / "station.yaml"
+    file.write_text(
+        f"data: {tmp_path / 'data'}\ncameras: [{{name: top, source: 'sim://parts?parts=6'}}]\n"
+        f"recipes: {{default: {{model: '{bundle_folder}', window: 8, min_window: 4}}}}\n"
+        "page: {listen: '127.0.0.1:0'}\nstorage: {keep_free_gb: 0}\nthreads: 1\n"
+    )
+    calls = tmp_path / "calls"
+    done = subprocess.run(
+        ["strace", "-f", "-qq", "-o", calls,
+         sys.executable, "-m", "zeroline.edge_app", "run", file],
+        capture_output=True, text=True, check=False, timeout=120,
+        env={"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    made = calls.read_text(errors="replace")
+    used = set(re.findall(r"^\d+ +([a-z_0-9]+)\(", made, re.M))
+    assert {"openat", "mmap", "futex", "socket", "fsync"} <= used
+    assert used - names_in(allowed) == set()
+    assert set(re.findall(r"socket\((AF_\w+|PF_\w+)", made)) <= set(families.split())
