@@ -35,7 +35,7 @@ class Kept:
         station.data.mkdir(parents=True, exist_ok=True)
         self.store = Store(station.data, station.storage, station=station.station, events=events)
         self.metrics = Metrics()
-        self._watchdog, self._is_ready = Watchdog(), False
+        self._watchdog, self._is_ready, self._serves = Watchdog(), False, False
         self.state = StateFolder(station.data / "state", tell=tell_early)
         self.operator = (
             OperatorRule(station.data / "state" / "operator.json")
@@ -50,7 +50,12 @@ class Kept:
         self.store.close()
 
     def beat(self) -> None:
-        """Tell systemd that the station is ready, the first time, and that it lives."""
+        """Tell systemd that the station is ready, the first time, and that it lives.
+
+        It is not ready before its local interface can be asked.
+        """
+        if not self._serves:
+            return
         if not self._is_ready:
             self._is_ready = True
             notify("READY=1")
@@ -70,4 +75,5 @@ class Kept:
                 interface.start()
                 stack.callback(interface.close)
                 tell_early(f"local interface: http://{interface.address}")
+            self._serves = True
             yield

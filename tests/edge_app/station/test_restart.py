@@ -72,7 +72,7 @@ def manager(tmp_path, bundle_folder, paint, monkeypatch):
     port = free_port()
     file = tmp_path / "station.yaml"
     file.write_text(
-        "station: press-4\ndata: data\n"
+        "station: press-4\ndata: data\nstore_wait_ms: 10000\n"
         "cameras: [{name: top, source: 'watch:incoming?after=move'}]\n"
         f"recipes:\n  default: {{model: '{bundle_folder}', window: 24, min_window: 4, "
         "codegraph: false, reference: good.npz}\n  other: {band: 0.001}\nthreads: 1\n"
@@ -88,13 +88,21 @@ def camera_of(station):
     return station.ask("/api/v1/state")[1]["cameras"]["top"]
 
 
+def hidden_picture(folder, paint, number):
+    content = cv2.imencode(".png", paint(number))[1].tobytes()
+    (folder / f".{number}.png").write_bytes(content)
+
+
+def show_picture(folder, number):
+    (folder / f".{number}.png").rename(folder / f"{number}.png")
+
+
 def given(station, folder, paint, numbers):
     """Give pictures to the camera's folder, and wait until each has its verdict."""
     before = camera_of(station)["frames"]
     for number in numbers:
-        hidden = folder / f".{number}.png"
-        hidden.write_bytes(cv2.imencode(".png", paint(number))[1].tobytes())
-        hidden.rename(folder / f"{number}.png")
+        hidden_picture(folder, paint, number)
+        show_picture(folder, number)
     station.wait(lambda: camera_of(station)["frames"] == before + len(numbers), 30)
 
 
@@ -117,16 +125,23 @@ def test_a_restart_brings_back_recipe_reference_set_and_window(manager, tmp_path
     assert 'good.npz"' in told
     assert "the window goes on with" in told
     given(second, tmp_path / "incoming", paint, range(10, 12))
+    second.wait(lambda: not list((tmp_path / "incoming").glob("[!.]*.png")), 10)  # put away
+    hidden_picture(tmp_path / "incoming", paint, 12)
     second.process.send_signal(signal.SIGSTOP)  # as a stage that hangs
     manager.end_where_silent()
 
+    # it comes while no station is there, and is judged before all else
+    show_picture(tmp_path / "incoming", 12)
     third = manager.start()
     assert camera_of(third)["recipe"] == "other"
-    assert camera_of(third)["window"] == window  # as it was written last
+    third.wait(lambda: camera_of(third)["frames"] == 1, 20)
+    assert camera_of(third)["window"] == window + 1  # as it was written last
     given(third, tmp_path / "incoming", paint, range(20, 21))
     assert third.stop()[0] == 0
     names = [name for (name,) in _rows(tmp_path, "SELECT id FROM part ORDER BY number")]
-    assert names == [f"{n}.png" for n in (*range(6), 10, 11, 20)]  # none is lost, none comes twice
+    assert names == [
+        f"{n}.png" for n in (*range(6), 10, 11, 12, 20)
+    ]  # none is lost, none comes twice
     verdicts = _rows(tmp_path, "SELECT verdict FROM part WHERE id = '20.png'")
     assert verdicts[0][0] in ("OK", "NG")
 
