@@ -17,6 +17,8 @@ UNIT = "zeroline@.service"
 USER = "zeroline"
 #: Groups that own cameras, GPUs, and serial ports.
 GROUPS = ("video", "render", "dialout")
+#: What ProtectHome= hides.
+_HOMES = ("/home", "/root", "/run/user")
 _MARK = "# Written by zeroline service install, which replaces it"
 _SYSUSERS = Path("etc/sysusers.d/zeroline.conf")
 
@@ -33,11 +35,14 @@ class Service:
         Of the user who calls, without rights of the system.
     program : Path
         The command `zeroline`.
+    python : Path
+        What runs it.
     """
 
     root: Path
     personal: bool
     program: Path
+    python: Path
 
     @property
     def unit(self) -> Path:
@@ -67,11 +72,11 @@ class Service:
         """
         if self.personal:
             return _HEAD + _SERVICE.format(program=_quoted(self.program)) + _PERSONAL
-        for home in ("/home", "/root", "/run/user"):
-            if self.program.is_relative_to(home):
+        for what, path in (("program", self.program), ("program's Python", self.python)):
+            if any(path.is_relative_to(home) for home in _HOMES):
                 raise InputError(
-                    f'the program is "{self.program}", and a service sees no home folders: install '
-                    "it elsewhere, such as /opt/zeroline, or take --user"
+                    f'the {what} is "{path}", and a service sees no home folders: install zeroline '
+                    "elsewhere, such as /opt/zeroline, by the system's Python, or take --user"
                 )
         groups = f"SupplementaryGroups={' '.join(self.groups)}\n" if self.groups else ""
         system = _SYSTEM.format(user=USER, groups=groups)
@@ -142,6 +147,11 @@ def command_here() -> Path:
     if not path.is_file():
         raise InputError(f'there is no command "{path}": install zeroline into an environment')
     return path
+
+
+def python_here() -> Path:
+    """Return the file that runs this program: behind an environment's link."""
+    return Path(sys.executable).resolve()
 
 
 def _is_ours(path: Path) -> bool:

@@ -25,6 +25,9 @@ def traced(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTHONPATH", str(ROOT / "src"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("ORT_DISABLE_TELEMETRY", raising=False)
+
     def trace(*arguments: str | Path) -> set[tuple[str, int]]:
         calls = tmp_path / "calls"
         command = [sys.executable, "-m", "zeroline.edge_app", *map(str, arguments)]
@@ -33,6 +36,8 @@ def traced(tmp_path, monkeypatch):
             capture_output=True, text=True, check=False, timeout=120,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
+        # onnxruntime writes here what it will send
+        assert not (tmp_path / "cache" / "Microsoft").exists()
         text = calls.read_text(encoding="utf-8", errors="replace")
         return {(host, int(port)) for _, port, host in OUTSIDE.findall(text)}
 

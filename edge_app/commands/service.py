@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import click
 
 from zeroline.edge_app.cli import debug_option
-from zeroline.edge_app.service import UNIT, Service, command_here
+from zeroline.edge_app.service import UNIT, Service, command_here, python_here
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -52,7 +52,7 @@ def _options(command: Command) -> Command:
 def _service(personal: bool, root: Path) -> Service:
     if personal and root != Path("/"):
         raise click.UsageError("--user and --root exclude each other")
-    return Service(root, personal, command_here())
+    return Service(root, personal, command_here(), python_here())
 
 
 @click.group()

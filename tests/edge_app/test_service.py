@@ -16,6 +16,14 @@ from zeroline.edge_app.cli import main
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.service import Service
 
+PYTHON, RUNNER = Path("/usr/bin/python3"), sys.executable
+
+
+@pytest.fixture(autouse=True)
+def python_of_the_system(monkeypatch):
+    """That of the tests may lie in a home folder."""
+    monkeypatch.setattr(sys, "executable", str(PYTHON))
+
 
 def analyzed(*arguments):
     """What systemd-analyze says."""
@@ -45,7 +53,7 @@ def program(tmp_path):
 
 
 def test_systemd_takes_the_unit_and_finds_it_closed(root, program):
-    service = Service(root, False, program)
+    service = Service(root, False, program, PYTHON)
     unit, users = service.install()
     verified = analyzed("verify", unit)
     assert (verified.returncode, verified.stdout + verified.stderr) == (0, "")
@@ -59,7 +67,7 @@ def test_systemd_takes_the_unit_and_finds_it_closed(root, program):
 
 def test_systemd_takes_the_unit_of_a_user(program, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
-    (unit,) = Service(Path("/"), True, program).install()
+    (unit,) = Service(Path("/"), True, program, PYTHON).install()
     assert unit == tmp_path / "config/systemd/user/zeroline@.service"
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     verified = analyzed("--user", "verify", unit)
@@ -68,14 +76,17 @@ def test_systemd_takes_the_unit_of_a_user(program, monkeypatch, tmp_path):
 
 
 def test_without_the_groups_the_unit_names_none(tmp_path, program):
-    assert "SupplementaryGroups" not in Service(tmp_path, False, program).text()
+    assert "SupplementaryGroups" not in Service(tmp_path, False, program, PYTHON).text()
 
 
-@pytest.mark.parametrize("home", ["/home/me/zeroline", "/root/.venv/bin/zeroline"])
-def test_a_program_that_the_service_cannot_see_is_refused(home):
+@pytest.mark.parametrize(
+    ("program", "python"),
+    [("/home/me/zeroline", PYTHON), ("/opt/zeroline", "/root/.pyenv/versions/3.11/bin/python3.11")],
+)
+def test_a_program_that_the_service_cannot_see_is_refused(program, python):
     with pytest.raises(InputError, match="sees no home folders"):
-        Service(Path("/"), False, Path(home)).text()
-    assert home in Service(Path("/"), True, Path(home)).text()
+        Service(Path("/"), False, Path(program), Path(python)).text()
+    assert program in Service(Path("/"), True, Path(program), Path(python)).text()
 
 
 def called(*arguments):
@@ -142,7 +153,7 @@ def test_a_station_makes_no_call_that_the_unit_refuses(tmp_path, bundle_folder):
     """The kernel's filter of the unit, held against a trace: no systemd runs here."""
     if shutil.which("strace") is None:
         missing("no strace is here")
-    text = Service(tmp_path, False, Path("/opt/zeroline/bin/zeroline")).text()
+    text = Service(tmp_path, False, Path("/opt/zeroline/bin/zeroline"), PYTHON).text()
     (allowed,) = re.findall(r"^SystemCallFilter=(.*)$", text, re.M)
     (families,) = re.findall(r"^RestrictAddressFamilies=(.*)$", text, re.M)
     file = tmp_path / "station.yaml"
@@ -154,7 +165,7 @@ def test_a_station_makes_no_call_that_the_unit_refuses(tmp_path, bundle_folder):
     calls = tmp_path / "calls"
     done = subprocess.run(
         ["strace", "-f", "-qq", "-o", calls,
-         sys.executable, "-m", "zeroline.edge_app", "run", file],
+         RUNNER, "-m", "zeroline.edge_app", "run", file],
         capture_output=True, text=True, check=False, timeout=120,
         env={"PYTHONPATH": str(ROOT / "src"), "OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
     )  # fmt: skip
