@@ -58,6 +58,10 @@ def fail(name: str, text: str, cure: str) -> Finding:
     return Finding(name, State.FAIL, text, cure)
 
 
+_REINSTALL = 'in a clone of zeroline: pip install ".[cpu,app]"'
+_DAMAGED = "what it needs is damaged: see the text"
+
+
 @dataclass(frozen=True)
 class Check:
     """Something to look at.
@@ -89,7 +93,8 @@ def findings_of(check: Check) -> list[Finding]:
             found.extend(check.look())
         except BaseException as error:  # noqa: BLE001 - a broken system must not end the doctor
             text = f"the check failed: {type(error).__name__}: {in_one_line(Exception(error))}"
-            found.append(fail(check.name, text, "see the text; what it needs may be damaged"))
+            missing = isinstance(error, ImportError)
+            found.append(fail(check.name, text, _REINSTALL if missing else _DAMAGED))
 
     thread = threading.Thread(target=look, name=f"zeroline-{check.name}", daemon=True)
     thread.start()

@@ -52,6 +52,16 @@ def test_a_package_that_is_not_installed(tmp_path, package, broken):
     assert set(lines) >= ALWAYS
 
 
+def test_a_package_that_the_program_itself_needs(tmp_path):
+    """What needs it fails, and nothing else does."""
+    text = "raise ModuleNotFoundError(\"No module named 'pydantic'\", name='pydantic')\n"
+    (tmp_path / "station.yaml").write_text("cameras: [{name: top, source: 'sim://parts'}]\n")
+    before = module(tmp_path / "before", "pydantic", text)
+    lines = doctor(tmp_path / "station.yaml", before=before)
+    assert failing(lines) == {"station", "onnxruntime", "cuda", "tensorrt", "bundle"}
+    assert lines["opencv"]["state"] == lines["sqlite"]["state"] == "ok"
+
+
 def test_an_opencv_whose_library_is_missing(tmp_path):
     text = "raise ImportError('libGL.so.1: cannot open shared object file')\n"
     lines = doctor(before=module(tmp_path / "before", "cv2", text))

@@ -15,11 +15,18 @@ from support.stored_parts import event_message, message_of, view
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.configuration.models import Station
 from zeroline.edge_app.configuration.storage import Storage
-from zeroline.edge_app.doctor import examination, packages
+from zeroline.edge_app.doctor import cameras, examination, packages
 from zeroline.edge_app.doctor.data import Rates, filling_findings, rates_of
 from zeroline.edge_app.doctor.findings import Check, Finding, State, findings_of, ok
 from zeroline.edge_app.doctor.jetson import jetson_findings
-from zeroline.edge_app.doctor.speed import Load, Timing, _trouble, measure, needed_rate
+from zeroline.edge_app.doctor.speed import (
+    Load,
+    Timing,
+    _trouble,
+    measure,
+    needed_rate,
+    speed_findings,
+)
 from zeroline.edge_app.doctor.support import write_archive
 from zeroline.edge_app.doctor.system import flash_findings, link_findings
 from zeroline.edge_app.errors import OutputError
@@ -213,6 +220,22 @@ def test_a_time_with_a_full_window_and_one_that_is_estimated(bundle_folder, pain
     assert cut.seconds > 0
 
 
+def test_a_line_that_is_too_fast_is_told_with_what_was_tried(bundle_folder, paint):
+    recipe = {"model": str(bundle_folder), "window": 8, "min_window": 4, "codegraph": False}
+    station = station_of(recipes={"default": recipe}, threads=1)
+    chosen = station.recipe("default")
+    (one,), share = speed_findings("top", station, chosen, paint(1), Load(1e6))
+    assert one.state is State.FAIL
+    assert share > 1
+    assert one.cure.startswith("not enough alone (degrees: fused: ")
+    assert "; window: 4: " in one.cure
+    (one,), share = speed_findings("top", station, chosen, paint(1), Load(0.01))
+    assert (one.state, share < 0.1) == (State.OK, True)
+    missing = chosen.model_copy(update={"model": "none"})
+    (one,), _ = speed_findings("top", station, missing, paint(1), Load(None))
+    assert one.state is State.FAIL
+
+
 # what people and programs get
 
 
@@ -256,10 +279,11 @@ def test_the_archive_has_all_and_no_secret(tmp_path, paint, monkeypatch, bundle_
         f"recipes: {{default: {{model: '{bundle_folder}', window: 8, min_window: 4}}}}\n"
     )
     path = tmp_path / "help.tar.gz"
-    done = run_doctor(file, "--bundle", path, "--pictures")
-    assert done.returncode == 1  # no camera is there
-    assert "Traceback" not in done.stderr
-    with tarfile.open(path) as archive:
+    monkeypatch.setattr(cameras, "FIRST", 1.0)
+    done = CliRunner().invoke(main, ["doctor", str(file), "--bundle", str(path), "--pictures"])
+    assert done.exit_code == 1  # no camera is there
+    assert "fail    camera top" in done.output
+    with tarfile.open(path, "r:gz") as archive:
         found = {
             name: archive.extractfile(name).read()  # type: ignore[union-attr]
             for name in archive.getnames()
@@ -278,7 +302,7 @@ def test_the_archive_has_all_and_no_secret(tmp_path, paint, monkeypatch, bundle_
     }
     for secret in ("hush-hush", "other-secret"):
         assert all(secret.encode() not in content for content in found.values())
-        assert secret not in done.stdout + done.stderr
+        assert secret not in done.output
     lines = json.loads(found["help/doctor.json"])
     assert {"name": "lock", "state": "ok"}.items() <= next(
         line for line in lines if line["name"] == "lock"
@@ -289,13 +313,14 @@ def test_the_archive_has_all_and_no_secret(tmp_path, paint, monkeypatch, bundle_
     again = run_doctor("--bundle", path)
     assert again.returncode == 1
     assert "is not overwritten" in again.stderr.splitlines()[-1]
+    assert again.stdout.startswith("ok      python")
 
 
 def test_an_archive_of_a_file_with_errors(tmp_path):
     file = tmp_path / "station.yaml"
     file.write_text("cameras: 3\nstation: a\n")
     write_archive(tmp_path / "a.tar.gz", [], file)
-    with tarfile.open(tmp_path / "a.tar.gz") as archive:
+    with tarfile.open(tmp_path / "a.tar.gz", "r:gz") as archive:
         text = archive.extractfile("a/configuration.yaml")
         assert text is not None
         assert b"cameras is 3" in text.read()
