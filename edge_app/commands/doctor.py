@@ -33,9 +33,12 @@ def doctor(file: Path | None, as_json: bool, bundle: Path | None, pictures: bool
     line fails.
     """
     from zeroline.edge_app.doctor.examination import examine
+    from zeroline.edge_app.errors import OutputError
 
     if pictures and bundle is None:
         raise click.UsageError("--pictures goes with --bundle")
+    if bundle is not None and bundle.exists():  # before the minute that the look takes
+        raise OutputError(f'"{bundle}" exists already, and is not overwritten')
     findings = examine(file, tell=_silent if as_json else _tell)
     if as_json:
         click.echo(json.dumps([finding.as_dict() for finding in findings], indent=1))

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from zeroline.edge_app.doctor.findings import Finding
-from zeroline.edge_app.errors import InputError, OutputError
+from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.writing import whole_file
 
 #: Events, lines of the log, and NG parts whose pictures are taken: the last ones.
@@ -31,7 +31,6 @@ def write_archive(
     Parameters
     ----------
     path : Path
-        Is not overwritten.
     findings : sequence of Finding
     file : Path or None
         The station's file.
@@ -41,10 +40,8 @@ def write_archive(
     Raises
     ------
     OutputError
-        If it exists, or cannot be written.
+        If it cannot be written.
     """
-    if path.exists():
-        raise OutputError(f'"{path}" exists already, and is not overwritten')
     contents: dict[str, bytes] = {
         "doctor.json": _json([finding.as_dict() for finding in findings]),
         "versions.json": _json(_versions()),
