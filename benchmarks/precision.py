@@ -13,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import zeroline  # noqa: F401 - first: it keeps onnxruntime from telling its maker what it runs
+
+# isort: split
 import numpy as np
 import onnx
 import onnxruntime

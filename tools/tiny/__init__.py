@@ -2,3 +2,5 @@
 
 Run with ``PYTHONPATH=tools``, in an environment with the extra ``train``.
 """
+
+import zeroline  # noqa: F401 - first: it keeps onnxruntime from telling its maker what it runs
