@@ -125,6 +125,7 @@ def test_wheel_has_all_and_runs_on_its_own(tmp_path):
         "edge_app/batch/templates/report.html.j2",
     ):
         assert f"zeroline/{name}" in names
+    assert {"LICENSE", "NOTICE"} <= {name.rpartition("licenses/")[2] for name in names}
     run(sys.executable, "-m", "venv", tmp_path / "env")
     python = tmp_path / "env" / "bin" / "python"
     installed = run(
