@@ -17,7 +17,7 @@ from typing import Any
 from zeroline.runtime.errors import DeviceError, MissingExtraError
 from zeroline.runtime.files import cache_folder
 
-_JETSON = 'pip install ".[jetpack6]" on JetPack 6, ".[cuda13]" on JetPack 7 (docker/README.md)'
+_JETSON = 'pip install ".[jetpack6]" on JetPack 6, ".[cuda13]" on JetPack 7 (docs/install.md)'
 _PC = 'pip install ".[cuda13]", or ".[cuda12]" with a driver before 580'
 
 

@@ -98,7 +98,7 @@ def test_commands_tell_the_line_and_go_on(cuda, own_bundle, image_folder, tmp_pa
         ("x86_64", 'pip install ".[cuda13]", or ".[cuda12]" with a driver before 580'),
         (
             "aarch64",
-            'pip install ".[jetpack6]" on JetPack 6, ".[cuda13]" on JetPack 7 (docker/README.md)',
+            'pip install ".[jetpack6]" on JetPack 6, ".[cuda13]" on JetPack 7 (docs/install.md)',
         ),
     ],
 )
