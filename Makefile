@@ -66,6 +66,7 @@ sbom:
 	mkdir -p dist
 	$(PYTHON) -m venv build/sbom/bare
 	build/sbom/bare/bin/pip install --quiet --constraint constraints.txt ".[$(EXTRAS)]"
+	rm build/sbom/bare/lib/python*/site-packages/zeroline-*.dist-info/direct_url.json # a path of this machine
 	$(PYTHON) -m venv build/sbom/tool
 	build/sbom/tool/bin/pip install --quiet cyclonedx-bom==7.5.0
 	build/sbom/tool/bin/cyclonedx-py environment --output-reproducible --output-file dist/zeroline.cdx.json build/sbom/bare

@@ -33,7 +33,7 @@ def licence(metadata: Message) -> str:
 def libraries(names: list[str]) -> list[str]:
     """Return the shared libraries of others in a wheel, without their hashes and versions."""
     inside = [name for name in names if re.search(r"\.libs/[^/]+\.so", name)]
-    plain = {re.sub(r"(-[0-9a-f]{8})?[.-]?[\d.-]*\.so.*$", "", Path(name).name) for name in inside}
+    plain = {re.sub(r"(-[0-9a-f]{8})*[.-]?[\d.-]*\.so.*$", "", Path(name).name) for name in inside}
     return sorted(plain)
 
 
