@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import signal
 import sys
+import threading
 import traceback
 import warnings
 from collections.abc import Mapping, Sequence
@@ -122,7 +124,25 @@ class CommandGroup(click.Group):
         except click.Abort:
             click.echo("Error: interrupted", err=True)
             code = 130
-        sys.exit(code if isinstance(code, int) else 0)
+        code = code if isinstance(code, int) else 0
+        if args is None:
+            _leave_threads(code)
+        sys.exit(code)
+
+
+def _leave_threads(code: int) -> None:
+    """End the program at once where a thread of ours still waits, for a slow camera say.
+
+    Python ends such a thread where it next asks for the interpreter. Inside OpenCV's C++ code that
+    aborts the program (exit code 134), after all has been written.
+    """
+    if any(thread.name.startswith("zeroline-") for thread in threading.enumerate()):
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                if stream is not None:
+                    stream.flush()
+        os._exit(code)
 
 
 def _end(*_: Any) -> None:
