@@ -5,8 +5,7 @@ RUN := $(VENV)/bin
 # a file's tests stay together; one worker for each core
 PYTEST_ARGS ?= --numprocesses auto --dist loadfile
 
-.PHONY: demo test lint types unit environment trials gpu-check dist clean
-.PHONY: demo test lint types unit environment trials gpu-check sbom docker-lint clean
+.PHONY: demo test lint types unit environment trials gpu-check dist sbom docker-lint clean
 
 ## a simulated line on the bundled model: verdicts in the terminal, overlays and a report on disk
 demo: $(VENV)/.demo
@@ -59,6 +58,7 @@ dist: environment
 	rm -rf dist
 	$(RUN)/python -m build --outdir dist .
 	$(RUN)/python tools/check_dist.py dist
+
 ## what the wheel and some extras bring, as CycloneDX: make sbom EXTRAS=cuda13,app
 EXTRAS ?= cpu,app
 sbom:
