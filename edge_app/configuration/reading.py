@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -253,6 +254,8 @@ def _problem(told: Mapping[str, Any], values: Any, name_of: Any) -> str:
         return f"{where}: {shown}.kind must be one of {', '.join(kinds)}"
     value = _value_at(values, place)
     text = without_password(value) if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+", value):
+        text = f'"{value}"'  # text that looks like a number
     if kind == "value_error":
         reason = str(told["msg"]).removeprefix("Value error, ")
         return f"{where}: {shown}: {reason}"  # it names the value
@@ -322,9 +325,15 @@ def _placed_recipe(recipe: Recipe, folder: Path) -> Recipe:
 def _missing_files(found: StationFile, name_of: Any) -> list[str]:
     """Return a line for each file that a recipe names and that is not there."""
     problems = []
+    for number, output in enumerate(found.station.outputs):
+        variable = output.secret_env if output.kind == "webhook" else None
+        if variable is not None and variable not in os.environ:
+            place: Place = ("outputs", number, "secret_env")
+            text = f"{name_of(place)}: {dotted(place)} is {variable}: the environment has no such "
+            problems.append(f"{text}variable")
     for name, recipe in found.station.recipes.items():
         for key in (*_FILES, "model"):
-            place: Place = ("recipes", name, key)
+            place = ("recipes", name, key)
             value = getattr(recipe, key)
             if value is None or (key == "model" and value in bundled_names()):
                 continue

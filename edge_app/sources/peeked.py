@@ -19,6 +19,8 @@ class PeekedSource:
     def __init__(self, source: FrameSource) -> None:
         self._source, self._frames = source, iter(source)
         self._waiting: list[Captured] = []
+        self._size: tuple[int, int] | None = None
+        self._begun = False
         self.live = source.live
 
     @property
@@ -32,21 +34,31 @@ class PeekedSource:
         return self._source.announced
 
     def size(self) -> tuple[int, int] | None:
-        """Return height and width of the first frame; None where none comes.
+        """Return height and width of the newest frame; None where none has come.
 
-        What came before it is not lost: it is yielded first.
+        Before the iteration it waits for the first one. What came before that is not lost: it is
+        yielded first. Later it takes no frame from whoever iterates.
         """
-        for captured in self._frames:
-            self._waiting.append(captured)
-            if captured.frame is not None:
-                height, width = captured.frame.shape[:2]
-                return height, width
-        return None
+        if not self._begun and self._size is None:
+            for captured in self._frames:
+                self._waiting.append(captured)
+                if self._measured(captured):
+                    break
+        return self._size
+
+    def _measured(self, captured: Captured) -> bool:
+        if captured.frame is not None:
+            height, width = captured.frame.shape[:2]
+            self._size = height, width
+        return captured.frame is not None
 
     def __iter__(self) -> Iterator[Captured]:
         """Yield all frames."""
+        self._begun = True
         yield from self._waiting
-        yield from self._frames
+        for captured in self._frames:
+            self._measured(captured)
+            yield captured
 
     def finished(self, captured: Captured, /) -> None:
         """Take note that a frame's verdict has left."""

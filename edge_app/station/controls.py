@@ -13,6 +13,9 @@ from zeroline.edge_app.station.joining import join_reference
 from zeroline.edge_app.station.mode import Mode
 from zeroline.edge_app.station.operator import Moved
 from zeroline.edge_app.station.running import RunningStation
+from zeroline.edge_app.station.triggers import LaneTrigger
+
+_STANDS = {Mode.PAUSED: "paused", Mode.SETUP: "in set-up"}
 
 
 class StationControl:
@@ -67,7 +70,7 @@ class StationControl:
         reasons = self._running.troubles
         alive, mode = not reasons, self._running.mode
         if not mode.running:
-            reasons.append(f"the station is {mode.mode.value}")
+            reasons.append(f"the station is {_STANDS[mode.mode]}")
         return Health(alive, not reasons, tuple(reasons))
 
     def trigger(
@@ -84,9 +87,11 @@ class StationControl:
             known = ", ".join(self._running.triggers) or "none"
             raise RefusedError(f'trigger "{name}" is unknown, there are: {known}', kind="unknown")
         if not self._running.mode.running:
-            raise RefusedError(f"the station is {self._running.mode.mode.value}")
+            raise RefusedError(f"the station is {_STANDS[self._running.mode.mode]}")
         trigger = self._running.triggers[name]
-        if recipe is not None:
+        if recipe is None:
+            recipe = self._coming(trigger)
+        else:
             self._check_recipe(recipe)
             for camera in trigger.lane.cameras:
                 self._running.recipes.prepare(camera.name, recipe)
@@ -98,6 +103,8 @@ class StationControl:
         """Keep what a person says of a part."""
         if self._running.store is None or not self._running.store.has_part(part):
             raise RefusedError(f'part "{part}" is unknown', kind="unknown")
+        if join and not any(line.settings.reference for line in self._running.inspection.lines):
+            raise RefusedError("no recipe that runs has a reference set", kind="invalid")
         self._running.store.feedback(part, answer, note=note, by=by, wall=time.time())
         self._move_threshold(part, answer, by=by)
         if answer is Answer.FALSE_ALARM:
@@ -137,6 +144,16 @@ class StationControl:
         if self._running.operator is None:
             raise RefusedError("the operator's rule is off: operator_rule in the station's file")
         self._moved(self._running.operator.reset(), by=by)
+
+    def _coming(self, trigger: LaneTrigger) -> str | None:
+        """Return the recipe that a lane's cameras are about to change to; None where none is.
+
+        A switch that was answered comes before the parts of later triggers.
+        """
+        cameras = [camera.name for camera in trigger.lane.cameras]
+        wanted = {self._running.recipes.wanted(camera) for camera in cameras}
+        running = {self._running.inspection.line(camera).recipe for camera in cameras}
+        return wanted.pop() if len(wanted) == 1 and wanted != running else None
 
     def _check_recipe(self, recipe: str) -> None:
         if recipe not in {"default", *self._running.station.recipes}:

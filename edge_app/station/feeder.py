@@ -160,7 +160,8 @@ class Feeder:
                     continue
             else:
                 assert coming is not None  # noqa: S101 - the loop's condition
-                captured, coming = coming, next(frames, None)
+                captured = replace(coming, time=CaptureTime.now())  # it was read ahead
+                coming = next(frames, None)
             self._give(part, replace(captured, dropped=0), named=True)
 
     def _frame_of(
@@ -182,6 +183,9 @@ class Feeder:
 
     def _give(self, part: OpenPart, captured: Captured, *, named: bool) -> None:
         checked = self._frozen.looked_at(captured, named=named) if self._can_freeze else captured
+        if checked.frame is not None:
+            for camera in self._cameras:
+                self._desk.framed(part, camera)
         self._inspection.put(Shot(part, self._cameras, checked, self._room.release))
 
     @property

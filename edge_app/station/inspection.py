@@ -184,7 +184,6 @@ class InspectionThread:
     def _inspect(self, shot: Shot) -> None:
         try:
             for camera in shot.cameras:
-                self._desk.framed(shot.part, camera)
                 view = self._view(camera, shot)
                 if view.captured.frame is not None:
                     self.show(camera, shot.captured, view.inspection)

@@ -512,3 +512,19 @@ def test_a_webhooks_secrets_are_taken_and_not_shown(file, monkeypatch):
     assert "tell-nobody" not in "\n".join(effective(found))
     monkeypatch.delenv("HOOK_PASSWORD")
     assert any('the environment has no variable "HOOK_PASSWORD"' in line for line in problems(path))
+
+
+def test_a_webhooks_secret_that_is_missing_is_an_error_of_the_file(file, monkeypatch):
+    monkeypatch.delenv("NO_SUCH_SECRET", raising=False)
+    path = file(
+        "cameras: [{source: sim://parts}]\n"
+        "outputs:\n  - kind: webhook\n    url: http://a\n    secret_env: NO_SUCH_SECRET\n"
+    )
+    assert problems(path) == [
+        "5: outputs[0].secret_env is NO_SUCH_SECRET: the environment has no such variable"
+    ]
+
+
+def test_text_that_looks_like_a_number_is_shown_as_text(file):
+    path = file('cameras: [{source: sim://parts}]\ndeadline_ms: "500"\n')
+    assert problems(path) == ['2: deadline_ms is "500": a number from 10 to 600000 is allowed']

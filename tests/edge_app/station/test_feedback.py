@@ -122,3 +122,14 @@ def test_a_part_that_has_left_the_window_joins_nothing_and_that_is_told(
     assert event.text == (
         'part "p0" joins no reference set: the window does not hold it whole any more'
     )
+
+
+def test_a_part_cannot_join_where_no_recipe_has_a_reference_set(tmp_path, values, paint, store):
+    del values["recipes"]["default"]["reference"]
+    camera = LiveFrames()
+    with station_under_test(values, folder=tmp_path, sources={"7": camera}, store=store) as trial:
+        shot(trial, camera, paint(1), "a")
+        trial.until(lambda: store.has_part("a"))
+        with pytest.raises(RefusedError, match="no recipe that runs has a reference set"):
+            trial.control.feedback("a", Answer.FALSE_ALARM, by="anna", join=True)
+    assert "feedback" not in trial.names()  # it was refused whole

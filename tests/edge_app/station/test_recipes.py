@@ -82,6 +82,33 @@ def test_parts_before_a_trigger_with_a_recipe_keep_the_recipe_before(tmp_path, v
     assert all(verdict != "FAULT" for verdict, _ in trial.heard.verdicts().values())
 
 
+def test_a_trigger_after_a_switch_that_was_answered_has_the_new_recipe(tmp_path, values, paint):
+    """A script that switches and then triggers was given a verdict by the old recipe."""
+    camera = LiveFrames()
+    with station_under_test(values, folder=tmp_path, sources={"7": camera}) as trial:
+        for number, recipe in enumerate(("b", "a", "default", "b")):
+            trial.control.switch(None, recipe, by="script")
+            assert shot(trial, camera, paint(number), f"p{number}").body["recipe"] == recipe
+
+
+def test_a_recipe_that_asks_for_the_size_takes_no_frame(tmp_path, values, paint):
+    """A crop asks for the frames' size: it once took the second picture, and nobody saw it."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(6):
+        cv2.imwrite(str(folder / f"{number:03}.png"), paint(number))
+    values["cameras"] = [{"source": str(folder), "trigger": {"mode": "software"}}]
+    values["recipes"]["cropped"] = {"crop": [0, 0, 48, 96]}
+    with station_under_test(values, folder=tmp_path) as trial:
+        time.sleep(0.2)
+        trial.control.switch(None, "cropped", by="test")
+        for number in range(6):
+            trial.control.trigger("main", part=f"p{number}")
+        trial.running.wait()
+    assert [m.body["source"] for m in trial.heard.parts] == [f"{n:03}.png" for n in range(6)]
+    assert {m.body["recipe"] for m in trial.heard.parts} == {"cropped"}
+
+
 def test_frames_of_files_go_on_while_the_recipe_changes(tmp_path, values, paint, bundle_folder):
     folder = tmp_path / "pictures"
     folder.mkdir()

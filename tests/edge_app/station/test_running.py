@@ -267,10 +267,14 @@ def test_a_verdict_after_its_deadline_is_late_and_recorded_as_late(
         "deadline_ms": 100,
     }
     with station_under_test(values, folder=tmp_path) as trial:
+        time.sleep(0.2)
         trial.control.trigger("main", part="a")
         trial.until(lambda: len(trial.heard.parts) == 2)
     told = [(m.body["verdict"], m.body["reason"], m.body["late"]) for m in trial.heard.parts]
     assert told == [("FAULT", "late", False), ("UNCERTAIN", "warming_up", True)]
+    first, second = trial.heard.parts
+    assert first.part is not None
+    assert second.body["wall_time"] >= first.part.time.wall  # not when it was read ahead
     assert trial.running.tally.frames == 1
     assert trial.running.tally.late == 1
 
