@@ -9,6 +9,7 @@ import pytest
 
 from support.stations import LiveFrames, station_under_test
 from zeroline.edge_app.control import RefusedError
+from zeroline.edge_app.station.lines import Lines
 
 
 @pytest.fixture
@@ -82,8 +83,17 @@ def test_parts_before_a_trigger_with_a_recipe_keep_the_recipe_before(tmp_path, v
     assert all(verdict != "FAULT" for verdict, _ in trial.heard.verdicts().values())
 
 
-def test_a_trigger_after_a_switch_that_was_answered_has_the_new_recipe(tmp_path, values, paint):
+def test_a_trigger_after_a_switch_that_was_answered_has_the_new_recipe(
+    tmp_path, values, paint, monkeypatch
+):
     """A script that switches and then triggers was given a verdict by the old recipe."""
+    usual = Lines.opened
+
+    def slow(self, camera, recipe, **more):
+        time.sleep(0.3)
+        return usual(self, camera, recipe, **more)
+
+    monkeypatch.setattr(Lines, "opened", slow)
     camera = LiveFrames()
     with station_under_test(values, folder=tmp_path, sources={"7": camera}) as trial:
         for number, recipe in enumerate(("b", "a", "default", "b")):
