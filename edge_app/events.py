@@ -43,6 +43,7 @@ class EventName(str, Enum):
     STORAGE_LOW = "storage.low"
     STORAGE_FULL = "storage.full"
     STORAGE_BACK = "storage.back"
+    STORAGE_MIGRATED = "storage.migrated"
     STORAGE_LATE = "storage.late"
     OUTPUT_LOST = "output.lost"
     OUTPUT_BACK = "output.back"

@@ -55,6 +55,8 @@ _json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON,
 def _filters(command: Any) -> Any:
     for option in (
         click.option("--part", metavar="PART", help="The part of this id."),
+        click.option("--serial", metavar="SERIAL", help="Parts with this serial number."),
+        click.option("--lot", metavar="LOT", help="Parts of this lot."),
         click.option("--camera", metavar="NAME", help="Parts that this camera saw."),
         click.option(
             "--verdict",

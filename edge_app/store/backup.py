@@ -1,4 +1,4 @@
-"""A store in one file, and a data folder from it."""
+"""A data folder in one file, and a data folder from it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 from zeroline.edge_app.errors import InputError, OutputError
-from zeroline.edge_app.store.files import FOLDER
+from zeroline.edge_app.store.files import FOLDER, STATE
 from zeroline.edge_app.store.reading import Records
-from zeroline.edge_app.store.schema import FILE, open_to_read
+from zeroline.edge_app.store.schema import FILE, open_to_write
 from zeroline.edge_app.writing import whole_file
 
 
 def write_backup(records: Records, path: Path) -> tuple[int, int]:
-    """Write the database, as it is at one moment, and its pictures into a tar file.
+    """Write the database, as it is at one moment, its pictures and the state into a tar file.
 
     A station may run meanwhile. Recipes that ever ran are in the database. What is written while
-    the pictures are copied is not in it.
+    the pictures are copied is not in it. The state is the one on disk: windows are ten minutes old
+    at most.
 
     Returns
     -------
@@ -46,12 +47,16 @@ def write_backup(records: Records, path: Path) -> tuple[int, int]:
             with_copy.close()
         with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as archive:
             archive.add(copy, FILE)
+            for kept in sorted((records.data / STATE).rglob("*")):
+                # each is whole: it got its name when all was written
+                if kept.is_file() and not kept.name.startswith("."):
+                    _added(archive, records.data, kept.relative_to(records.data).as_posix())
             count = sum(_added(archive, records.data, name) for name in paths)
     return count, len(paths) - count
 
 
 def _added(archive: tarfile.TarFile, data: Path, name: str) -> bool:
-    """Add a picture; return whether it was still there."""
+    """Add a file; return whether it was still there."""
     try:
         archive.add(data / name, name, recursive=False)
     except FileNotFoundError:
@@ -62,7 +67,7 @@ def _added(archive: tarfile.TarFile, data: Path, name: str) -> bool:
 def restore(path: Path, data: Path) -> int:
     """Make a data folder from a backup; return the number of its pictures.
 
-    It is there whole or not at all.
+    It is there whole or not at all. An older store is led on.
 
     Parameters
     ----------
@@ -89,8 +94,9 @@ def restore(path: Path, data: Path) -> int:
         count = _unpacked(path, made)
         _check(path, made)
         made.replace(data)
-    except OSError as error:
-        raise OutputError(f'data folder "{data}" cannot be written: {error.strerror}') from error
+    except (OSError, sqlite3.Error) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise OutputError(f'data folder "{data}" cannot be written: {reason}') from error
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return count
@@ -103,12 +109,17 @@ def _unpacked(path: Path, made: Path) -> int:
         with path.open("rb") as file, tarfile.open(fileobj=file) as archive:
             for member in archive:
                 name = PurePosixPath(member.name)
-                known = name.parts == (FILE,) or (len(name.parts) == 4 and name.parts[0] == FOLDER)
+                top, below = name.parts[:1], len(name.parts) - 1
+                known = (
+                    name.parts == (FILE,)
+                    or (top == (FOLDER,) and below == 3)
+                    or (top == (STATE,) and below in (1, 2))
+                )
                 opened = archive.extractfile(member) if member.isreg() else None
                 if not known or ".." in name.parts or opened is None:
                     raise InputError(f'"{path}" is no backup of zeroline: it holds "{member.name}"')
                 _write(opened, made / name)
-                count += name.parts[0] == FOLDER
+                count += top == (FOLDER,)
     except (tarfile.TarError, EOFError) as error:
         raise InputError(f'backup "{path}" is damaged, or no tar file: {error}') from error
     except OSError as error:
@@ -125,9 +136,11 @@ def _write(opened: IO[bytes], target: Path) -> None:
 
 
 def _check(path: Path, made: Path) -> None:
-    """Refuse a backup whose database is not whole."""
+    """Refuse a backup whose database is not whole, or newer than this program."""
+    if not (made / FILE).is_file():
+        raise InputError(f'"{path}" is no backup of zeroline: it holds no "{FILE}"')
     try:
-        connection = open_to_read(made / FILE)
+        connection, _ = open_to_write(made / FILE)
     except InputError as error:
         raise InputError(f'backup "{path}": {str(error).replace(str(made), str(path))}') from error
     try:
@@ -135,6 +148,6 @@ def _check(path: Path, made: Path) -> None:
     except sqlite3.DatabaseError as error:
         said = str(error)
     finally:
-        connection.close()
+        connection.close()  # no WAL stays
     if said != "ok":
         raise InputError(f'backup "{path}" is damaged: {said}')

@@ -23,6 +23,8 @@ from zeroline.runtime.grid import Grid
 
 #: Of the pictures, in the data folder.
 FOLDER = "pictures"
+#: Folder of the windows, and of what else a station takes up again, in a data folder.
+STATE = "state"
 #: How the name of each kind ends.
 SUFFIXES = {"raw": ".png", "overlay": ".overlay.png", "map": ".map.npy"}
 _LONGEST = 150  # bytes; a file system takes 255, and a camera and a suffix come to it

@@ -33,6 +33,8 @@ class Wanted:
         Parts that this camera saw.
     part : str or None
         The id.
+    lot, serial : str or None
+        As the trigger told them.
     """
 
     since: float | None = None
@@ -40,6 +42,8 @@ class Wanted:
     verdict: str | None = None
     camera: str | None = None
     part: str | None = None
+    lot: str | None = None
+    serial: str | None = None
 
     def condition(self) -> tuple[str, list[Any]]:
         """Return the same as SQL, with its values."""
@@ -49,6 +53,8 @@ class Wanted:
             (self.until, "part.wall < ?"),
             (self.verdict, "coalesce(part.revised, part.verdict) = ?"),
             (self.part, "part.id = ?"),
+            (self.lot, "part.lot = ?"),
+            (self.serial, "part.serial = ?"),
             (
                 self.camera,
                 "EXISTS (SELECT 1 FROM frame WHERE frame.number = part.number AND camera = ?)",

@@ -88,8 +88,16 @@ _OUTBOX = Migration(
         "CREATE TABLE delivery (output TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID",
     ),
 )
-#: In order; a file's `user_version` counts those that it has.
-MIGRATIONS = (_RECORDS, _OUTBOX)
+# a part is found at once by what its trigger called it; parts without such names take no room
+_NAMES = Migration(
+    "names",
+    (
+        "CREATE INDEX part_by_lot ON part (lot) WHERE lot IS NOT NULL",
+        "CREATE INDEX part_by_serial ON part (serial) WHERE serial IS NOT NULL",
+    ),
+)
+#: In order, never changed; a file's `user_version` counts those that it has.
+MIGRATIONS = (_RECORDS, _OUTBOX, _NAMES)
 
 
 def version_of(connection: sqlite3.Connection, path: Path) -> int:
@@ -104,12 +112,13 @@ def version_of(connection: sqlite3.Connection, path: Path) -> int:
     if version > len(MIGRATIONS):
         raise InputError(
             f'store "{path}" has version {version}, this zeroline knows up to {len(MIGRATIONS)}: '
-            "a newer zeroline has written it"
+            "a newer zeroline has written it. Install that one, or restore a backup of before "
+            "(zeroline records restore)"
         )
     return version
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
+def migrate(connection: sqlite3.Connection, path: Path) -> int:
     """Lead a database to the newest version, each step in one transaction.
 
     Parameters
@@ -118,6 +127,11 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         With ``isolation_level=None``.
     path : Path
         For the error.
+
+    Returns
+    -------
+    int
+        The version that it had; 0 of a new file.
 
     Raises
     ------
@@ -138,13 +152,20 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             raise
+    return done
 
 
-def open_to_write(path: Path) -> sqlite3.Connection:
-    """Open a database as its one writer; make it where there is none.
+def open_to_write(path: Path) -> tuple[sqlite3.Connection, int]:
+    """Open a database as its one writer; an older one is led on, and made where there is none.
 
     Its owner alone writes and checkpoints: SQLite before 3.51.3 may damage a file where two
     connections do.
+
+    Returns
+    -------
+    Connection
+    int
+        The version that it had; 0 of a new file.
 
     Raises
     ------
@@ -159,14 +180,13 @@ def open_to_write(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA wal_autocheckpoint = 0")
-        version_of(connection, path)
-        migrate(connection, path)
+        before = migrate(connection, path)
     except BaseException as error:
         connection.close()
         if isinstance(error, sqlite3.DatabaseError) and is_damage(error):
             raise damaged(path, error) from error
         raise
-    return connection
+    return connection, before
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:

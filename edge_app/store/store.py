@@ -13,7 +13,7 @@ from typing import Any
 from zeroline.edge_app.configuration.storage import Storage
 from zeroline.edge_app.control import Answer
 from zeroline.edge_app.errors import OutputError
-from zeroline.edge_app.events import Event
+from zeroline.edge_app.events import Event, EventName
 from zeroline.edge_app.messages import Message
 from zeroline.edge_app.store.deliveries import Deliveries, Outbox
 from zeroline.edge_app.store.entries import Entry, Statement, Ticket
@@ -24,7 +24,7 @@ from zeroline.edge_app.store.pictures import PictureKeeper
 from zeroline.edge_app.store.reserve import Reserve, free_bytes
 from zeroline.edge_app.store.retention import DAY
 from zeroline.edge_app.store.rows import as_json, rows_of
-from zeroline.edge_app.store.schema import FILE, open_to_read, open_to_write
+from zeroline.edge_app.store.schema import FILE, MIGRATIONS, open_to_read, open_to_write
 from zeroline.edge_app.store.writer import Writer
 
 #: Seconds that a clean stop gives to pictures that wait, and to a database that is locked or full.
@@ -53,9 +53,9 @@ class Store:
     station : str
         Name of the station.
     events : callable
-        Is told `storage.low`, `storage.full` and `storage.back`, `output.dropped`, and
-        `station.fault` where a row can never be written. From the store's threads, never from
-        inside a lock.
+        Is told `storage.migrated`, `storage.low`, `storage.full` and `storage.back`,
+        `output.dropped`, and `station.fault` where a row can never be written. Never from inside a
+        lock.
 
     Raises
     ------
@@ -79,7 +79,7 @@ class Store:
         readers: list[sqlite3.Connection] = []
         connection = None
         try:
-            connection = self._opened()
+            connection, before = self._opened()
             connection.execute(_UNTIL, (storage.keep_days * DAY,) * 2)
             self._reserve.make()
             sync_folder(data)  # the names of new files, and of a new folder, survive a power cut
@@ -115,6 +115,8 @@ class Store:
         self._closed = False
         self._writer.start()
         self._pictures.start()
+        if 0 < before < len(MIGRATIONS):
+            events(_migrated(before))
 
     def __enter__(self) -> Store:
         """Return itself."""
@@ -254,7 +256,7 @@ class Store:
         self._writer.put(Entry((statement,), ticket))
         return ticket
 
-    def _opened(self) -> sqlite3.Connection:
+    def _opened(self) -> tuple[sqlite3.Connection, int]:
         """Open the database; a full disk gets the reserve's room."""
         try:
             return open_to_write(self._data / FILE)
@@ -270,3 +272,13 @@ class Store:
         largest = " UNION ALL ".join(f"SELECT max(number) AS n FROM {one}" for one in tables)  # noqa: S608 - ours
         (newest,) = connection.execute(f"SELECT max(n) FROM ({largest})").fetchone()  # noqa: S608
         return int(newest or 0)
+
+
+def _migrated(before: int) -> Event:
+    steps = [step.name for step in MIGRATIONS[before:]]
+    return Event(
+        EventName.STORAGE_MIGRATED,
+        f"the store was brought from version {before} to {len(MIGRATIONS)} ({', '.join(steps)}): "
+        "an older zeroline refuses it",
+        {"from": before, "to": len(MIGRATIONS), "steps": steps},
+    )

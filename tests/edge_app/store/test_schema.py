@@ -5,6 +5,7 @@ from contextlib import closing
 
 import pytest
 
+from support.old_stores import VERSION_1
 from support.stored_parts import event_message, part_message
 from zeroline.edge_app.configuration.storage import Storage
 from zeroline.edge_app.errors import InputError
@@ -13,60 +14,9 @@ from zeroline.edge_app.store import schema
 from zeroline.edge_app.store.reading import Records, Wanted
 from zeroline.edge_app.store.store import Store
 
-#: A file as version 1 made it; never to be changed.
-VERSION_1 = """
-CREATE TABLE part (
-    number INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, station TEXT, run TEXT,
-    wall REAL NOT NULL, verdict TEXT NOT NULL, reason TEXT, late INTEGER NOT NULL,
-    unstored INTEGER NOT NULL, lot TEXT, serial TEXT, decided_ms REAL, revised TEXT);
-CREATE INDEX part_by_time ON part (wall);
-CREATE INDEX part_not_ok ON part (coalesce(revised, verdict), wall)
-    WHERE coalesce(revised, verdict) <> 'OK';
-CREATE TABLE later_verdict (
-    number INTEGER PRIMARY KEY, part TEXT NOT NULL, run TEXT, wall REAL NOT NULL,
-    verdict TEXT NOT NULL, reason TEXT, late INTEGER NOT NULL, decided_ms REAL);
-CREATE INDEX later_verdict_by_part ON later_verdict (part);
-CREATE TABLE frame (
-    number INTEGER NOT NULL, camera TEXT NOT NULL, recipe TEXT, recipe_version TEXT,
-    bundle TEXT, source TEXT, frame INTEGER, wall REAL, verdict TEXT NOT NULL, reason TEXT,
-    score REAL, raw_score REAL, threshold REAL, recurring INTEGER, near_duplicate INTEGER,
-    admitted INTEGER, compared_with INTEGER, regions TEXT, fault TEXT, latency_ms TEXT,
-    PRIMARY KEY (number, camera)) WITHOUT ROWID;
-CREATE TABLE revision (
-    number INTEGER PRIMARY KEY, part TEXT, camera TEXT, run TEXT, wall REAL NOT NULL,
-    verdict TEXT NOT NULL, reason TEXT, first_verdict TEXT NOT NULL, recurring INTEGER,
-    score REAL, raw_score REAL, threshold REAL);
-CREATE INDEX revision_by_part ON revision (part) WHERE part IS NOT NULL;
-CREATE TABLE event (
-    number INTEGER PRIMARY KEY, wall REAL NOT NULL, name TEXT NOT NULL, run TEXT,
-    station TEXT, camera TEXT, part TEXT, by TEXT, text TEXT NOT NULL, data TEXT);
-CREATE INDEX event_by_part ON event (part) WHERE part IS NOT NULL;
-CREATE TABLE feedback (
-    id INTEGER PRIMARY KEY, part TEXT NOT NULL, wall REAL NOT NULL, answer TEXT NOT NULL,
-    note TEXT NOT NULL, by TEXT NOT NULL);
-CREATE INDEX feedback_by_part ON feedback (part);
-CREATE TABLE recipe_version (
-    version TEXT PRIMARY KEY, name TEXT NOT NULL, text TEXT NOT NULL, wall REAL NOT NULL)
-    WITHOUT ROWID;
-CREATE TABLE run (
-    run TEXT PRIMARY KEY, station TEXT, program TEXT NOT NULL, wall REAL NOT NULL)
-    WITHOUT ROWID;
-CREATE TABLE picture (
-    path TEXT PRIMARY KEY, part TEXT NOT NULL, camera TEXT NOT NULL, kind TEXT NOT NULL,
-    bytes INTEGER NOT NULL, rank INTEGER NOT NULL, wall REAL NOT NULL,
-    kept_until REAL NOT NULL) WITHOUT ROWID;
-CREATE INDEX picture_by_part ON picture (part);
-CREATE INDEX picture_by_age ON picture (rank, kept_until);
-INSERT INTO part VALUES (7, 'old', 'press-4', 'run', 1.7e9, 'NG', 'score', 0, 0, NULL, NULL, 20.5,
-    NULL);
-INSERT INTO frame VALUES (7, 'top', 'a', 'v', NULL, 'x.png', 3, 1.7e9, 'NG', 'score', 0.5, 0.5,
-    0.3, 0, 0, 1, 63, '[[1,2,3,4]]', NULL, '{}');
-PRAGMA user_version = 1;
-"""
 
-
-def opened(folder):
-    return Store(folder, Storage(keep_free_gb=0), station="press-4", events=print)
+def opened(folder, events=print):
+    return Store(folder, Storage(keep_free_gb=0), station="press-4", events=events)
 
 
 def content(path):
@@ -83,13 +33,21 @@ def old(tmp_path):
 
 
 def test_a_file_of_version_1_is_led_on_with_its_rows(old):
-    with opened(old) as store:
+    heard = []
+    with opened(old, events=heard.append) as store:
         store.outbox("webhook")
         assert store.next_number() == 8
         assert store.write(part_message(8, "new")).wait(10)
         store.write(event_message(9, Event(EventName.STATION_STOP, "stopped"))).wait(10)
+    newest = len(schema.MIGRATIONS)
+    (event,) = heard
+    assert event.name is EventName.STORAGE_MIGRATED
+    assert event.data == {"from": 1, "to": newest, "steps": ["outbox", "names"]}
+    assert "from version 1 to 3 (outbox, names): an older zeroline refuses it" in event.text
+    opened(old, events=heard.append).close()
+    assert len(heard) == 1
     with Records(old) as records:
-        assert schema.version_of(records.connection, old) == len(schema.MIGRATIONS) > 1
+        assert schema.version_of(records.connection, old) == newest
         new, before = records.parts(Wanted())
         assert (new["id"], before["id"], before["decided_ms"]) == ("new", "old", 20.5)
         assert before["frames"][0]["regions"] == [[1, 2, 3, 4]]
@@ -138,7 +96,7 @@ def test_a_newer_file_is_refused_in_one_line(tmp_path):
 
 
 def test_a_reader_refuses_an_older_file(old):
-    with pytest.raises(InputError, match="has version 1, 2 is expected: zeroline run brings it"):
+    with pytest.raises(InputError, match=r"has version 1, \d is expected: zeroline run brings it"):
         Records(old)
 
 
