@@ -13,6 +13,7 @@ from zeroline.edge_app.interface.metrics import Metrics
 from zeroline.edge_app.notify import Watchdog, notify
 from zeroline.edge_app.station.operator import OperatorRule
 from zeroline.edge_app.station.state import StateFolder
+from zeroline.edge_app.store.files import STATE
 from zeroline.edge_app.store.store import Store
 
 if TYPE_CHECKING:
@@ -36,11 +37,9 @@ class Kept:
         self.store = Store(station.data, station.storage, station=station.station, events=events)
         self.metrics = Metrics()
         self._watchdog, self._is_ready, self._serves = Watchdog(), False, False
-        self.state = StateFolder(station.data / "state", tell=tell_early)
+        self.state = StateFolder(station.data / STATE, tell=tell_early)
         self.operator = (
-            OperatorRule(station.data / "state" / "operator.json")
-            if station.operator_rule
-            else None
+            OperatorRule(station.data / STATE / "operator.json") if station.operator_rule else None
         )
 
     def __enter__(self) -> Kept:

@@ -4,9 +4,11 @@ import csv
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import tarfile
 import time
+from contextlib import closing
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -15,14 +17,16 @@ import pytest
 from click.testing import CliRunner
 
 from support.machine import ROOT
+from support.old_stores import VERSION_1
 from support.stored_parts import event_message, message_of, part_message, revision_message, view
 from zeroline.edge_app.batch.datasets import find_datasets
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.configuration.storage import Storage
 from zeroline.edge_app.control import Answer
 from zeroline.edge_app.events import Event, EventName
+from zeroline.edge_app.store import schema
 from zeroline.edge_app.store.export import COLUMNS
-from zeroline.edge_app.store.reading import Records
+from zeroline.edge_app.store.reading import Records, Wanted
 from zeroline.edge_app.store.store import Store
 from zeroline.runtime.results import Reason, Verdict
 
@@ -259,6 +263,70 @@ def test_a_backup_is_whole_while_the_station_runs(station, tmp_path):
     with Store(data, storage, station="press-4", events=print) as store:  # it goes on from there
         assert store.next_number() == 9
         assert store.write(part_message(9)).wait(10)
+
+
+def test_a_backup_has_windows_and_recipes_that_run(station, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(station, copy)
+    kept = {"recipes.json": b"{}", "operator.json": b"[1]", "top/a.npz": b"tokens"}
+    for name, content in kept.items():
+        (copy / "state" / name).parent.mkdir(parents=True, exist_ok=True)
+        (copy / "state" / name).write_bytes(content)
+    (copy / "state" / "top" / ".7-9.part").write_bytes(b"half")
+    records("backup", tmp_path / "b.tar", "--data", copy)
+    records("restore", tmp_path / "b.tar", "--data", tmp_path / "new")
+    state = tmp_path / "new" / "state"
+    found = {p.relative_to(state).as_posix(): p.read_bytes() for p in state.rglob("*.*")}
+    assert found == kept
+
+
+def test_a_backup_of_an_older_store_is_led_on_one_of_a_newer_is_refused(tmp_path):
+    def backup_of(version):
+        folder = tmp_path / f"v{version}"
+        folder.mkdir()
+        path = folder / schema.FILE
+        with closing(sqlite3.connect(path)) as connection:
+            connection.executescript(VERSION_1)
+            connection.execute(f"PRAGMA user_version = {version}")
+        with tarfile.open(folder / "b.tar", "w") as archive:
+            archive.add(path, schema.FILE)
+        return folder / "b.tar"
+
+    assert "0 pictures" in records("restore", backup_of(1), "--data", tmp_path / "new")
+    assert [path.name for path in (tmp_path / "new").iterdir()] == [schema.FILE]
+    assert "old" in records("list", "--data", tmp_path / "new")
+    done = zeroline("records", "restore", backup_of(99), "--data", tmp_path / "newer")
+    assert "b.tar" in done.stderr
+    assert "has version 99, this zeroline knows up to" in done.stderr
+    assert not (tmp_path / "newer").exists()
+    with tarfile.open(tmp_path / "none.tar", "w"):
+        pass
+    done = zeroline("records", "restore", tmp_path / "none.tar", "--data", tmp_path / "newer")
+    assert 'is no backup of zeroline: it holds no "zeroline.sqlite"' in done.stderr
+
+
+def test_parts_are_found_by_serial_number_and_lot(tmp_path):
+    with Store(tmp_path, Storage(keep_free_gb=0), station="s", events=print) as store:
+        for number in range(1, 41):
+            name = {"lot": f"L{number // 10}", "serial": f"{number:05}"} if number > 20 else {}
+            store.write(part_message(number, f"part-{number}", **name))
+
+    def found(*filters):
+        lines = records("list", "--data", tmp_path, "--json", *filters).splitlines()
+        return [json.loads(line)["id"] for line in lines]
+
+    assert found("--serial", "00023") == ["part-23"]
+    assert found("--lot", "L4") == ["part-40"]
+    assert found("--lot", "L2") == [f"part-{number}" for number in range(29, 20, -1)]
+    assert found("--lot", "L2", "--serial", "00031") == []
+    with Records(tmp_path) as opened:
+        for column in ("lot", "serial"):
+            wanted, values = Wanted(**{column: "x"}).condition()
+            plan = opened.connection.execute(
+                f"EXPLAIN QUERY PLAN SELECT * FROM part WHERE {wanted} ORDER BY number DESC",  # noqa: S608
+                values,
+            )
+            assert f"USING INDEX part_by_{column}" in plan.fetchone()["detail"]
 
 
 def test_a_backup_leaves_out_what_was_removed_meanwhile(station, tmp_path):
