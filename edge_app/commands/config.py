@@ -18,7 +18,7 @@ _set_option = click.option(
 
 @click.group()
 def config() -> None:
-    """Write, check and show the file of a station."""
+    """Write, check, show and pack the file of a station."""
 
 
 @config.command()
@@ -65,6 +65,25 @@ def show(file: Path, changes: tuple[str, ...]) -> None:
 
     for line in effective(read_station(file, changes=changes)):
         click.echo(line)
+
+
+@config.command()
+@click.argument("file", type=_FILE)
+@debug_option
+def files(file: Path) -> None:
+    """Print this file and the files that it names, one a line, to be packed for another machine.
+
+    Recipes, reference sets, masks, framings and folders of bundles. Not the data folder (see
+    records backup), not what cameras read, and no secrets.
+    """
+    from zeroline.edge_app.configuration.named_files import named_files, named_secrets
+    from zeroline.edge_app.configuration.reading import read_station
+
+    found = read_station(file, secrets=False)
+    for path in named_files(found):
+        click.echo(path)
+    for secret in named_secrets(found.written):
+        click.echo(f"note: {secret} is a secret, and is not in the list", err=True)
 
 
 @config.command()

@@ -19,6 +19,7 @@ from zeroline.edge_app.configuration.models import Recipe, Station
 from zeroline.edge_app.configuration.outputs import Output
 from zeroline.edge_app.configuration.recipe_folder import with_recipes
 from zeroline.edge_app.configuration.secrets import has_secret, with_secrets
+from zeroline.edge_app.configuration.versions import FILES
 from zeroline.edge_app.configuration.yaml_places import Document, Place, read_text, read_yaml
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.passwords import without_password
@@ -78,7 +79,11 @@ class StationFile:
 
 
 def read_station(
-    path: Path, *, changes: Sequence[str] = (), data: Path | None = None
+    path: Path,
+    *,
+    changes: Sequence[str] = (),
+    data: Path | None = None,
+    secrets: bool = True,
 ) -> StationFile:
     """Read a station's file.
 
@@ -89,6 +94,8 @@ def read_station(
         KEY=VALUE, such as ``recipes.default.window=32``; they go before what the file says.
     data : Path, optional
         The data folder, in place of the file's.
+    secrets : bool
+        Whether they are looked up; without, they may be missing, and their names stand for them.
 
     Raises
     ------
@@ -117,7 +124,7 @@ def read_station(
         return f"{file}:{line}" if line is not None else str(file)
 
     resolved = json.loads(json.dumps(values))
-    for place, source in _sources(values):
+    for place, source in _sources(values) if secrets else ():
         text, trouble = _with_secrets(source, folder)
         group, number, key = place
         resolved[group][number][key] = text
@@ -134,7 +141,7 @@ def read_station(
     found = StationFile(
         path, _placed(checked, folder, recipes or folder), written, document, places
     )
-    missing = _missing_files(found, name_of)
+    missing = _missing_files(found, name_of, secrets=secrets)
     if missing:
         raise ConfigurationError(missing)
     return found
@@ -272,9 +279,6 @@ def _value_at(values: Any, place: Place) -> Any:
     return values
 
 
-_FILES = ("reference", "mask", "taught", "framing")
-
-
 def _placed(station: Station, folder: Path, of_recipes: Path) -> Station:
     """Return a station whose paths are absolute; those of recipes are relative to `of_recipes`."""
     data = folder / station.data
@@ -315,24 +319,24 @@ def _placed_source(source: str, folder: Path) -> str:
 
 def _placed_recipe(recipe: Recipe, folder: Path) -> Recipe:
     update: dict[str, Any] = {
-        name: folder / getattr(recipe, name) for name in _FILES if getattr(recipe, name) is not None
+        name: folder / getattr(recipe, name) for name in FILES if getattr(recipe, name) is not None
     }
     if "model" in recipe.model_fields_set and recipe.model not in bundled_names():
         update["model"] = str(folder / recipe.model)
     return recipe.model_copy(update=update)
 
 
-def _missing_files(found: StationFile, name_of: Any) -> list[str]:
-    """Return a line for each file that a recipe names and that is not there."""
+def _missing_files(found: StationFile, name_of: Any, *, secrets: bool) -> list[str]:
+    """Return a line for each file that a recipe names and that is not there, and each secret."""
     problems = []
-    for number, output in enumerate(found.station.outputs):
+    for number, output in enumerate(found.station.outputs if secrets else ()):
         variable = output.secret_env if output.kind == "webhook" else None
         if variable is not None and variable not in os.environ:
             place: Place = ("outputs", number, "secret_env")
             text = f"{name_of(place)}: {dotted(place)} is {variable}: the environment has no such "
             problems.append(f"{text}variable")
     for name, recipe in found.station.recipes.items():
-        for key in (*_FILES, "model"):
+        for key in (*FILES, "model"):
             place = ("recipes", name, key)
             value = getattr(recipe, key)
             if value is None or (key == "model" and value in bundled_names()):

@@ -14,6 +14,14 @@ def has_secret(text: str) -> bool:
     return _NAMED.search(text) is not None
 
 
+def secrets_in(text: str) -> list[str]:
+    """Return the secrets that a text names, as people say it: a variable, or a file."""
+    return [
+        f'the file "{name}"' if is_file else f"the variable {name}"
+        for is_file, name in _NAMED.findall(text)
+    ]
+
+
 def with_secrets(text: str, *, folder: Path) -> str:
     """Return a text with its secrets in their places.
 

@@ -528,3 +528,38 @@ def test_a_webhooks_secret_that_is_missing_is_an_error_of_the_file(file, monkeyp
 def test_text_that_looks_like_a_number_is_shown_as_text(file):
     path = file('cameras: [{source: sim://parts}]\ndeadline_ms: "500"\n')
     assert problems(path) == ['2: deadline_ms is "500": a number from 10 to 600000 is allowed']
+
+
+def test_the_files_that_another_machine_needs_are_listed(file, tmp_path, monkeypatch):
+    monkeypatch.delenv("NO_SUCH_SECRET", raising=False)
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "bundle").mkdir()
+    for name in ("good.npz", "mask.png", "recipes/a.npz", "key"):
+        (tmp_path / name).write_bytes(b"")
+    (tmp_path / "recipes" / "default.yaml").write_text(
+        "reference: ../good.npz\nmask: ../mask.png\n"
+    )
+    (tmp_path / "recipes" / "other.yaml").write_text("model: ../bundle\nreference: a.npz\n")
+    path = file(
+        """\
+        cameras: [{source: "rtsp://me:${CAMERA_PASSWORD}@cam/1"}]
+        recipes: recipes
+        outputs:
+          - {kind: webhook, url: "https://me:${file:key}@mes/x", secret_env: NO_SUCH_SECRET}
+        """
+    )
+    done = zeroline("config", "files", path)
+    assert done.exit_code == 0, done.output
+    names = (
+        "bundle", "good.npz", "mask.png", "recipes/a.npz", "recipes/default.yaml",
+        "recipes/other.yaml", "station.yaml",
+    )  # fmt: skip
+    assert sorted(done.stdout.splitlines()) == [str(tmp_path / name) for name in names]
+    assert done.stderr.splitlines() == [
+        f"note: {secret} is a secret, and is not in the list"
+        for secret in (
+            "the variable CAMERA_PASSWORD",
+            'the file "key"',
+            "the variable NO_SUCH_SECRET",
+        )
+    ]
