@@ -12,7 +12,7 @@ NAMES = (
     "false-alarms", "photographs", "drawn-sets", "poison", "products", "damaged-bundles",
     "damaged-files", "pose", "aligned", "tiles", "defect-sizes", "placed-lines", "laid-tiles",
     "installs", "export-parity", "station-spine", "station-kills", "station-rate",
-    "station-switches",
+    "station-switches", "store-upgrade",
 )  # fmt: skip
 
 
