@@ -29,15 +29,13 @@ def test_every_public_name_exists_and_is_documented():
 
 
 def test_importing_the_runtime_is_light():
-    """It once took seconds, when numba came with it; the limit leaves room for a slow machine."""
+    """It once took seconds, when numba came with it."""
     script = (
-        "import time, numpy; start = time.perf_counter(); import zeroline.runtime, sys;"
-        "print(time.perf_counter() - start);"
+        "import zeroline.runtime, sys;"
         "heavy = {'torch', 'cupy', 'onnxruntime', 'numba', 'cv2', 'pydantic', 'PIL'};"
         "print(*heavy & set(sys.modules))"
     )
-    seconds, *heavy = run(sys.executable, "-c", script).stdout.split()
-    assert float(seconds) < 0.3
+    heavy = run(sys.executable, "-c", script).stdout.split()
     assert heavy == []
 
 

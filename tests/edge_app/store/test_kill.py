@@ -33,10 +33,11 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path):
             process.stdin.write("go\n")
             kind, child = process.stdout.readline().split()
             assert kind == "pid"
-            time.sleep(moments.uniform(0.05, 0.3))
+            # by its own work: a busy machine does less in a time
+            told = [process.stdout.readline().split() for _ in range(moments.integers(5, 60))]
+            time.sleep(moments.uniform(0, 0.01))
             os.kill(int(child), signal.SIGKILL)
-            lines = iter(process.stdout.readline, "dead\n")
-            told = [line.split() for line in lines]
+            told += [line.split() for line in iter(process.stdout.readline, "dead\n")]
             assert all(len(line) == 2 and line[0] == "a" for line in told), told
             acknowledged += [int(line[1]) for line in told]
             check(data, acknowledged)
