@@ -89,10 +89,11 @@ class StationProcess:
             f"http://127.0.0.1:{self.port}{path}", data=data, headers=headers
         )
         try:
-            with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-                return answer.status, _json(answer.read())
-        except urllib.error.HTTPError as error:
-            return error.code, _json(b"" if error.fp is None else error.read())
+            try:
+                with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+                    return answer.status, _json(answer.read())
+            except urllib.error.HTTPError as error:
+                return error.code, _json(b"" if error.fp is None else error.read())
         except (OSError, HTTPException):  # killed in its answer
             return 0, None
 
