@@ -95,8 +95,10 @@ def list_(data: Path, limit: int, as_json: bool, **filters: Any) -> None:
     from zeroline.edge_app.store.reading import Records
 
     with Records(_folder(data)) as opened:
-        found = list(opened.parts(_wanted(filters), limit=limit))
+        found = list(opened.parts(_wanted(filters), limit=limit + 1))
         answers = opened.answers()
+    more = len(found) > limit
+    del found[limit:]
     for part in found:
         part["answer"] = answers.get(part["id"])
     if as_json:
@@ -104,8 +106,8 @@ def list_(data: Path, limit: int, as_json: bool, **filters: Any) -> None:
             click.echo(json.dumps(_in_utc(part)))
         return
     _print_table([_cells(part) for part in found])
-    if len(found) == limit:
-        click.echo(f"note: {limit} parts are shown, there may be more: --limit", err=True)
+    if more:
+        click.echo(f"note: {limit} parts are shown, there are more: --limit", err=True)
 
 
 @click.command("show")
@@ -152,12 +154,14 @@ def export_(data: Path, table: Path | None, folder: Path | None, **filters: Any)
     In folders, what a person said goes first: a false alarm is good, a missed part is a defect.
     UNCERTAIN and FAULT parts that nobody judged are left out.
     """
-    from zeroline.edge_app.store.export import write_folders, write_table
+    from zeroline.edge_app.store.export import check_new, write_folders, write_table
     from zeroline.edge_app.store.reading import Records
 
     if table is None and folder is None:
         raise click.UsageError("--csv FILE or --folder DIR is expected")
     wanted = _wanted(filters)
+    if folder is not None:
+        check_new(folder)  # before the table is written
     with Records(_folder(data)) as opened:
         if table is not None:
             click.echo(f'{write_table(opened, wanted, table)} rows to "{table}"')

@@ -141,9 +141,12 @@ def read_station(
     found = StationFile(
         path, _placed(checked, folder, recipes or folder), written, document, places
     )
-    missing = _missing_files(found, name_of, secrets=secrets)
-    if missing:
-        raise ConfigurationError(missing)
+    problems = [
+        *_wrong_words(written, name_of),
+        *_missing_files(found, name_of, secrets=secrets),
+    ]
+    if problems:
+        raise ConfigurationError(sorted(problems, key=_place_in_file))
     return found
 
 
@@ -324,6 +327,27 @@ def _placed_recipe(recipe: Recipe, folder: Path) -> Recipe:
     if "model" in recipe.model_fields_set and recipe.model not in bundled_names():
         update["model"] = str(folder / recipe.model)
     return recipe.model_copy(update=update)
+
+
+def _wrong_words(written: Station, name_of: Any) -> list[str]:
+    """Return a line for each source whose address has a word that is no setting of it."""
+    problems = []
+    for number, camera in enumerate(written.cameras):
+        trouble = _trouble(camera.source)
+        if trouble:
+            place: Place = ("cameras", number, "source")
+            problems.append(f"{name_of(place)}: {dotted(place)}: {trouble}")
+    return problems
+
+
+def _trouble(address: str) -> str:
+    from zeroline.edge_app.sources.address import check_words
+
+    try:
+        check_words(address)
+    except InputError as error:
+        return str(error)
+    return ""
 
 
 def _missing_files(found: StationFile, name_of: Any, *, secrets: bool) -> list[str]:

@@ -24,7 +24,7 @@ from zeroline.edge_app.sources.files import PictureSource
 from zeroline.edge_app.sources.live import URL, LiveSource
 from zeroline.edge_app.sources.simulated import SimulatedSource
 from zeroline.edge_app.sources.video import VideoSource, announces_frames
-from zeroline.edge_app.sources.watched import SCHEME, watched_folder
+from zeroline.edge_app.sources.watched import SCHEME, watched_folder, watched_words
 
 _VIDEO_DEVICE = re.compile(r"/dev/video\d+", re.ASCII)
 # fmt: off
@@ -88,6 +88,20 @@ def open_source(
             "GStreamer pipeline, watch:FOLDER or sim://parts"
         )
     return LiveSource(address, events=events, stop=stop or threading.Event(), patience=patience)
+
+
+def check_words(address: str) -> None:
+    """Refuse an address whose words are wrong; nothing is opened.
+
+    Raises
+    ------
+    InputError
+        If a watched folder or a simulated line has no such setting.
+    """
+    if address.startswith(SCHEME):
+        watched_words(address)
+    elif address.startswith("sim://"):
+        settings_from(address)
 
 
 def _check_device(node: str) -> None:

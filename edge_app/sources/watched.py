@@ -232,13 +232,13 @@ def _free(path: Path) -> Path:
     return found
 
 
-def watched_folder(address: str, *, events: Events, stop: threading.Event) -> WatchedFolder:
-    """Open a folder by its address, such as ``watch:incoming?after=move``.
+def watched_words(address: str) -> tuple[Path, str]:
+    """Return folder and `after` of an address, such as ``watch:incoming?after=move``.
 
     Raises
     ------
     InputError
-        If there is no such folder, or the address has another word.
+        If the address has another word.
     """
     text, _, query = address.removeprefix(SCHEME).rpartition("?")
     if not text:  # no query
@@ -249,4 +249,16 @@ def watched_folder(address: str, *, events: Events, stop: threading.Event) -> Wa
         raise InputError(
             f'source "{address}": ?after= one of {", ".join(AFTER)} is allowed behind the folder'
         )
-    return WatchedFolder(Path(text), after=after, events=events, stop=stop)
+    return Path(text), after
+
+
+def watched_folder(address: str, *, events: Events, stop: threading.Event) -> WatchedFolder:
+    """Open a folder by its address.
+
+    Raises
+    ------
+    InputError
+        If there is no such folder, or the address has another word.
+    """
+    folder, after = watched_words(address)
+    return WatchedFolder(folder, after=after, events=events, stop=stop)

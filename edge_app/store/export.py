@@ -59,6 +59,12 @@ def _row(part: dict[str, Any], frame: dict[str, Any], answer: str | None) -> Ite
             yield "" if value is None else str(value)
 
 
+def check_new(folder: Path) -> None:
+    """Refuse a folder that has something in it (InputError)."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f'folder "{folder}" is not empty: an empty or a new one is expected')
+
+
 def write_folders(records: Records, wanted: Wanted, folder: Path) -> tuple[Counter[str], int]:
     """Copy kept raw pictures into ``<camera>/test/<kind>/``, the layout that ``evaluate`` reads.
 
@@ -88,8 +94,7 @@ def write_folders(records: Records, wanted: Wanted, folder: Path) -> tuple[Count
     OutputError
         If it cannot be written.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f'folder "{folder}" is not empty: an empty or a new one is expected')
+    check_new(folder)
     counts, left_out, answers = Counter[str](), 0, records.answers()
     for part in records.parts(wanted, newest_first=False):
         kept = records.pictures(part["id"], "raw")

@@ -132,11 +132,6 @@ def test_json_has_utc(station, berlin):
     assert part["frames"][1]["time"] == "2026-10-25T00:30:00.500Z"
 
 
-def test_a_cut_list_says_so(station):
-    done = zeroline("records", "list", "--data", station, "--limit", 2)
-    assert "2 parts are shown, there may be more" in done.stderr
-
-
 def test_all_of_a_part_is_shown(station, berlin):
     text = records("show", "e_mask", "--data", station)
     for line in (
@@ -216,6 +211,10 @@ def test_folders_are_those_that_evaluate_reads(station, tmp_path):
     again = zeroline("records", "export", "--data", station, "--folder", folder)
     assert again.exit_code == 1
     assert f'folder "{folder}" is not empty' in again.stderr
+    table = tmp_path / "late.csv"
+    again = zeroline("records", "export", "--data", station, "--csv", table, "--folder", folder)
+    assert again.exit_code == 1
+    assert not table.exists()
 
 
 def test_a_revision_counts_from_then_on(tmp_path, paint):
@@ -244,6 +243,11 @@ def test_what_is_exported_can_be_evaluated(station, tmp_path, bundle_folder):
     assert done.exit_code == 0, done.output
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert metrics["top"]["image_auroc"] is not None
+
+
+def test_a_list_says_that_there_are_more_where_there_are(station):
+    for limit, told in ((6, ""), (5, "note: 5 parts are shown, there are more: --limit\n")):
+        assert zeroline("records", "list", "--data", station, "--limit", limit).stderr == told
 
 
 def test_a_backup_is_whole_while_the_station_runs(station, tmp_path):

@@ -99,6 +99,15 @@ BAD = {
     "a misspelt key that is needed": (
         "cameras: [{sorce: a}]", 'cameras[0].sorce is no setting: did you mean "source"?',
     ),
+    "a word of a simulated line": (
+        "cameras: [{source: 'sim://parts?partz=3'}]",
+        '1: cameras[0].source: source "sim://parts?partz=3": there is no setting "partz"; '
+        'did you mean "parts"?',
+    ),
+    "a word of a watched folder": (
+        "cameras: [{source: 'watch:in?after=keep'}]",
+        "?after= one of stay, move, delete is allowed behind the folder",
+    ),
     "no camera": ("station: a", "cameras is missing: Cameras, or other sources"),
     "an empty list": ("cameras: []", "cameras is []: a list of 1 to 8 is allowed"),
     "two cameras of a name": (
