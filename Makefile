@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 # a file's tests stay together; one worker for each core
 PYTEST_ARGS ?= --numprocesses auto --dist loadfile
 
-.PHONY: demo test lint types unit environment trials gpu-check dist sbom docker-lint clean
+.PHONY: demo test lint types unit environment trials gpu-check dist dist-check sbom docker-lint clean
 
 ## a simulated line on the bundled model: verdicts in the terminal, overlays and a report on disk
 demo: $(VENV)/.demo
@@ -58,6 +58,10 @@ dist: environment
 	rm -rf dist
 	$(RUN)/python -m build --outdir dist .
 	$(RUN)/python tools/check_dist.py dist
+
+## that wheel in bare environments of Python 3.10, 3.12 and 3.13: demo and score, without the repository
+dist-check: dist
+	$(RUN)/python tools/check_installs.py $(CHECK_ARGS) dist
 
 ## what the wheel and some extras bring, as CycloneDX: make sbom EXTRAS=cuda13,app
 EXTRAS ?= cpu,app
