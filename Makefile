@@ -5,7 +5,7 @@ RUN := $(VENV)/bin
 # a file's tests stay together; one worker for each core
 PYTEST_ARGS ?= --numprocesses auto --dist loadfile
 
-.PHONY: demo test lint types unit environment trials gpu-check dist dist-check sbom docker-lint clean
+.PHONY: demo test lint types unit environment trials gpu-check dist dist-check hashes sbom docker-lint clean
 
 ## a simulated line on the bundled model: verdicts in the terminal, overlays and a report on disk
 demo: $(VENV)/.demo
@@ -62,6 +62,14 @@ dist: environment
 ## that wheel in bare environments of Python 3.10, 3.12 and 3.13: demo and score, without the repository
 dist-check: dist
 	$(RUN)/python tools/check_installs.py $(CHECK_ARGS) dist
+
+## constraints.txt with sha256, of what cpu and app bring: uv resolves all Pythons and machines at once
+hashes:
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/pip install --quiet uv==0.13.9
+	build/uv/bin/uv pip compile --quiet --universal --python-version 3.10 --extra cpu --extra app \
+		--constraint constraints.txt --generate-hashes --no-annotate --no-emit-package pyreadline3 \
+		--custom-compile-command "make hashes" --output-file hashes.txt pyproject.toml
 
 ## what the wheel and some extras bring, as CycloneDX: make sbom EXTRAS=cuda13,app
 EXTRAS ?= cpu,app

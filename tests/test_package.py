@@ -7,6 +7,7 @@ import zipfile
 
 import click
 import pytest
+from packaging.requirements import Requirement
 
 import zeroline.runtime
 from support.machine import ROOT
@@ -105,6 +106,37 @@ def test_links_in_the_documentation_lead_somewhere():
         for target in re.findall(r"\]\(([^)#\s]+)", page.read_text()):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), (page, target)
+
+
+def pins(name, python):
+    """Return the version of each package that a file of pins has for a Python."""
+    text = re.sub(r" *\\\n.*", "", (ROOT / name).read_text("utf-8"))
+    lines = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
+    here = {"python_version": python, "python_full_version": f"{python}.1"}
+    found = [one for one in map(Requirement, lines) if not one.marker or one.marker.evaluate(here)]
+    assert len({one.name for one in found}) == len(found)
+    return {one.name: str(one.specifier) for one in found}
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.12", "3.13"])
+def test_pins_with_hashes_are_those_of_the_constraints(python):
+    """`make hashes` makes the file; a new pin or a new dependency without it fails here."""
+    hashed, pinned = pins("hashes.txt", python), pins("constraints.txt", python)
+    assert {name: pinned.get(name) for name in hashed} == hashed
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    heads = ("dependencies", "cpu", "app", "app-no-opencv")
+    lists = re.findall(rf"^(?:{'|'.join(heads)}) = \[(.*?)\]$", text, re.M | re.S)
+    assert len(lists) == len(heads)
+    needed = set(re.findall(r'"([\w-]+)>=', "".join(lists)))
+    assert len(needed) > 15
+    assert needed <= set(hashed)
+
+
+def test_pins_with_hashes_have_them_and_name_no_index():
+    text = (ROOT / "hashes.txt").read_text("utf-8")
+    for one in re.split(r"^(?=\w)", text, flags=re.M)[1:]:
+        assert re.search(r"==\S+.* \\(\n    --hash=sha256:[0-9a-f]{64}( \\)?)+\n$", one), one[:60]
+    assert "/" not in text
 
 
 def test_wheel_has_all_and_runs_on_its_own(tmp_path):
