@@ -18,11 +18,18 @@ NEEDED = (
     "runtime/models/tiny/manifest.json", "runtime/models/tiny/model.onnx",
     "edge_app/batch/templates/report.html.j2", "edge_app/doctor/tested.txt",
 )  # fmt: skip
-#: What must not be: tests, pictures, training code, caches.
+#: What must be in an sdist.
+SOURCES = (
+    "LICENSE", "NOTICE", "PKG-INFO", "pyproject.toml", "README.md", "CHANGELOG.md", "SECURITY.md",
+    "constraints.txt", "hashes.txt",
+)  # fmt: skip
+#: What must not be in a wheel: tests, pictures, training code, caches.
 FORBIDDEN = re.compile(
     r"(^|/)(tests?|trials|tools|benchmarks|docs|__pycache__)(/|$)|\.(png|jpe?g|bmp|tiff?|pyc|nbi|nbc)$"
 )
 _FIELDS = ("Name", "Version", "Summary", "License-Expression", "License-File", "Requires-Python")
+#: Texts that wheel and sdist must carry, and words that stand in them.
+TEXTS = {"LICENSE": "Apache License", "NOTICE": "Copyright"}
 
 
 def wheel_problems(path: Path) -> list[str]:
@@ -42,9 +49,12 @@ def wheel_problems(path: Path) -> list[str]:
         problems += [f"the metadata have no {field}" for field in _FIELDS if not about.get(field)]
         if not about.get_payload():
             problems.append("the metadata have no description")
-        licence = f"{folder}/licenses/LICENSE"
-        if licence not in names or "Apache License" not in wheel.read(licence).decode():
-            problems.append("the licence is missing")
+        for name, words in TEXTS.items():
+            place = f"licenses/{name}"
+            if f"{folder}/{place}" not in names:
+                problems.append(f"{name} is missing")
+            elif words not in text(place):
+                problems.append(f'{name} is without "{words}"')
         commands = text("entry_points.txt") if f"{folder}/entry_points.txt" in names else ""
         if "zeroline = zeroline.edge_app.cli:main" not in commands:
             problems.append("the command zeroline is missing")
@@ -56,8 +66,7 @@ def sdist_problems(path: Path) -> list[str]:
     with tarfile.open(path) as source:
         names = {name.partition("/")[2] for name in source.getnames()}
         links = [one for one in source.getmembers() if one.issym() or one.islnk()]
-    needed = ("LICENSE", "PKG-INFO", "pyproject.toml", "README.md", "CHANGELOG.md", "SECURITY.md")
-    problems = [f"{name} is missing" for name in needed if name not in names]
+    problems = [f"{name} is missing" for name in SOURCES if name not in names]
     for link in links:
         folder = Path(link.name).parent
         target = Path(*_resolved((folder / link.linkname).parts)).as_posix().partition("/")[2]

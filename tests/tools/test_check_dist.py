@@ -26,6 +26,7 @@ GOOD = {
     **{f"zeroline/{name}": "" for name in check_dist.NEEDED},
     f"{INFO}/METADATA": METADATA,
     f"{INFO}/licenses/LICENSE": "Apache License",
+    f"{INFO}/licenses/NOTICE": "zeroline\nCopyright the zeroline developers\n",
     f"{INFO}/entry_points.txt": "[console_scripts]\nzeroline = zeroline.edge_app.cli:main\n",
 }
 
@@ -35,7 +36,9 @@ GOOD = {
     [
         ("", "", None),
         ("zeroline/runtime/py.typed", None, "runtime/py.typed is missing"),
-        (f"{INFO}/licenses/LICENSE", None, "the licence is missing"),
+        (f"{INFO}/licenses/LICENSE", None, "LICENSE is missing"),
+        (f"{INFO}/licenses/NOTICE", None, "NOTICE is missing"),
+        (f"{INFO}/licenses/NOTICE", "", 'NOTICE is without "Copyright"'),
         (f"{INFO}/entry_points.txt", None, "the command zeroline is missing"),
         (f"{INFO}/METADATA", METADATA.replace("Summary: a\n", ""), "have no Summary"),
         ("zeroline/tests/test_a.py", "", "should not be in it"),
@@ -55,14 +58,21 @@ def test_a_wheel(tmp_path, name, content, problem):
     assert problem is None or problem in problems[0]
 
 
-def test_an_sdist_with_a_link_that_leads_nowhere(tmp_path):
+def sdist(path, names, target="../../constraints.txt"):
+    with tarfile.open(path, "w:gz") as source:
+        for name in names:
+            source.addfile(tarfile.TarInfo(f"zeroline-0.1.0/{name}"), io.BytesIO())
+        link = tarfile.TarInfo("zeroline-0.1.0/edge_app/doctor/tested.txt")
+        link.type, link.linkname = tarfile.SYMTYPE, target
+        source.addfile(link)
+    return check_dist.sdist_problems(path)
+
+
+def test_an_sdist(tmp_path):
     path = tmp_path / "zeroline-0.1.0.tar.gz"
-    needed = ("LICENSE", "PKG-INFO", "pyproject.toml", "README.md", "CHANGELOG.md", "SECURITY.md")
-    for last in ("constraints.txt", "other.txt"):
-        with tarfile.open(path, "w:gz") as source:
-            for name in (*needed, last):
-                source.addfile(tarfile.TarInfo(f"zeroline-0.1.0/{name}"), io.BytesIO())
-            link = tarfile.TarInfo("zeroline-0.1.0/edge_app/doctor/tested.txt")
-            link.type, link.linkname = tarfile.SYMTYPE, "../../constraints.txt"
-            source.addfile(link)
-        assert len(check_dist.sdist_problems(path)) == (last == "other.txt")
+    needed = set(check_dist.SOURCES)
+    assert sdist(path, needed) == []
+    assert sdist(path, needed - {"NOTICE"}) == [f"{path.name}: NOTICE is missing"]
+    assert sdist(path, needed - {"LICENSE"}) == [f"{path.name}: LICENSE is missing"]
+    (nowhere,) = sdist(path, needed, "../../other.txt")
+    assert "leads to ../../other.txt, which is not in it" in nowhere
