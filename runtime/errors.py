@@ -19,6 +19,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 
 
 def in_one_line(error: Exception, /) -> str:
@@ -69,6 +70,34 @@ class ParityError(ZerolineError):
     """A network that does not do what the one that it was made from does."""
 
 
+#: Instead of extras that bring OpenCV or onnxruntime from PyPI: NVIDIA's would be hidden by them.
+_ON_JETSON = {
+    "app": (
+        'pip install ".[app-no-opencv]", in an environment that sees the system\'s OpenCV '
+        "(python3 -m venv --system-site-packages, docs/install.md)"
+    ),
+    "cpu": (
+        "NVIDIA's wheel of onnxruntime-gpu on JetPack 6, "
+        'pip install ".[cuda13]" on JetPack 7 (docs/install.md)'
+    ),
+}
+
+
+def is_jetson(root: Path = Path("/")) -> bool:
+    """Tell whether the machine is a Jetson, by the files of NVIDIA's system."""
+    try:
+        model = (root / "proc/device-tree/model").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        model = ""
+    return "Jetson" in model or (root / "etc/nv_tegra_release").is_file()
+
+
+def extra_hint(extra: str) -> str:
+    """Return what to do in a clone of zeroline for an extra, on this kind of machine."""
+    usual = f'pip install ".[{extra}]"'
+    return _ON_JETSON.get(extra, usual) if is_jetson() else usual
+
+
 class MissingExtraError(ZerolineError, ImportError):
     """An optional package that is not installed.
 
@@ -87,10 +116,9 @@ class MissingExtraError(ZerolineError, ImportError):
     def __init__(
         self, package: str, *, purpose: str, extra: str = "", hint: str | None = None
     ) -> None:
-        usual = f'pip install ".[{extra}]"'
         super().__init__(
             f"{package} is not installed and is needed {purpose}; "
-            f"in a clone of zeroline: {hint or usual}"
+            f"in a clone of zeroline: {hint or extra_hint(extra)}"
         )
 
 

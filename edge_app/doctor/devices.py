@@ -15,7 +15,7 @@ import numpy as np
 
 from zeroline.edge_app.doctor.findings import Finding, fail, ok, warning
 from zeroline.runtime.cuda import Gpu, current_gpu, install_hint, working_cupy
-from zeroline.runtime.errors import BundleError, DeviceError, MissingExtraError
+from zeroline.runtime.errors import BundleError, DeviceError, MissingExtraError, extra_hint
 from zeroline.runtime.files import cache_folder
 from zeroline.runtime.network.engines import FOLDER, EngineKey
 from zeroline.runtime.network.manifest import Manifest, read_manifest
@@ -38,10 +38,10 @@ def onnxruntime_findings(device: str = "auto") -> list[Finding]:
         import onnxruntime
     except ModuleNotFoundError:
         state = fail if find_spec("tensorrt") is None else warning
-        return [state("onnxruntime", _ABSENT, 'in a clone of zeroline: pip install ".[cpu]"')]
+        return [state("onnxruntime", _ABSENT, f"in a clone of zeroline: {extra_hint('cpu')}")]
     except Exception as error:  # noqa: BLE001 - a library that it needs
         text = f"installed, and cannot be imported: {error}"
-        return [fail("onnxruntime", text, 'install it anew: pip install ".[cpu]"')]
+        return [fail("onnxruntime", text, f"install it anew: {extra_hint('cpu')}")]
     offered = onnxruntime.get_available_providers()
     text = f"{onnxruntime.__version__} offers {', '.join(offered) or 'nothing'}"
     found = [ok("onnxruntime", text)]
@@ -50,7 +50,7 @@ def onnxruntime_findings(device: str = "auto") -> list[Finding]:
         if PROVIDERS[name][0] in offered:
             found.append(_run(line, name))
         elif name == "cpu":
-            cure = 'install one wheel of it: pip install --force-reinstall ".[cpu]"'
+            cure = f"pip uninstall all wheels of it, then install one: {extra_hint('cpu')}"
             found.append(fail(line, f"{PROVIDERS[name][0]} is not offered", cure))
         elif device == "cuda":
             text = f"{PROVIDERS[name][0]} is not offered, and the station asks for cuda"

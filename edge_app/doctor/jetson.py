@@ -11,16 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zeroline.edge_app.doctor.findings import Finding, ok, warning
+from zeroline.runtime.errors import is_jetson
 
 #: Degrees Celsius below a zone's own first trip point that are told.
 _NEAR = 5.0
-
-
-def is_jetson(root: Path = Path("/")) -> bool:
-    """Tell whether the machine is a Jetson."""
-    return (root / "etc/nv_tegra_release").is_file() or "Jetson" in _text(
-        root / "proc/device-tree/model"
-    )
 
 
 def jetson_findings(root: Path = Path("/")) -> list[Finding]:

@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from zeroline.edge_app.doctor.findings import Finding, fail, ok, warning
+from zeroline.runtime.errors import extra_hint
 
 _REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[^]]*])?\s*([^;]*)(?:;.*extra == ['\"]([\w-]+)['\"])?")
 _BOUND = re.compile(r"(>=|<=|==|!=|<|>)\s*([\d.*]+)")
@@ -98,7 +99,7 @@ def package_findings() -> list[Finding]:
 
 def _install(extras: set[str]) -> str:
     extra = next(iter(sorted(extras - {""})), "")
-    return f'in a clone of zeroline: pip install ".[{extra}]"' if extra else "install zeroline anew"
+    return f"in a clone of zeroline: {extra_hint(extra)}" if extra else "install zeroline anew"
 
 
 def tested_versions() -> dict[str, str]:

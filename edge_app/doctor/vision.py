@@ -12,7 +12,7 @@ from pathlib import Path
 
 from zeroline.edge_app.doctor.findings import Finding, fail, ok, warning
 from zeroline.edge_app.opencv import opencv
-from zeroline.runtime.errors import MissingExtraError
+from zeroline.runtime.errors import MissingExtraError, extra_hint
 
 #: Wheels that all write into the folder `cv2`.
 _WHEELS = tuple(
@@ -44,7 +44,7 @@ def opencv_findings(sources: Sequence[str] = (), *, root: Path = Path("/")) -> l
         return [fail("opencv", text, cure)]
     except Exception as error:  # noqa: BLE001 - a library that it needs, or half an installation
         text = f"installed, and cannot be used: {error}"
-        return [fail("opencv", text, 'install it anew: pip install --force-reinstall ".[app]"')]
+        return [fail("opencv", text, f"uninstall it, then install it anew: {extra_hint('app')}")]
     file = Path(str(cv2.__file__))
     has = {name: bool(re.search(rf"\b{name}:\s+YES", build)) for name in ("GStreamer", "FFMPEG")}
     found = [_imported(str(cv2.__version__), file)]

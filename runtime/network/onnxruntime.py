@@ -20,7 +20,13 @@ import numpy as np
 
 from zeroline.runtime.arrays import Float32, to_host
 from zeroline.runtime.cuda import between_events, install_hint, working_cupy
-from zeroline.runtime.errors import BundleError, DeviceError, MissingExtraError, warn_of_cpu
+from zeroline.runtime.errors import (
+    BundleError,
+    DeviceError,
+    MissingExtraError,
+    extra_hint,
+    warn_of_cpu,
+)
 from zeroline.runtime.workers import thread_count
 
 #: Execution providers in order of preference, by the name of the device.
@@ -71,7 +77,7 @@ class OnnxRuntimeSession:
         if device == "auto":
             wanted = "cuda" if PROVIDERS["cuda"][0] in offered else "cpu"
         if PROVIDERS[wanted][0] not in offered:
-            hint = install_hint() if wanted == "cuda" else 'pip install ".[cpu]"'
+            hint = install_hint() if wanted == "cuda" else extra_hint("cpu")
             raise DeviceError(
                 f'device "{device}" needs {PROVIDERS[wanted][0]}, this onnxruntime '
                 f"({onnxruntime.__version__}) offers {', '.join(offered)}; "
