@@ -6,14 +6,15 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
-
-import numpy as np
-import numpy.typing as npt
+from typing import IO, TYPE_CHECKING, Any
 
 from zeroline.edge_app.errors import OutputError
 from zeroline.edge_app.opencv import opencv
 from zeroline.runtime.files import replacing
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 def prepare_folder(folder: Path) -> None:

@@ -22,7 +22,7 @@ import warnings
 from pathlib import Path
 
 
-def in_one_line(error: Exception, /) -> str:
+def in_one_line(error: BaseException, /) -> str:
     """Return an error's message in one line; its kind, where it has none."""
     return " ".join(str(error).split()) or type(error).__name__
 

@@ -57,7 +57,7 @@ ARROWS = {
             "bench", "cli", "draw", "configuration", "store", "interface", "doctor", "service",
         },
         "cli": {"ground"},
-        "__main__": {"cli"},
+        "__main__": {"cli", "doctor"},
     },
 }  # fmt: skip
 GROUND = {

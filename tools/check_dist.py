@@ -56,7 +56,7 @@ def wheel_problems(path: Path) -> list[str]:
             elif words not in text(place):
                 problems.append(f'{name} is without "{words}"')
         commands = text("entry_points.txt") if f"{folder}/entry_points.txt" in names else ""
-        if "zeroline = zeroline.edge_app.cli:main" not in commands:
+        if "zeroline = zeroline.edge_app.__main__:main" not in commands:
             problems.append("the command zeroline is missing")
     return [f"{path.name}: {problem}" for problem in problems]
 

@@ -56,8 +56,6 @@ def _silent(_: Finding) -> None:
 
 
 def _tell(finding: Finding) -> None:
-    """Print a line, and what to do below it; colours show on a terminal alone."""
-    state = click.style(f"{finding.state.value:<8}", fg=_COLOURS[finding.state.value])
-    click.echo(f"{state}{finding.name:<20} {finding.text}")
-    if finding.cure:
-        click.echo(f"{'':<28} {finding.cure}")
+    """Print a finding; colours show on a terminal alone."""
+    text, state = str(finding), finding.state.value
+    click.echo(click.style(state, fg=_COLOURS[state]) + text.removeprefix(state))

@@ -1,4 +1,7 @@
-"""What runs the network: onnxruntime, CUDA, CuPy, TensorRT. Each is really used once."""
+"""What runs the network: onnxruntime, CUDA, CuPy, TensorRT. Each is really used once.
+
+What needs NumPy or pydantic is imported where it is used: the other lines stand without it.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +9,18 @@ import contextlib
 import ctypes
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from zeroline.edge_app.doctor.findings import Finding, fail, ok, warning
+from zeroline.edge_app.doctor.findings import Finding, broken, fail, ok, reason_of, warning
 from zeroline.runtime.cuda import Gpu, current_gpu, install_hint, working_cupy
 from zeroline.runtime.errors import BundleError, DeviceError, MissingExtraError, extra_hint
 from zeroline.runtime.files import cache_folder
-from zeroline.runtime.network.engines import FOLDER, EngineKey
-from zeroline.runtime.network.manifest import Manifest, read_manifest
-from zeroline.runtime.network.onnxruntime import PROVIDERS, OnnxRuntimeSession
-from zeroline.runtime.network.open import BUNDLED, check_files, find_bundle
-from zeroline.runtime.network.tensorrt import BATCHES, tensorrt_package
+
+if TYPE_CHECKING:
+    from zeroline.runtime.network.manifest import Manifest
 
 _ABSENT = "not here"
 
@@ -36,33 +35,47 @@ def onnxruntime_findings(device: str = "auto") -> list[Finding]:
     """
     try:
         import onnxruntime
-    except ModuleNotFoundError:
-        state = fail if find_spec("tensorrt") is None else warning
-        return [state("onnxruntime", _ABSENT, f"in a clone of zeroline: {extra_hint('cpu')}")]
     except Exception as error:  # noqa: BLE001 - a library that it needs
-        text = f"installed, and cannot be imported: {error}"
-        return [fail("onnxruntime", text, f"install it anew: {extra_hint('cpu')}")]
+        if isinstance(error, ModuleNotFoundError) and error.name == "onnxruntime":
+            state = fail if find_spec("tensorrt") is None else warning
+            return [state("onnxruntime", _ABSENT, f"in a clone of zeroline: {extra_hint('cpu')}")]
+        text = f"installed, and cannot be imported: {reason_of(error)}"
+        cure = f"mend what the text names, or install it anew: {extra_hint('cpu')}"
+        return [fail("onnxruntime", text, cure)]
     offered = onnxruntime.get_available_providers()
     text = f"{onnxruntime.__version__} offers {', '.join(offered) or 'nothing'}"
-    found = [ok("onnxruntime", text)]
+    return [ok("onnxruntime", text), *_providers(offered, device)]
+
+
+def _providers(offered: Sequence[str], device: str) -> Iterator[Finding]:
+    try:
+        from zeroline.runtime.network.onnxruntime import PROVIDERS
+    except Exception as error:  # noqa: BLE001 - of any package that it needs
+        yield broken("onnxruntime.cpu", error)
+        return
     for name in ("cpu", "cuda"):
         line = f"onnxruntime.{name}"
         if PROVIDERS[name][0] in offered:
-            found.append(_run(line, name))
+            yield _run(line, name)
         elif name == "cpu":
             cure = f"pip uninstall all wheels of it, then install one: {extra_hint('cpu')}"
-            found.append(fail(line, f"{PROVIDERS[name][0]} is not offered", cure))
+            yield fail(line, f"{PROVIDERS[name][0]} is not offered", cure)
         elif device == "cuda":
             text = f"{PROVIDERS[name][0]} is not offered, and the station asks for cuda"
-            found.append(fail(line, text, f"in a clone of zeroline: {install_hint()}"))
-    return found
+            yield fail(line, text, f"in a clone of zeroline: {install_hint()}")
 
 
 def _run(line: str, device: str) -> Finding:
     """Open the bundled network on a device, and run it."""
-    manifest = read_manifest(BUNDLED / "tiny")
-    began = time.monotonic()
     try:
+        import numpy as np
+
+        from zeroline.runtime.network.manifest import read_manifest
+        from zeroline.runtime.network.onnxruntime import OnnxRuntimeSession
+        from zeroline.runtime.network.open import BUNDLED
+
+        manifest = read_manifest(BUNDLED / "tiny")
+        began = time.monotonic()
         session = OnnxRuntimeSession(BUNDLED / "tiny" / manifest.model, device=device, threads=1)
         opened = time.monotonic() - began
         side = manifest.input.size
@@ -72,6 +85,8 @@ def _run(line: str, device: str) -> Finding:
         session.run(manifest.input.name, pictures)
     except (BundleError, DeviceError, MissingExtraError) as error:
         return fail(line, str(error), f"in a clone of zeroline: {install_hint()}")
+    except Exception as error:  # noqa: BLE001 - of any package that it needs
+        return broken(line, error)
     used, took = session.providers[0], time.monotonic() - began
     return ok(line, f"{used}: the model tiny opens in {opened:.1f} s, runs in {1e3 * took:.0f} ms")
 
@@ -121,6 +136,10 @@ def tensorrt_findings(models: Sequence[str] = (), device: str = "auto") -> list[
             return [ok("tensorrt", _ABSENT)]
         cure = "see docs/gpu.md, or device: auto in the station's file"
         return [fail("tensorrt", f"{_ABSENT}, and the station asks for it", cure)]
+    from zeroline.runtime.network.manifest import read_manifest
+    from zeroline.runtime.network.open import find_bundle
+    from zeroline.runtime.network.tensorrt import tensorrt_package
+
     try:
         trt = tensorrt_package()
     except (DeviceError, MissingExtraError) as error:
@@ -140,6 +159,9 @@ def tensorrt_findings(models: Sequence[str] = (), device: str = "auto") -> list[
 
 def _engine(folder: Path, manifest: Manifest, version: str) -> dict[str, Any] | None:
     """Return the key of a bundle's kept engine, one of this version before others."""
+    from zeroline.runtime.network.engines import FOLDER, EngineKey
+    from zeroline.runtime.network.tensorrt import BATCHES
+
     network = EngineKey.of(manifest, version, Gpu("", ""), BATCHES).network
     keys = []
     for path in (p for f in (folder, cache_folder()) for p in (f / FOLDER).glob("*.json")):
@@ -166,6 +188,9 @@ def _engine_finding(
 
 def bundle_findings(models: Sequence[str] = ("tiny",)) -> list[Finding]:
     """Check the files of bundles against their hashes."""
+    from zeroline.runtime.network.manifest import read_manifest
+    from zeroline.runtime.network.open import check_files, find_bundle
+
     found = []
     for model in dict.fromkeys(models):
         line = f"bundle {Path(model).name}"

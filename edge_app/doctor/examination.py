@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from zeroline.edge_app.doctor.findings import Check, Finding, fail, findings_of,
 if TYPE_CHECKING:
     from zeroline.edge_app.configuration.models import Station
 
-#: Seconds for what opens networks and reads all of their files.
+#: Seconds for what opens networks, reads all of their files, or imports many packages.
 _OPENING = 60.0
 
 
@@ -49,6 +49,7 @@ def examine(
         [
             Check("python", _later("packages", "python_findings")),
             Check("packages", _later("packages", "package_findings")),
+            Check("imports", _later("packages", "import_findings"), _OPENING),
         ]
     )
     read = _StationRead(file)
@@ -59,7 +60,8 @@ def examine(
         look(_station_checks(read.station, root))
     elif file is not None:
         text = "cameras, data folder, port and speed were not looked at"
-        look([Check("", lambda: [warning("station.rest", text, "mend the file first")])])
+        cure = "mend what is said of the station first"
+        look([Check("", lambda: [warning("station.rest", text, cure)])])
     return found
 
 
@@ -67,14 +69,14 @@ def _import(module: str) -> Any:
     return import_module(f"zeroline.edge_app.doctor.{module}")
 
 
-def _later(module: str, name: str, *given: Any, **named: Any) -> Callable[[], Sequence[Finding]]:
+def _later(module: str, name: str, *given: Any, **named: Any) -> Callable[[], Iterable[Finding]]:
     """Return a call of a function whose module is imported by the check itself.
 
     A package that is missing then fails the lines that need it, and no others.
     """
 
-    def look() -> Sequence[Finding]:
-        found: Sequence[Finding] = getattr(_import(module), name)(*given, **named)
+    def look() -> Iterable[Finding]:
+        found: Iterable[Finding] = getattr(_import(module), name)(*given, **named)
         return found
 
     return look
@@ -122,7 +124,7 @@ def _station_checks(station: Station, root: Path) -> Iterator[Check]:
     """Yield the checks of what a station's file names."""
     try:
         checks: Iterator[Check] = _import("station").station_checks(station, root)
-    except ImportError:
+    except Exception:  # noqa: BLE001 - of any package, in any state
         yield Check("station.checks", _later("station", "station_checks"))  # it tells why
         return
     yield from checks

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import asdict, dataclass
 from enum import Enum
+from io import StringIO
 
 from zeroline.runtime.errors import in_one_line
 
@@ -38,6 +40,11 @@ class Finding:
     text: str
     cure: str = ""
 
+    def __str__(self) -> str:
+        """Return it as a line, and what to do as a second one."""
+        line = f"{self.state.value:<8}{self.name:<20} {self.text}"
+        return f"{line}\n{'':<28} {self.cure}" if self.cure else line
+
     def as_dict(self) -> dict[str, str]:
         """Return it as JSON."""
         return {**asdict(self), "state": self.state.value}
@@ -58,8 +65,24 @@ def fail(name: str, text: str, cure: str) -> Finding:
     return Finding(name, State.FAIL, text, cure)
 
 
-_REINSTALL = 'in a clone of zeroline: pip install ".[cpu,app]"'
-_DAMAGED = "what it needs is damaged: see the text"
+#: Letters of an error that are shown: NumPy's own explains for a page, and ends with the cause.
+_HEAD, _TAIL = 100, 200
+
+
+def reason_of(error: BaseException) -> str:
+    """Return why something could not be imported or used, in one line of bounded length."""
+    text = in_one_line(error)
+    if len(text) <= _HEAD + _TAIL:
+        return text
+    return f"{text[:_HEAD]} … {text[-_TAIL:]}"
+
+
+def broken(name: str, error: BaseException) -> Finding:
+    """Return the finding of a look that an error has ended."""
+    cure = "what it needs is damaged: see the text"
+    if isinstance(error, ImportError):
+        cure = "mend that package: see its own line, or install zeroline anew (docs/install.md)"
+    return fail(name, f"the check failed: {type(error).__name__}: {reason_of(error)}", cure)
 
 
 @dataclass(frozen=True)
@@ -71,20 +94,21 @@ class Check:
     name : str
         Of the finding where the look itself fails.
     look : callable
-        Returns findings; may raise, and may hang.
+        Returns or yields findings; may raise, and may hang. What it has yielded before stands.
     limit : float
         Seconds that it may take.
     """
 
     name: str
-    look: Callable[[], Sequence[Finding]]
+    look: Callable[[], Iterable[Finding]]
     limit: float = 20.0
 
 
 def findings_of(check: Check) -> list[Finding]:
     """Look, in a thread of its own; an error, or no end within the limit, is a finding.
 
-    One check at a time: two that measure would disturb each other.
+    One check at a time: two that measure would disturb each other. What packages print meanwhile is
+    dropped: OpenCV and onnxruntime tell by themselves that numpy is missing, into the lines.
     """
     found: list[Finding] = []
 
@@ -92,13 +116,12 @@ def findings_of(check: Check) -> list[Finding]:
         try:
             found.extend(check.look())
         except BaseException as error:  # noqa: BLE001 - a broken system must not end the doctor
-            text = f"the check failed: {type(error).__name__}: {in_one_line(Exception(error))}"
-            missing = isinstance(error, ImportError)
-            found.append(fail(check.name, text, _REINSTALL if missing else _DAMAGED))
+            found.append(broken(check.name, error))
 
     thread = threading.Thread(target=look, name=f"zeroline-{check.name}", daemon=True)
-    thread.start()
-    thread.join(check.limit)
+    with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
+        thread.start()
+        thread.join(check.limit)
     if thread.is_alive():
         text = f"no answer within {check.limit:g} s"
         return [*found, fail(check.name, text, "see whether what it needs hangs")]

@@ -6,11 +6,13 @@ import platform
 import re
 import sys
 from collections import defaultdict
+from collections.abc import Iterator
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from zeroline.edge_app.doctor.findings import Finding, fail, ok, warning
+from zeroline.edge_app.doctor.findings import Finding, fail, ok, reason_of, warning
 from zeroline.runtime.errors import extra_hint
 
 _REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[^]]*])?\s*([^;]*)(?:;.*extra == ['\"]([\w-]+)['\"])?")
@@ -18,6 +20,8 @@ _BOUND = re.compile(r"(>=|<=|==|!=|<|>)\s*([\d.*]+)")
 _PINNED = re.compile(r"([\w.-]+)==([^;\s]+)(?:;\s*python_version\s*(<|>=)\s*\"([\d.]+)\")?")
 #: Extras without which there is no station, and those that are looked at where they are installed.
 _NEEDED, _OPTIONAL = ("", "app"), ("cpu", "cuda12", "cuda13", "jetpack6")
+#: Modules that are not called as their package is.
+_MODULES = {"pillow": "PIL", "pyyaml": "yaml", "scikit-learn": "sklearn"}
 #: What CI installs. It is constraints.txt: a link in a clone, a copy in a wheel.
 _TESTED = "tested.txt"
 
@@ -68,13 +72,7 @@ def python_findings() -> list[Finding]:
 
 def package_findings() -> list[Finding]:
     """Compare installed packages with what zeroline needs and what was tested."""
-    bounds: dict[str, list[str]] = defaultdict(list)
-    extras: dict[str, set[str]] = defaultdict(set)
-    for line in requires("zeroline") or ():
-        match = _REQUIREMENT.match(line)
-        if match and (match[3] or "") in (*_NEEDED, *_OPTIONAL):
-            bounds[match[1].lower()].append(match[2].strip())
-            extras[match[1].lower()].add(match[3] or "")
+    bounds, extras = _wanted()
     tested = tested_versions()
     found, fitting = list[Finding](), 0
     for name, wanted in sorted(bounds.items()):
@@ -95,6 +93,43 @@ def package_findings() -> list[Finding]:
         else:
             fitting += 1
     return [ok("packages", f"{fitting} as needed, zeroline {version('zeroline')}"), *found]
+
+
+def _wanted() -> tuple[dict[str, list[str]], dict[str, set[str]]]:
+    """Return the bounds of each package, and the extras that ask for it."""
+    bounds: dict[str, list[str]] = defaultdict(list)
+    extras: dict[str, set[str]] = defaultdict(set)
+    for line in requires("zeroline") or ():
+        match = _REQUIREMENT.match(line)
+        if match and (match[3] or "") in (*_NEEDED, *_OPTIONAL):
+            bounds[match[1].lower()].append(match[2].strip())
+            extras[match[1].lower()].add(match[3] or "")
+    return bounds, extras
+
+
+def import_findings() -> Iterator[Finding]:
+    """Import each package that a station needs; OpenCV and onnxruntime have lines of their own."""
+    count = 0
+    for name, extras in sorted(_wanted()[1].items()):
+        if not extras & set(_NEEDED) or name.startswith("opencv"):
+            continue
+        try:
+            here = version(name)
+        except PackageNotFoundError:  # it has a line already
+            continue
+        module = _MODULES.get(name, name.replace("-", "_"))
+        try:
+            import_module(module)
+        except Exception as error:  # noqa: BLE001 - half an installation, a library that it needs
+            text = f"{here} is installed, and cannot be imported: {reason_of(error)}"
+            other = isinstance(error, ImportError) and (error.name or "").partition(".")[0]
+            cure = f'pip install --force-reinstall --no-deps "{name}=={here}"'
+            if other and other != module:
+                cure = f"mend or install {other}, which it needs"
+            yield fail(f"package {name}", text, cure)
+        else:
+            count += 1
+    yield ok("imports", f"{count} packages can be imported")
 
 
 def _install(extras: set[str]) -> str:

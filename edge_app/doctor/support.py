@@ -18,6 +18,7 @@ from typing import Any
 from zeroline.edge_app.doctor.findings import Finding
 from zeroline.edge_app.errors import InputError
 from zeroline.edge_app.writing import whole_file
+from zeroline.runtime.errors import in_one_line
 
 #: Events, lines of the log, and NG parts whose pictures are taken: the last ones.
 _EVENTS, _LOG, _NG = 1000, 2000, 20
@@ -84,8 +85,8 @@ def _configuration(file: Path) -> tuple[Any, bytes]:
             found = read_station(file)
         except ConfigurationError as error:
             return None, "\n".join([*error.problems, ""]).encode()
-    except (InputError, ImportError) as error:
-        return None, f"{error}\n".encode()
+    except Exception as error:  # noqa: BLE001 - what it needs may be broken in any way
+        return None, f"{in_one_line(error)}\n".encode()
     return found.station, "\n".join([*effective(found), ""]).encode()
 
 

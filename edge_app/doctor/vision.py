@@ -10,7 +10,7 @@ from importlib.machinery import PathFinder
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from zeroline.edge_app.doctor.findings import Finding, fail, ok, warning
+from zeroline.edge_app.doctor.findings import Finding, fail, ok, reason_of, warning
 from zeroline.edge_app.opencv import opencv
 from zeroline.runtime.errors import MissingExtraError, extra_hint
 
@@ -39,12 +39,14 @@ def opencv_findings(sources: Sequence[str] = (), *, root: Path = Path("/")) -> l
     try:
         cv2 = opencv("to read cameras")
         build = str(cv2.getBuildInformation())
-    except MissingExtraError as error:
-        text, _, cure = str(error).partition("; ")
-        return [fail("opencv", text, cure)]
     except Exception as error:  # noqa: BLE001 - a library that it needs, or half an installation
-        text = f"installed, and cannot be used: {error}"
-        return [fail("opencv", text, f"uninstall it, then install it anew: {extra_hint('app')}")]
+        why = error.__cause__ if isinstance(error, MissingExtraError) else error
+        if isinstance(why, ModuleNotFoundError) and why.name == "cv2":
+            text, _, cure = str(error).partition("; ")
+            return [fail("opencv", text, cure)]
+        text = f"installed, and cannot be used: {reason_of(why or error)}"
+        cure = f"mend what the text names, or install OpenCV anew: {extra_hint('app')}"
+        return [fail("opencv", text, cure)]
     file = Path(str(cv2.__file__))
     has = {name: bool(re.search(rf"\b{name}:\s+YES", build)) for name in ("GStreamer", "FFMPEG")}
     found = [_imported(str(cv2.__version__), file)]

@@ -37,14 +37,17 @@ def doctor(
 
 
 def run(
-    *arguments: Path | str, before: Path | None = None, user: int | None = None
+    *arguments: Path | str,
+    before: Path | None = None,
+    user: int | None = None,
+    command: str = "doctor",
 ) -> subprocess.CompletedProcess[str]:
-    """Run ``zeroline doctor``."""
+    """Run ``zeroline doctor``, or another command."""
     paths = [*([str(before)] if before else []), str(ROOT / "src")]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-m", "zeroline.edge_app", "doctor", *map(str, arguments)]
+    words = [sys.executable, "-m", "zeroline.edge_app", command, *map(str, arguments)]
     return subprocess.run(
-        command, capture_output=True, text=True, check=False, env=environment, timeout=120,
+        words, capture_output=True, text=True, check=False, env=environment, timeout=120,
         user=user,
     )  # fmt: skip
 
@@ -52,6 +55,12 @@ def run(
 def failing(lines: dict[str, dict[str, Any]]) -> set[str]:
     """Return the names of the lines that fail, but for the clock: no test's machine needs one."""
     return {name for name, line in lines.items() if line["state"] == "fail"} - {"clock"}
+
+
+def missing(folder: Path, name: str) -> Path:
+    """Make a package look as if it were not installed; return the folder to go before."""
+    text = f"raise ModuleNotFoundError(\"No module named '{name}'\", name='{name}')\n"
+    return module(folder, name, text)
 
 
 def module(folder: Path, name: str, text: str) -> Path:

@@ -27,7 +27,7 @@ GOOD = {
     f"{INFO}/METADATA": METADATA,
     f"{INFO}/licenses/LICENSE": "Apache License",
     f"{INFO}/licenses/NOTICE": "zeroline\nCopyright the zeroline developers\n",
-    f"{INFO}/entry_points.txt": "[console_scripts]\nzeroline = zeroline.edge_app.cli:main\n",
+    f"{INFO}/entry_points.txt": "[console_scripts]\nzeroline = zeroline.edge_app.__main__:main\n",
 }
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from trials.station_process import free_port
 
-from support.broken import doctor, failing, module, stand_in
+from support.broken import doctor, failing, missing, module, run, stand_in
 from zeroline.edge_app.doctor import cameras, devices
 from zeroline.edge_app.doctor.examination import examine
 from zeroline.edge_app.doctor.system import clock_findings
@@ -43,23 +43,82 @@ def test_this_machine_is_well():
         ("cv2", {"opencv"}),
         ("onnxruntime", {"onnxruntime"}),
         ("numba", set()),
+        ("fastapi", {"package fastapi"}),
+        ("PIL", {"package pillow", "onnxruntime.cpu", "bundle"}),
+        ("threadpoolctl", {"package threadpoolctl", "package scikit-learn", "onnxruntime.cpu"}),
     ],
 )
 def test_a_package_that_is_not_installed(tmp_path, package, broken):
-    text = f"raise ModuleNotFoundError(\"No module named '{package}'\", name='{package}')\n"
-    lines = doctor(before=module(tmp_path / "before", package, text))
+    lines = doctor(before=missing(tmp_path / "before", package))
     assert failing(lines) == broken
     assert set(lines) >= ALWAYS
 
 
-def test_a_package_that_the_program_itself_needs(tmp_path):
+NUMPY = {
+    "package numpy",
+    "package scipy",
+    "package scikit-learn",
+    "opencv",
+    "onnxruntime",
+    "bundle",
+}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "raise ModuleNotFoundError(\"No module named 'numpy'\", name='numpy')\n",
+        "raise ImportError('PLEASE READ THIS ' + 300 * 'for advice ' + 'libblas.so: not found')\n",
+        "raise AttributeError('_ARRAY_API not found')\n",
+    ],
+)
+def test_a_numpy_that_cannot_be_imported(tmp_path, text):
+    """It ended the doctor in a traceback; OpenCV and onnxruntime print one of their own."""
+    station = tmp_path / "station.yaml"
+    station.write_text("station: press-4\ncameras: [{name: top, source: 'sim://parts'}]\n")
+    archive = tmp_path / "support.tar.gz"
+    before = module(tmp_path / "before", "numpy", text)
+    lines = doctor(station, "--bundle", archive, before=before)
+    assert failing(lines) == {*NUMPY, "station", "opencv", "onnxruntime", "bundle"}
+    assert set(lines) >= ALWAYS - {"onnxruntime"}
+    assert lines["package numpy"]["cure"].startswith("pip install --force-reinstall")
+    why = lines["package numpy"]["text"]
+    assert len(why) < 400
+    assert why.endswith(
+        ("No module named 'numpy'", "libblas.so: not found", "_ARRAY_API not found")
+    )
+    assert all(lines[name]["state"] == "ok" for name in ("tensorrt", "cuda.driver", "sqlite"))
+    assert archive.is_file()
+
+
+@pytest.mark.parametrize(
+    ("package", "broken"),
+    [
+        ("pydantic", {"package pydantic", "package fastapi", "onnxruntime.cpu", "bundle"}),
+        ("yaml", {"package pyyaml"}),
+    ],
+)
+def test_a_package_that_a_stations_file_needs(tmp_path, package, broken):
     """What needs it fails, and nothing else does."""
-    text = "raise ModuleNotFoundError(\"No module named 'pydantic'\", name='pydantic')\n"
     (tmp_path / "station.yaml").write_text("cameras: [{name: top, source: 'sim://parts'}]\n")
-    before = module(tmp_path / "before", "pydantic", text)
+    before = missing(tmp_path / "before", package)
     lines = doctor(tmp_path / "station.yaml", before=before)
-    assert failing(lines) == {"station", "onnxruntime", "cuda", "tensorrt", "bundle"}
+    assert failing(lines) == {"station", *broken}
     assert lines["opencv"]["state"] == lines["sqlite"]["state"] == "ok"
+    assert lines["station.rest"]["state"] == "warning"
+
+
+def test_without_click_the_doctor_speaks_all_the_same(tmp_path):
+    before = missing(tmp_path / "before", "click")
+    done = run(before=before)
+    assert done.returncode == 1
+    assert done.stderr == (
+        "Error: click cannot be imported: No module named 'click'; install zeroline anew\n"
+    )
+    assert "fail    package click" in done.stdout
+    assert {line.split()[1] for line in done.stdout.splitlines() if line[0] != " "} >= ALWAYS
+    other = run("--help", before=before, command="score")
+    assert (other.returncode, other.stdout, other.stderr) == (1, "", done.stderr)
 
 
 def test_an_opencv_whose_library_is_missing(tmp_path):
