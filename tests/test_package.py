@@ -108,6 +108,19 @@ def test_links_in_the_documentation_lead_somewhere():
                 assert (page.parent / target).exists(), (page, target)
 
 
+@pytest.mark.parametrize("page", ["README.md", "docs/quickstart.md", "docs/doctor.md"])
+def test_pages_name_the_version_of_the_package(page):
+    text = (ROOT / page).read_text("utf-8")
+    told = re.findall(r"\b(?:[Vv]ersion|zeroline) (\d+\.\d+\.\d+)", text)
+    assert told == [zeroline.__version__]
+
+
+def test_the_changelog_has_the_version_below_an_unreleased_part():
+    heads = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M)
+    assert heads[0] == "Unreleased"
+    assert heads[1].split(" – ")[0] == zeroline.__version__
+
+
 def pins(name, python):
     """Return the version of each package that a file of pins has for a Python."""
     text = re.sub(r" *\\\n.*", "", (ROOT / name).read_text("utf-8"))
