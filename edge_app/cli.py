@@ -73,7 +73,13 @@ class CommandGroup(click.Group):
         if cmd_name not in self._places:
             return None
         module, _, name = self._places[cmd_name].partition(":")
-        command: click.Command = getattr(import_module(module), name)
+        try:
+            command: click.Command = getattr(import_module(module), name)
+        except Exception as error:
+            if ctx.meta.get("zeroline.debug"):
+                raise
+            message = f'"{cmd_name}" cannot be loaded: {in_one_line(error)}; see zeroline doctor'
+            raise click.ClickException(message) from error
         return command
 
     def invoke(self, ctx: click.Context) -> Any:

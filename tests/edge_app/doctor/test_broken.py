@@ -108,6 +108,15 @@ def test_a_package_that_a_stations_file_needs(tmp_path, package, broken):
     assert lines["station.rest"]["state"] == "warning"
 
 
+def test_another_command_without_numpy_is_one_line(tmp_path):
+    before = missing(tmp_path / "before", "numpy")
+    done = run("--help", before=before, command="score")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == (
+        "Error: \"score\" cannot be loaded: No module named 'numpy'; see zeroline doctor\n"
+    )
+
+
 def test_without_click_the_doctor_speaks_all_the_same(tmp_path):
     before = missing(tmp_path / "before", "click")
     done = run(before=before)
