@@ -324,8 +324,8 @@ def test_parts_are_found_by_serial_number_and_lot(tmp_path):
     assert found("--lot", "L2") == [f"part-{number}" for number in range(29, 20, -1)]
     assert found("--lot", "L2", "--serial", "00031") == []
     with Records(tmp_path) as opened:
-        for column in ("lot", "serial"):
-            wanted, values = Wanted(**{column: "x"}).condition()
+        for column, asked in (("lot", Wanted(lot="x")), ("serial", Wanted(serial="x"))):
+            wanted, values = asked.condition()
             plan = opened.connection.execute(
                 f"EXPLAIN QUERY PLAN SELECT * FROM part WHERE {wanted} ORDER BY number DESC",  # noqa: S608
                 values,

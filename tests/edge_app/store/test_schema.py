@@ -33,7 +33,7 @@ def old(tmp_path):
 
 
 def test_a_file_of_version_1_is_led_on_with_its_rows(old):
-    heard = []
+    heard = list[Event]()
     with opened(old, events=heard.append) as store:
         store.outbox("webhook")
         assert store.next_number() == 8
