@@ -23,10 +23,10 @@ def _without_click(error: Exception) -> int:
     reason = in_one_line(error)
     sys.stderr.write(f"Error: click cannot be imported: {reason}; install zeroline anew\n")
     if sys.argv[1:2] == ["doctor"]:
-        from zeroline.edge_app.doctor.examination import examine
+        from zeroline.edge_app.doctor.guarded import examine_guarded
 
         files = [Path(one) for one in sys.argv[2:] if not one.startswith("-")]
-        examine(next(iter(files), None), tell=print)
+        examine_guarded(next(iter(files), None), tell=print)
     return 1
 
 

@@ -32,19 +32,22 @@ def doctor(file: Path | None, as_json: bool, bundle: Path | None, pictures: bool
     With a station's file also its cameras, bundles, data folder and speed. Exit code 1 where a
     line fails.
     """
-    from zeroline.edge_app.doctor.examination import examine
+    from zeroline.edge_app.doctor.guarded import ENDED, examine_guarded
     from zeroline.edge_app.errors import OutputError
 
     if pictures and bundle is None:
         raise click.UsageError("--pictures goes with --bundle")
     if bundle is not None and bundle.exists():  # before the minute that the look takes
         raise OutputError(f'"{bundle}" exists already, and is not overwritten')
-    findings = examine(file, tell=_silent if as_json else _tell)
+    findings = examine_guarded(file, tell=_silent if as_json else _tell)
     if as_json:
         click.echo(json.dumps([finding.as_dict() for finding in findings], indent=1))
     if bundle is not None:
         from zeroline.edge_app.doctor.support import write_archive
 
+        if any(finding.text.startswith(ENDED) for finding in findings):
+            file = None  # reading it would end this process too
+            click.echo("note: the archive has no settings and no events", err=True)
         write_archive(bundle, findings, file, pictures=pictures)
         click.echo(f'wrote "{bundle}"', err=True)
     if any(finding.state.value == "fail" for finding in findings):

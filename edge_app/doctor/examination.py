@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from zeroline.edge_app.doctor.findings import Check, Finding, fail, findings_of,
 if TYPE_CHECKING:
     from zeroline.edge_app.configuration.models import Station
 
-#: Seconds for what opens networks, reads all of their files, or imports many packages.
+#: Seconds for what opens networks and reads all of their files.
 _OPENING = 60.0
 
 
@@ -20,6 +20,8 @@ def examine(
     file: Path | None,
     *,
     tell: Callable[[Finding], None] = lambda _: None,
+    begin: Callable[[Check], None] = lambda _: None,
+    skip: Collection[str] = (),
     root: Path = Path("/"),
 ) -> list[Finding]:
     """Look at everything that a station rests on.
@@ -30,6 +32,10 @@ def examine(
         The station's file; without it the installation and the machine alone.
     tell : callable
         Takes each finding as it comes.
+    begin : callable
+        Takes each check before it looks.
+    skip : collection of str
+        Names of checks that are left out.
     root : Path
         Of the system, for what is read from /sys, /proc and /run.
 
@@ -41,6 +47,9 @@ def examine(
 
     def look(checks: Iterator[Check] | Sequence[Check]) -> None:
         for check in checks:
+            if check.name in skip:
+                continue
+            begin(check)
             for one in findings_of(check):
                 found.append(one)
                 tell(one)
@@ -49,9 +58,9 @@ def examine(
         [
             Check("python", _later("packages", "python_findings")),
             Check("packages", _later("packages", "package_findings")),
-            Check("imports", _later("packages", "import_findings"), _OPENING),
         ]
     )
+    look(_import("packages").import_checks())
     read = _StationRead(file)
     if file is not None:
         look([Check("station", read.look)])
@@ -61,7 +70,7 @@ def examine(
     elif file is not None:
         text = "cameras, data folder, port and speed were not looked at"
         cure = "mend what is said of the station first"
-        look([Check("", lambda: [warning("station.rest", text, cure)])])
+        look([Check("station.rest", lambda: [warning("station.rest", text, cure)])])
     return found
 
 

@@ -7,12 +7,13 @@ import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, metadata, requires, version
 from importlib.util import find_spec
 from pathlib import Path
 
-from zeroline.edge_app.doctor.findings import Finding, fail, ok, reason_of, warning
+from zeroline.edge_app.doctor.findings import Check, Finding, fail, ok, reason_of, warning
 from zeroline.runtime.errors import extra_hint
 
 _REQUIREMENT = re.compile(r"([\w.-]+)(?:\[[^]]*])?\s*([^;]*)(?:;.*extra == ['\"]([\w-]+)['\"])?")
@@ -107,29 +108,36 @@ def _wanted() -> tuple[dict[str, list[str]], dict[str, set[str]]]:
     return bounds, extras
 
 
-def import_findings() -> Iterator[Finding]:
-    """Import each package that a station needs; OpenCV and onnxruntime have lines of their own."""
-    count = 0
+def import_checks() -> Iterator[Check]:
+    """Yield a check for each package that a station needs, which imports it, and one that counts.
+
+    OpenCV and onnxruntime have checks of their own.
+    """
+    here = list[str]()
     for name, extras in sorted(_wanted()[1].items()):
-        if not extras & set(_NEEDED) or name.startswith("opencv"):
-            continue
-        try:
-            here = version(name)
-        except PackageNotFoundError:  # it has a line already
-            continue
-        module = _MODULES.get(name, name.replace("-", "_"))
-        try:
-            import_module(module)
-        except Exception as error:  # noqa: BLE001 - half an installation, a library that it needs
-            text = f"{here} is installed, and cannot be imported: {reason_of(error)}"
-            other = isinstance(error, ImportError) and (error.name or "").partition(".")[0]
-            cure = f'pip install --force-reinstall --no-deps "{name}=={here}"'
-            if other and other != module:
-                cure = f"mend or install {other}, which it needs"
-            yield fail(f"package {name}", text, cure)
-        else:
-            count += 1
-    yield ok("imports", f"{count} packages can be imported")
+        if extras & set(_NEEDED) and not name.startswith("opencv"):
+            yield Check(f"package {name}", partial(_imported, name, here))
+    yield Check("imports", lambda: [ok("imports", f"{len(here)} packages can be imported")])
+
+
+def _imported(name: str, here: list[str]) -> list[Finding]:
+    """Import a package; add its name to those that are here, or return why it cannot be."""
+    try:
+        installed = version(name)
+    except PackageNotFoundError:  # it has a line already
+        return []
+    module = _MODULES.get(name, name.replace("-", "_"))
+    try:
+        import_module(module)
+    except Exception as error:  # noqa: BLE001 - half an installation, a library that it needs
+        text = f"{installed} is installed, and cannot be imported: {reason_of(error)}"
+        other = isinstance(error, ImportError) and (error.name or "").partition(".")[0]
+        cure = f'pip install --force-reinstall --no-deps "{name}=={installed}"'
+        if other and other != module:
+            cure = f"mend or install {other}, which it needs"
+        return [fail(f"package {name}", text, cure)]
+    here.append(name)
+    return []
 
 
 def _install(extras: set[str]) -> str:

@@ -82,7 +82,7 @@ def _configuration(file: Path) -> tuple[Any, bytes]:
         from zeroline.edge_app.configuration.shown import effective
 
         try:
-            found = read_station(file)
+            found = read_station(file, secrets=False)
         except ConfigurationError as error:
             return None, "\n".join([*error.problems, ""]).encode()
     except Exception as error:  # noqa: BLE001 - what it needs may be broken in any way

@@ -15,8 +15,10 @@ import pytest
 from trials.station_process import free_port
 
 from support.broken import doctor, failing, missing, module, run, stand_in
-from zeroline.edge_app.doctor import cameras, devices
+from support.machine import ROOT
+from zeroline.edge_app.doctor import cameras, devices, guarded
 from zeroline.edge_app.doctor.examination import examine
+from zeroline.edge_app.doctor.findings import State
 from zeroline.edge_app.doctor.system import clock_findings
 from zeroline.edge_app.store.lock import FolderLock
 from zeroline.runtime.cuda import Gpu
@@ -106,6 +108,46 @@ def test_a_package_that_a_stations_file_needs(tmp_path, package, broken):
     assert failing(lines) == {"station", *broken}
     assert lines["opencv"]["state"] == lines["sqlite"]["state"] == "ok"
     assert lines["station.rest"]["state"] == "warning"
+
+
+CRASH = "import os, signal\nos.kill(os.getpid(), signal.{})\n"
+
+
+@pytest.mark.parametrize(
+    ("package", "by", "failed"),
+    [
+        ("cv2", "SIGILL", {"opencv"}),
+        ("onnxruntime", "SIGSEGV", {"onnxruntime"}),
+        ("yaml", "SIGABRT", {"package pyyaml", "station"}),
+    ],
+)
+def test_a_library_that_ends_its_process(tmp_path, package, by, failed):
+    """As one does that was built for another processor: the lines of others stand, each once."""
+    (tmp_path / "station.yaml").write_text("cameras: [{name: top, source: 'sim://parts'}]\n")
+    before = module(tmp_path / "before", package, CRASH.format(by))
+    archive = tmp_path / "help.tar.gz"
+    done = run(tmp_path / "station.yaml", "--json", "--bundle", archive, before=before)
+    assert done.returncode == 1
+    assert "the archive has no settings" in done.stderr
+    assert archive.is_file()
+    lines = json.loads(done.stdout)
+    names = [line["name"] for line in lines]
+    assert len(names) == len(set(names))
+    assert set(names) >= ALWAYS
+    found = {line["name"]: line for line in lines if line["state"] == "fail"}
+    assert failed <= set(found)
+    for name in failed:
+        assert found[name]["text"] == f"a library has ended the whole process: {by}"
+
+
+def test_a_library_that_holds_the_whole_process(tmp_path, monkeypatch):
+    """Its thread never lets the others run: the process cannot even tell that it hangs."""
+    held = "import os, signal\nos.kill(os.getpid(), signal.SIGSTOP)\n"
+    monkeypatch.setenv("PYTHONPATH", f"{module(tmp_path / 'b', 'cv2', held)}:{ROOT / 'src'}")
+    monkeypatch.setattr(guarded, "_MARGIN", -12.0)
+    lines = {one.name: one for one in guarded.examine_guarded(None, tell=lambda _: None)}
+    assert lines["opencv"].text == "its process hung, and was ended after 8 s"
+    assert lines["sqlite"].state is State.OK
 
 
 def test_another_command_without_numpy_is_one_line(tmp_path):

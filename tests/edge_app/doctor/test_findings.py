@@ -15,7 +15,7 @@ from support.stored_parts import event_message, message_of, view
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.configuration.models import Station
 from zeroline.edge_app.configuration.storage import Storage
-from zeroline.edge_app.doctor import cameras, examination, packages
+from zeroline.edge_app.doctor import cameras, guarded, packages
 from zeroline.edge_app.doctor.data import Rates, filling_findings, rates_of
 from zeroline.edge_app.doctor.findings import Check, Finding, State, findings_of, ok
 from zeroline.edge_app.doctor.jetson import jetson_findings
@@ -246,7 +246,7 @@ def well(monkeypatch):
                 tell(one)
             return list(findings)
 
-        monkeypatch.setattr(examination, "examine", examined)
+        monkeypatch.setattr(guarded, "examine_guarded", examined)
 
     return of
 
