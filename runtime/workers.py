@@ -67,9 +67,11 @@ class _BlasHold:
         with self._lock:
             self._users = max(0, self._users - 1)
             if self._users == 0 and self._owner is not None:
-                owner = self._owner
-                restoring = owner.submit(self._limit.restore_original_limits)
-                self._owner = None
+                owner, self._owner = self._owner, None
+                try:
+                    restoring = owner.submit(self._limit.restore_original_limits)
+                except RuntimeError:  # the interpreter ends, and nobody is left to restore it for
+                    return
                 owner.shutdown(wait=False)
                 restoring.result()
 

@@ -1,9 +1,13 @@
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_info
 
+from support.machine import ROOT
 from zeroline.runtime import workers
 from zeroline.runtime.workers import run_in_threads, single_threaded_blas, thread_count
 
@@ -60,6 +64,21 @@ def test_blas_is_held_to_one_thread_until_the_last_caller_leaves():
     leave.set()
     thread.join(10)
     assert blas_threads() == before
+
+
+def test_a_pool_that_nobody_closes_ends_with_the_interpreter_in_silence():
+    """As in a notebook: its end says nothing, and hangs on nothing."""
+    script = (
+        "from zeroline.runtime.workers import WorkerPool\n"
+        "pool = WorkerPool(2)\n"
+        "pool.run(print, [7])\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=60,
+        env=environment,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "7\n", "")
 
 
 def test_matrix_work_runs_with_one_blas_thread_and_restores_it():
