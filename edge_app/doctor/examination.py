@@ -19,6 +19,7 @@ _OPENING = 60.0
 def examine(
     file: Path | None,
     *,
+    data: Path | None = None,
     tell: Callable[[Finding], None] = lambda _: None,
     begin: Callable[[Check], None] = lambda _: None,
     skip: Collection[str] = (),
@@ -30,6 +31,8 @@ def examine(
     ----------
     file : Path or None
         The station's file; without it the installation and the machine alone.
+    data : Path, optional
+        The data folder, in place of the file's.
     tell : callable
         Takes each finding as it comes.
     begin : callable
@@ -61,7 +64,7 @@ def examine(
         ]
     )
     look(_import("packages").import_checks())
-    read = _StationRead(file)
+    read = _StationRead(file, data)
     if file is not None:
         look([Check("station", read.look)])
     look(_machine_checks(read.station, root))
@@ -94,8 +97,8 @@ def _later(module: str, name: str, *given: Any, **named: Any) -> Callable[[], It
 class _StationRead:
     """Reads the station's file; every problem is a line."""
 
-    def __init__(self, file: Path | None) -> None:
-        self._file = file
+    def __init__(self, file: Path | None, data: Path | None) -> None:
+        self._file, self._data = file, data
         self.station: Station | None = None
 
     def look(self) -> list[Finding]:
@@ -104,7 +107,7 @@ class _StationRead:
 
         assert self._file is not None  # noqa: S101 - it is asked for with a file alone
         try:
-            self.station = read_station(self._file).station
+            self.station = read_station(self._file, data=self._data).station
         except ConfigurationError as error:
             return [fail("station", one, "see docs/station.md") for one in error.problems]
         except InputError as error:

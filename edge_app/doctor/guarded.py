@@ -28,13 +28,17 @@ _MARGIN = 10.0
 _START = 60.0
 
 
-def examine_guarded(file: Path | None, *, tell: Callable[[Finding], None]) -> list[Finding]:
+def examine_guarded(
+    file: Path | None, *, data: Path | None = None, tell: Callable[[Finding], None]
+) -> list[Finding]:
     """Look at everything that a station rests on; no library can end or hang the caller.
 
     Parameters
     ----------
     file : Path or None
         The station's file.
+    data : Path, optional
+        The data folder, in place of the file's.
     tell : callable
         Takes each finding as it comes.
 
@@ -51,7 +55,7 @@ def examine_guarded(file: Path | None, *, tell: Callable[[Finding], None]) -> li
 
     while True:
         check = ""
-        for entry in (child := _Child(file, ended)).entries():
+        for entry in (child := _Child(file, data, ended)).entries():
             if "begin" in entry:
                 told.add(check)
                 check = entry["begin"]
@@ -70,11 +74,11 @@ def examine_guarded(file: Path | None, *, tell: Callable[[Finding], None]) -> li
 class _Child:
     """A process that examines."""
 
-    def __init__(self, file: Path | None, skip: set[str]) -> None:
+    def __init__(self, file: Path | None, data: Path | None, skip: set[str]) -> None:
         #: Why it ended before its end.
         self.failed = ""
         self._pipe, to = os.pipe()
-        words = [str(to), str(file or ""), *skip]
+        words = [str(to), str(file or ""), str(data or ""), *skip]
         self._process = subprocess.Popen(  # noqa: S603 - ours
             [sys.executable, "-m", "zeroline.edge_app.doctor", *words],
             pass_fds=[to],
@@ -112,7 +116,7 @@ class _Child:
         lines.put("")
 
 
-def report(to: int, file: Path | None, skip: set[str]) -> None:
+def report(to: int, file: Path | None, data: Path | None, skip: set[str]) -> None:
     """Examine, and write each check and finding to a pipe, a JSON line each."""
     from zeroline.edge_app.doctor.examination import examine
 
@@ -125,5 +129,5 @@ def report(to: int, file: Path | None, skip: set[str]) -> None:
         def begin(check: Check) -> None:
             write({"begin": check.name, "limit": check.limit})
 
-        examine(file, tell=lambda one: write(one.as_dict()), begin=begin, skip=skip)
+        examine(file, data=data, tell=lambda one: write(one.as_dict()), begin=begin, skip=skip)
     os._exit(0)  # a check that hangs in its thread must not keep it

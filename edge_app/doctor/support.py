@@ -25,7 +25,12 @@ _EVENTS, _LOG, _NG = 1000, 2000, 20
 
 
 def write_archive(
-    path: Path, findings: Sequence[Finding], file: Path | None, *, pictures: bool = False
+    path: Path,
+    findings: Sequence[Finding],
+    file: Path | None,
+    *,
+    data: Path | None = None,
+    pictures: bool = False,
 ) -> None:
     """Write a support archive (.tar.gz), whole or not at all.
 
@@ -35,6 +40,8 @@ def write_archive(
     findings : sequence of Finding
     file : Path or None
         The station's file.
+    data : Path, optional
+        The data folder, in place of the file's.
     pictures : bool
         Whether the last NG pictures are taken too.
 
@@ -49,7 +56,7 @@ def write_archive(
     }
     station = None
     if file is not None:
-        station, contents["configuration.yaml"] = _configuration(file)
+        station, contents["configuration.yaml"] = _configuration(file, data)
     if station is not None:
         contents["log.txt"] = _log(station.station)
         contents |= _records(station.data, pictures=pictures)
@@ -75,14 +82,14 @@ def _versions() -> dict[str, Any]:
     }
 
 
-def _configuration(file: Path) -> tuple[Any, bytes]:
+def _configuration(file: Path, data: Path | None) -> tuple[Any, bytes]:
     """Return the station, and its effective settings without secrets."""
     try:
         from zeroline.edge_app.configuration.reading import ConfigurationError, read_station
         from zeroline.edge_app.configuration.shown import effective
 
         try:
-            found = read_station(file, secrets=False)
+            found = read_station(file, data=data, secrets=False)
         except ConfigurationError as error:
             return None, "\n".join([*error.problems, ""]).encode()
     except Exception as error:  # noqa: BLE001 - what it needs may be broken in any way
@@ -94,7 +101,7 @@ def _log(station: str) -> bytes:
     """Return the last lines of the service's log."""
     command = shutil.which("journalctl")
     if command is None:
-        return b"journalctl is not here\n"
+        return b"journalctl is not here: a container's log is the engine's (docker compose logs)\n"
     try:
         done = subprocess.run(  # noqa: S603 - systemd's own
             [command, "--no-pager", "-n", str(_LOG), "-u", f"zeroline@{station}"],

@@ -33,7 +33,10 @@ def clock_findings(
     now: Callable[[], float] = time.time,
 ) -> list[Finding]:
     """Tell whether the clock is right: parts are named by it, pictures age by it."""
-    cure = "let the machine ask a time server: timedatectl set-ntp true, or chrony"
+    cure = (
+        "let the machine, or a container's host, ask a time server: timedatectl set-ntp true, "
+        "or chrony"
+    )
     here = time.strftime("%Y-%m-%d %H:%M", time.localtime(now()))
     if now() < _OLDEST:
         return [fail("clock", f"{here}: years wrong", f"set it before the station starts; {cure}")]

@@ -413,6 +413,18 @@ def test_a_folder_that_another_station_has(station, root, tmp_path):
     assert failing(lines) == {"lock"}
 
 
+def test_the_data_folder_that_the_station_runs_with(station, tmp_path):
+    """A container runs with --data /data; the doctor looked at the file's folder."""
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    lock = FolderLock(volume)
+    lines = doctor(station(), "--data", volume)
+    lock.release()
+    assert failing(lines) == {"lock"}
+    assert lines["data"]["text"] == f'"{volume}" can be written'
+    assert not (tmp_path / "data").exists()
+
+
 def test_a_station_that_runs_is_not_disturbed(station, root, tmp_path, answering):
     (tmp_path / "data").mkdir()
     lock = FolderLock(tmp_path / "data")

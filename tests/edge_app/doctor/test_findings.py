@@ -241,7 +241,7 @@ def test_a_line_that_is_too_fast_is_told_with_what_was_tried(bundle_folder, pain
 @pytest.fixture
 def well(monkeypatch):
     def of(*findings):
-        def examined(_, *, tell):
+        def examined(_, *, data, tell):
             for one in findings:
                 tell(one)
             return list(findings)
@@ -265,6 +265,7 @@ def test_lines_for_people_are_aligned_and_the_cure_stands_below(well):
     well(Finding("clock", State.FAIL, "wrong", "set it"))
     assert CliRunner().invoke(main, ["doctor"]).exit_code == 1
     assert CliRunner().invoke(main, ["doctor", "--pictures"]).exit_code == 2
+    assert CliRunner().invoke(main, ["doctor", "--data", "data"]).exit_code == 2
 
 
 def test_the_archive_has_all_and_no_secret(tmp_path, paint, monkeypatch, bundle_folder):
@@ -272,14 +273,15 @@ def test_the_archive_has_all_and_no_secret(tmp_path, paint, monkeypatch, bundle_
     stored(tmp_path / "data", paint)
     file = tmp_path / "station.yaml"
     file.write_text(
-        "station: press-4\ndata: data\ncameras:\n  - name: top\n"
+        "station: press-4\ndata: elsewhere\ncameras:\n  - name: top\n"
         "    source: rtsp://me:${CAMERA_PASSWORD}@127.0.0.1:1/stream?key=other-secret\n"
         "page: {listen: 'off'}\n"
         f"recipes: {{default: {{model: '{bundle_folder}', window: 8, min_window: 4}}}}\n"
     )
     path = tmp_path / "help.tar.gz"
     monkeypatch.setattr(cameras, "FIRST", 1.0)
-    done = CliRunner().invoke(main, ["doctor", str(file), "--bundle", str(path), "--pictures"])
+    options = ["--data", str(tmp_path / "data"), "--bundle", str(path), "--pictures"]
+    done = CliRunner().invoke(main, ["doctor", str(file), *options])
     assert done.exit_code == 1  # no camera is there
     assert "fail    camera top" in done.output
     with tarfile.open(path, "r:gz") as archive:
