@@ -49,6 +49,11 @@ def test_a_stage_is_made_of_stages_that_come_before_it():
             known.add(match[2])
 
 
+def test_no_layer_is_made_of_what_is_only_mounted():
+    """buildah 1.28 kept the layer of a mounted wheel: a second build had the code of the first."""
+    assert "--mount" not in re.sub(r"^#.*$", "", DOCKERFILE, flags=re.M)
+
+
 def test_extras_of_the_images_exist():
     declared = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     named = re.findall(r'"\.\[([\w,-]+)\]"', DOCKERFILE) + re.findall(r"EXTRAS=(\S+)", DOCKERFILE)
