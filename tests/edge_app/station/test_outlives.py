@@ -1,5 +1,6 @@
 """The line outlives its parts: listeners and searches that fail, late networks."""
 
+import threading
 import time
 from typing import Any
 
@@ -66,16 +67,14 @@ def frame_tokens(number, *, marked):
     return Tokens(tuple(layers), token / np.linalg.norm(token))
 
 
-def pushed(inspector, count, *, pause=0.0):
-    """Inspections of a line that a stuck tool marks, and the seconds of each push."""
-    inspections, seconds = [], []
+def pushed(inspector, count, *, after=lambda: None):
+    """Inspections of a line that a stuck tool marks; something is called after each push."""
+    inspections = []
     for number in range(count):
         tokens = frame_tokens(number, marked=number > 40 and number % 4 == 0)
-        began = time.perf_counter()
         inspections.append(inspector.push_tokens(tokens))
-        seconds.append(time.perf_counter() - began)
-        time.sleep(pause)
-    return inspections, seconds
+        after()
+    return inspections
 
 
 OPTIONS: dict[str, Any] = {
@@ -99,7 +98,7 @@ def test_a_search_that_raises_is_told_and_the_line_goes_on(bundle, monkeypatch):
     real = codegraph
     monkeypatch.setattr("zeroline.runtime.line.searched.codegraph", search)
     with RollingInspector(bundle, **OPTIONS) as inspector:
-        inspections, _ = pushed(inspector, 140)
+        inspections = pushed(inspector, 140)
     failed = [i for i in inspections if i.search_failed]
     assert [i.search_failed for i in failed] == ["no room for the graph"]
     assert failed[0].scores is not None
@@ -113,17 +112,27 @@ def test_a_search_that_raises_is_told_and_the_line_goes_on(bundle, monkeypatch):
 
 
 def test_a_slow_search_holds_no_push_of_a_live_line_up(bundle, monkeypatch):
-    """A search of a second once held one push up for 0.94 s."""
-    real = codegraph
+    """A search of a second once held one push up for 0.94 s: here it waits for ten pushes."""
+    real, begun, may_end, waited = codegraph, threading.Event(), threading.Event(), list[bool]()
 
     def slow(distances, **options):
-        time.sleep(0.8)
+        begun.set()
+        waited.append(may_end.wait(20))
         return real(distances, **options)
 
+    def count():
+        if begun.is_set() and not may_end.is_set():
+            meanwhile.append(1)
+            if len(meanwhile) == 10:
+                may_end.set()
+        time.sleep(0.01)  # as frames come
+
+    meanwhile = list[int]()
     monkeypatch.setattr("zeroline.runtime.line.searched.codegraph", slow)
     with RollingInspector(bundle, wait_for_search=False, **OPTIONS) as inspector:
-        inspections, seconds = pushed(inspector, 140, pause=0.03)
-    assert max(seconds) < 0.3
+        inspections = pushed(inspector, 140, after=count)
+    assert waited
+    assert all(waited)  # no push waited for a search
     assert sum(len(i.alarms) for i in inspections) >= 1  # asked again until it was ready
 
 
