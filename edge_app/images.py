@@ -25,6 +25,8 @@ SUFFIXES = frozenset({
 _LONGEST_NAME = 240  # bytes
 _NUMBERS = re.compile(r"(\d+)", re.ASCII)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+#: What a line has drawn begins with its run (`outputs.pictures`); frames end in .raw.png.
+_DRAWN = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}-.+(?<!\.raw)\.png", re.ASCII)
 #: The first line of the table that `score` writes; overlays beside it are no input.
 RESULTS_HEADER = "image,score,raw_score,threshold,verdict,copy_of,recurring"
 
@@ -71,7 +73,7 @@ def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundIm
     In a folder, files count whose suffix is in `SUFFIXES`; names that start with a dot do not;
     links are followed, after all else. A file named directly always counts. A file reached twice is
     listed once. Numbers in names count as numbers: 2 comes before 10. Overlays of an earlier run
-    are not searched. Masks that lie beside their images are none.
+    are none, be it of `score` or of a line. Masks that lie beside their images are none.
 
     Parameters
     ----------
@@ -104,10 +106,13 @@ def find_images(paths: Sequence[Path], *, output: Path | None = None) -> FoundIm
         else:
             raise InputError(f'"{given}" does not exist')
     if not places_by_file:
-        raise InputError(
-            f"no image in {', '.join(f'{str(p)!r}' for p in paths)} "
-            f"(files ending in {' '.join(sorted(SUFFIXES))})"
-        )
+        where = ", ".join(f"{str(p)!r}" for p in paths)
+        if any(_DRAWN.fullmatch(path.name) for p in paths if p.is_dir() for path in p.iterdir()):
+            raise InputError(
+                f"no image in {where}, only what a line has drawn: zeroline run --keep all keeps "
+                "frames as they come"
+            )
+        raise InputError(f"no image in {where} (files ending in {' '.join(sorted(SUFFIXES))})")
     for replaced in [(output / name).resolve() for name in ("overlays", "maps")] if output else []:
         for real, place in places_by_file.items():
             if replaced in real.parents:
@@ -189,7 +194,7 @@ def _walk_without_links(folder: Path, seen: set[Path], links: list[Path]) -> Ite
     except OSError as error:
         raise InputError(f'folder "{folder}" cannot be read: {error.strerror}') from error
     for path in entries:
-        if path.name.startswith(".") or _is_earlier_overlays(path):
+        if path.name.startswith(".") or _is_earlier_overlays(path) or _DRAWN.fullmatch(path.name):
             continue
         if path.is_symlink():
             links.append(path)

@@ -120,6 +120,17 @@ class TestFind:
         found = find_images([tmp_path], output=tmp_path / "results").files
         assert [file.name for file in found] == ["a.png"]
 
+    def test_what_a_line_has_drawn_is_no_image(self, tmp_path, colour):
+        """A reference set was built from overlays, with their green bars, and nothing was told."""
+        drawn = "20261201T053048Z-0ca6-camera-00000007-7"
+        save(tmp_path / f"{drawn}.png", colour)
+        with pytest.raises(InputError, match="only what a line has drawn: zeroline run --keep all"):
+            find_images([tmp_path])
+        save(tmp_path / f"{drawn}.raw.png", colour)
+        save(tmp_path / "20261201.png", colour)
+        found = [file.name for file in find_images([tmp_path]).files]
+        assert found == ["20261201.png", f"{drawn}.raw.png"]
+
     def test_names_that_are_not_utf8_can_be_written(self, tmp_path, colour):
         """They once ended the run when scores.csv was written."""
         save(tmp_path / "a.png", colour)
