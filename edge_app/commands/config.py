@@ -69,21 +69,22 @@ def show(file: Path, changes: tuple[str, ...]) -> None:
 
 @config.command()
 @click.argument("file", type=_FILE)
+@click.argument("output", type=_FILE)
 @debug_option
-def files(file: Path) -> None:
-    """Print this file and the files that it names, one a line, to be packed for another machine.
+def pack(file: Path, output: Path) -> None:
+    """Pack a station's file, and what it names, into a tar file for another machine.
 
-    Recipes, reference sets, masks, framings and folders of bundles. Not the data folder (see
-    records backup), not what cameras read, and no secrets.
+    Recipes, reference sets, masks, framings and bundles. Not the data folder (see records backup),
+    not what cameras read, and no secrets. "tar --extract --directory / --file OUTPUT" unpacks it.
     """
-    from zeroline.edge_app.configuration.named_files import named_files, named_secrets
+    from zeroline.edge_app.configuration.packing import named_secrets, write_pack
     from zeroline.edge_app.configuration.reading import read_station
 
     found = read_station(file, secrets=False)
-    for path in named_files(found):
+    for path in write_pack(found, output):
         click.echo(path)
     for secret in named_secrets(found.written):
-        click.echo(f"note: {secret} is a secret, and is not in the list", err=True)
+        click.echo(f"note: {secret} is a secret, and is not in it", err=True)
 
 
 @config.command()

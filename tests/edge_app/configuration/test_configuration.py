@@ -2,6 +2,7 @@
 
 import json
 import re
+import tarfile
 import textwrap
 
 import pytest
@@ -539,11 +540,11 @@ def test_text_that_looks_like_a_number_is_shown_as_text(file):
     assert problems(path) == ['2: deadline_ms is "500": a number from 10 to 600000 is allowed']
 
 
-def test_the_files_that_another_machine_needs_are_listed(file, tmp_path, monkeypatch):
+def test_what_another_machine_needs_is_packed(file, tmp_path, monkeypatch):
     monkeypatch.delenv("NO_SUCH_SECRET", raising=False)
     (tmp_path / "recipes").mkdir()
     (tmp_path / "bundle").mkdir()
-    for name in ("good.npz", "mask.png", "recipes/a.npz", "key"):
+    for name in ("good.npz", "mask.png", "recipes/a.npz", "key", "bundle/model.onnx"):
         (tmp_path / name).write_bytes(b"")
     (tmp_path / "recipes" / "default.yaml").write_text(
         "reference: ../good.npz\nmask: ../mask.png\n"
@@ -557,18 +558,45 @@ def test_the_files_that_another_machine_needs_are_listed(file, tmp_path, monkeyp
           - {kind: webhook, url: "https://me:${file:key}@mes/x", secret_env: NO_SUCH_SECRET}
         """
     )
-    done = zeroline("config", "files", path)
+    pack = tmp_path / "config.tar"
+    done = zeroline("config", "pack", path, pack)
     assert done.exit_code == 0, done.output
     names = (
         "bundle", "good.npz", "mask.png", "recipes/a.npz", "recipes/default.yaml",
         "recipes/other.yaml", "station.yaml",
     )  # fmt: skip
     assert sorted(done.stdout.splitlines()) == [str(tmp_path / name) for name in names]
+    with tarfile.open(pack) as archive:
+        packed = {f"/{member.name}" for member in archive if member.isfile()}
+    assert packed == {
+        *(str(tmp_path / name) for name in names if name != "bundle"),
+        str(tmp_path / "bundle" / "model.onnx"),
+    }
     assert done.stderr.splitlines() == [
-        f"note: {secret} is a secret, and is not in the list"
+        f"note: {secret} is a secret, and is not in it"
         for secret in (
             "the variable CAMERA_PASSWORD",
             'the file "key"',
             "the variable NO_SUCH_SECRET",
         )
     ]
+
+
+def test_a_pack_is_whole_or_not_there(file, tmp_path):
+    (tmp_path / "good.npz").symlink_to(tmp_path / "far")
+    (tmp_path / "far").write_bytes(b"set")
+    text = "cameras: [{source: sim://parts}]\nrecipes: {default: {reference: good.npz}}\n"
+    path, pack = file(text), tmp_path / "config.tar"
+    assert zeroline("config", "pack", path, pack).exit_code == 0
+    with tarfile.open(pack) as archive:
+        kept = archive.extractfile(str(tmp_path / "good.npz").lstrip("/"))
+        assert kept is not None
+        assert kept.read() == b"set"  # what the link leads to
+    before = pack.read_bytes()
+    done = zeroline("config", "pack", path, pack)
+    assert (done.exit_code, "exists already" in done.stderr) == (1, True)
+    done = zeroline("config", "pack", tmp_path / "staton.yaml", tmp_path / "other.tar")
+    assert done.exit_code == 1
+    assert "staton.yaml" in done.stderr
+    assert not (tmp_path / "other.tar").exists()
+    assert pack.read_bytes() == before

@@ -82,12 +82,8 @@ def test_a_spare_device_goes_on_where_the_other_was(station_file, tmp_path, pain
     assert first.stop()[0] == 0
     first = started(station_file)  # the backup is made while it runs
     zeroline("records", "backup", tmp_path / "records.tar", "--data", station_file)
-    listed = zeroline("config", "files", station_file)
+    zeroline("config", "pack", station_file, tmp_path / "config.tar")
     first.kill()
-    pack = ("tar", "--create", "--dereference", "--files-from", "-", "--file")
-    subprocess.run(
-        [*pack, tmp_path / "config.tar"], input=listed, text=True, check=True, capture_output=True
-    )
     shutil.move(tmp_path / "old", tmp_path / "gone")
 
     root = tmp_path / "spare"
