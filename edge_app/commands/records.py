@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zeroline.edge_app.cli import CommandGroup, debug_option
+from zeroline.edge_app.errors import InputError, OutputError
 
 if TYPE_CHECKING:
     from zeroline.edge_app.store.reading import Wanted
@@ -186,6 +187,8 @@ def backup_(file: Path, data: Path) -> None:
     from zeroline.edge_app.store.backup import write_backup
     from zeroline.edge_app.store.reading import Records
 
+    if file.exists():  # it may be the way back
+        raise OutputError(f'"{file}" exists already, and is not overwritten')
     with Records(_folder(data)) as opened:
         count, gone = write_backup(opened, file)
     click.echo(f'the database and {count} pictures to "{file}"')
@@ -195,23 +198,25 @@ def backup_(file: Path, data: Path) -> None:
 
 @click.command("restore")
 @click.argument("file", type=_FILE)
-@click.option("--data", type=_PATH, required=True, metavar="FOLDER",
-              help="New or empty data folder.")  # fmt: skip
+@click.option("--data", type=_PATH, required=True, metavar="FOLDER|FILE",
+              help="New or empty data folder, or the station's file that names it.")  # fmt: skip
 @debug_option
 def restore_(file: Path, data: Path) -> None:
     """Make a data folder from a backup. It must be new or empty."""
     from zeroline.edge_app.store.backup import restore
 
-    click.echo(f'the database and {restore(file, data)} pictures to "{data}"')
+    folder = _folder(data)
+    click.echo(f'the database and {restore(file, folder)} pictures to "{folder}"')
 
 
 def _folder(given: Path) -> Path:
     """Return the data folder: the one that is given, or that a station's file names."""
+    if given.suffix in (".yaml", ".yml") and not given.exists():
+        raise InputError(f'there is no station\'s file "{given}"')
     if not given.is_file():
         return given
     from zeroline.edge_app.configuration.models import Station
     from zeroline.edge_app.configuration.yaml_places import read_yaml
-    from zeroline.edge_app.errors import InputError
 
     # its secrets, which the whole check asks for, are not needed here
     try:

@@ -73,5 +73,6 @@ class Client:
 
     def _nobody(self) -> InputError:
         return InputError(
-            f"no station answers at {self._address}: is one running there (page.listen)?"
+            f"no station answers at {self._address}: is one running there (page.listen)? One that "
+            "starts answers some seconds later"
         )

@@ -198,7 +198,9 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         If there is none, or it is damaged, or of another version than this program's.
     """
     if not path.is_file():
-        raise InputError(f'there is no store "{path}"')
+        raise InputError(
+            f'there is no store "{path}": --data names a data folder, or a station\'s file'
+        )
     try:
         try:
             connection, version = _opened_to_read(path)
@@ -215,7 +217,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
         connection.close()
         raise InputError(
             f'store "{path}" has version {version}, {len(MIGRATIONS)} is expected: '
-            "zeroline run brings it there"
+            "the next start of the station brings it there"
         )
     connection.row_factory = sqlite3.Row
     return connection

@@ -139,7 +139,8 @@ def test_where_no_station_is_one_line_says_so(ask):
     done = ask("state", "--address", f"127.0.0.1:{port}", address=False)
     assert (done.exit_code, done.stderr) == (
         1,
-        f"Error: no station answers at 127.0.0.1:{port}: is one running there (page.listen)?\n",
+        f"Error: no station answers at 127.0.0.1:{port}: is one running there (page.listen)? "
+        "One that starts answers some seconds later\n",
     )
     done = ask("state", "--address", "not an address", address=False)
     assert done.exit_code == 1

@@ -333,6 +333,14 @@ def test_parts_are_found_by_serial_number_and_lot(tmp_path):
             assert f"USING INDEX part_by_{column}" in plan.fetchone()["detail"]
 
 
+def test_a_backup_overwrites_nothing(station, tmp_path):
+    """It may be the way back from a newer version."""
+    (tmp_path / "b.tar").write_bytes(b"way back")
+    done = zeroline("records", "backup", tmp_path / "b.tar", "--data", station)
+    assert (done.exit_code, "exists already, and is not overwritten" in done.stderr) == (1, True)
+    assert (tmp_path / "b.tar").read_bytes() == b"way back"
+
+
 def test_a_backup_leaves_out_what_was_removed_meanwhile(station, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(station, copy)
@@ -407,6 +415,12 @@ def test_a_stations_file_names_the_folder(station, tmp_path):
     )
     shutil.copytree(station, tmp_path / "data")
     assert records("list", "--data", tmp_path / "press.yaml") == records("list", "--data", station)
+    records("backup", tmp_path / "b.tar", "--data", tmp_path / "press.yaml")
+    shutil.rmtree(tmp_path / "data")
+    records("restore", tmp_path / "b.tar", "--data", tmp_path / "press.yaml")
+    assert records("list", "--data", tmp_path / "press.yaml") == records("list", "--data", station)
+    done = zeroline("records", "list", "--data", tmp_path / "pres.yaml")
+    assert done.stderr == f'Error: there is no station\'s file "{tmp_path / "pres.yaml"}"\n'
     (tmp_path / "other.yaml").write_text("- 1\n")
     done = zeroline("records", "list", "--data", tmp_path / "other.yaml")
     assert "other.yaml\" is neither a data folder nor a station's file" in done.stderr
@@ -434,7 +448,10 @@ def test_errors_are_one_line(station, arguments, said):
 def test_a_folder_without_a_store_is_told(tmp_path):
     done = zeroline("records", "list", "--data", tmp_path)
     assert done.exit_code == 1
-    assert done.stderr == f'Error: there is no store "{tmp_path / "zeroline.sqlite"}"\n'
+    assert done.stderr == (
+        f'Error: there is no store "{tmp_path / "zeroline.sqlite"}": --data names a data folder, '
+        "or a station's file\n"
+    )
 
 
 def test_a_list_of_many_parts_is_read_in_short_queries(tmp_path):

@@ -96,7 +96,7 @@ def test_a_newer_file_is_refused_in_one_line(tmp_path):
 
 
 def test_a_reader_refuses_an_older_file(old):
-    with pytest.raises(InputError, match=r"has version 1, \d is expected: zeroline run brings it"):
+    with pytest.raises(InputError, match=r"has version 1, \d is expected: the next start of the"):
         Records(old)
 
 
@@ -116,5 +116,5 @@ def test_a_damaged_file_is_told_in_one_line_and_left_as_it_is(tmp_path, where):
 
 
 def test_a_store_that_is_not_there_is_told(tmp_path):
-    with pytest.raises(InputError, match=r'there is no store ".*zeroline.sqlite"'):
+    with pytest.raises(InputError, match=r'there is no store ".*zeroline.sqlite": --data names'):
         Records(tmp_path)
