@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from zeroline.edge_app.commands.told import tell_early
 from zeroline.edge_app.configuration.models import Station
 from zeroline.edge_app.events import Events
+from zeroline.edge_app.interface.interface import check_free
 from zeroline.edge_app.interface.metrics import Metrics
 from zeroline.edge_app.notify import Watchdog, notify
 from zeroline.edge_app.station.operator import OperatorRule
@@ -35,6 +36,12 @@ class Kept:
         self._station = station
         station.data.mkdir(parents=True, exist_ok=True)
         self.store = Store(station.data, station.storage, station=station.station, events=events)
+        if station.page.listen != "off":
+            try:
+                check_free(station.page.listen)
+            except BaseException:
+                self.store.close()
+                raise
         self.metrics = Metrics()
         self._watchdog, self._is_ready, self._serves = Watchdog(), False, False
         self.state = StateFolder(station.data / STATE, tell=tell_early)

@@ -107,6 +107,11 @@ class Interface:
         await asyncio.sleep(0)
 
 
+def check_free(listen: str) -> None:
+    """Refuse an address that is taken, or none (InputError): before windows are loaded."""
+    _opened(listen).close()
+
+
 def _opened(listen: str) -> socket.socket:
     host, _, text = listen.rpartition(":")
     port = int(text) if text.isascii() and text.isdigit() else -1
