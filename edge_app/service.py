@@ -53,6 +53,26 @@ class Service:
         return Path(home) / "systemd/user" / UNIT
 
     @property
+    def stations(self) -> list[str]:
+        """Names of the stations that systemd starts, or that run now: they need the unit."""
+        before, after = UNIT.split("@")
+        if self.personal:
+            running = Path(os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}")
+        else:
+            running = self.root / "run"
+        found = [
+            *self.unit.parent.glob(f"*.wants/{before}@?*{after}"),
+            *(running / "systemd/units").glob(f"invocation:{before}@?*{after}"),
+        ]
+        return sorted({link.name.partition("@")[2].removesuffix(after) for link in found})
+
+    def file(self, name: str) -> Path:
+        """Return where the file of a station lies."""
+        if not self.personal:
+            return self.root / f"etc/zeroline/{name}.yaml"
+        return self.unit.parents[2] / f"zeroline/{name}.yaml"
+
+    @property
     def groups(self) -> list[str]:
         """Those of `GROUPS` that the system has."""
         try:
@@ -108,14 +128,31 @@ class Service:
             path.chmod(0o644)
         return list(contents)
 
-    def remove(self) -> list[Path]:
+    def remove(self, name: str | None = None) -> list[Path]:
         """Remove what `install` has written; return the files that were there.
+
+        The unit is that of all stations: while one of them needs it, it stays.
+
+        Parameters
+        ----------
+        name : str, optional
+            The last station.
 
         Raises
         ------
+        InputError
+            If there is no such station, or one still needs the unit.
         OutputError
-            If one cannot be removed.
+            If a file cannot be removed.
         """
+        stations = self.stations
+        if name is not None and name not in stations and not self.file(name).exists():
+            raise InputError(
+                f'there is no station "{name}": there is no "{self.file(name)}", and systemd '
+                f"starts {', '.join(stations) or 'no station'}"
+            )
+        if stations:
+            raise InputError(f"nothing is removed: {self._why_it_stays(stations, name)}")
         paths = [self.unit] if self.personal else [self.unit, self.root / _SYSUSERS]
         ours = [path for path in paths if path.exists() and _is_ours(path)]
         try:
@@ -125,14 +162,30 @@ class Service:
             raise OutputError(f"the unit could not be removed: {error}") from error
         return ours
 
+    def _why_it_stays(self, stations: Sequence[str], name: str | None) -> str:
+        """Return which stations need the unit, and what ends the one that is meant."""
+        others = [f"zeroline@{one}" for one in stations if one != name]
+        needed = f"{', '.join(others)} {'needs' if len(others) == 1 else 'need'} the unit"
+        if name is None:
+            return f'{needed}, first "{self._control} disable --now {" ".join(others)}"'
+        end = f'"{self._control} disable --now zeroline@{name}"'
+        if not others:
+            return f"zeroline@{name} needs the unit, first {end}, then this command again"
+        if name in stations:
+            return f"{needed}, {end} ends {name} alone"
+        return f"{needed}, {name} is ended already"
+
+    @property
+    def _control(self) -> str:
+        return "systemctl --user" if self.personal else "sudo systemctl"
+
     def next_commands(self, name: str, removed: Sequence[Path] = ()) -> list[str]:
         """Return what is to be typed after it."""
-        control = "systemctl --user" if self.personal else "sudo systemctl"
+        reload = f"{self._control} daemon-reload"
         if removed:
-            return [f"{control} disable --now {UNIT.replace('@', f'@{name}')}",
-                    f"{control} daemon-reload"]  # fmt: skip
+            return [reload]
         users = [] if self.personal else ["sudo systemd-sysusers zeroline.conf"]
-        return [*users, f"{control} daemon-reload", f"{control} enable --now zeroline@{name}"]
+        return [*users, reload, f"{self._control} enable --now zeroline@{name}"]
 
 
 def command_here() -> Path:

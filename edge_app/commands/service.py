@@ -13,6 +13,8 @@ from zeroline.edge_app.cli import debug_option
 from zeroline.edge_app.service import UNIT, Service, command_here, python_here
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+#: Stands for the name of a station where none was given.
+_ANY = "NAME"
 
 
 class StationName(click.ParamType[str]):
@@ -28,7 +30,7 @@ class StationName(click.ParamType[str]):
 
 
 _name_option = click.option(
-    "--name", type=StationName(), default="NAME", metavar="NAME",
+    "--name", type=StationName(), default=_ANY, metavar="NAME",
     help="Station of which is told. Its file is /etc/zeroline/NAME.yaml.",
 )  # fmt: skip
 
@@ -81,9 +83,9 @@ def install(name: str, personal: bool, root: Path) -> None:
 @_name_option
 @_options
 def remove(name: str, personal: bool, root: Path) -> None:
-    """Remove the unit. Data folders and station's files stay."""
+    """Remove the unit, once no station needs it. Data folders and station's files stay."""
     unit = _service(personal, root)
-    removed = unit.remove()
+    removed = unit.remove(None if name == _ANY else name)
     for path in removed:
         click.echo(f'removed "{path}"')
     if not removed:
@@ -105,7 +107,7 @@ def show(personal: bool, root: Path) -> None:
 
 def _tell_file(name: str, root: Path) -> None:
     """Tell whether the station's file is where the service looks, and names its folder."""
-    if name == "NAME":
+    if name == _ANY:
         return
     from zeroline.edge_app.configuration.reading import read_station
     from zeroline.edge_app.errors import InputError

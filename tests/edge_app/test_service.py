@@ -115,6 +115,70 @@ def test_what_is_written_is_told_and_can_be_removed(root):
     assert "there is no unit" in called("remove", "--root", root).output
 
 
+def enabled(root, *names):
+    """What systemctl enable writes."""
+    wants = root / "etc/systemd/system/multi-user.target.wants"
+    wants.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (wants / f"zeroline@{name}.service").symlink_to(wants.parent / "zeroline@.service")
+    return wants
+
+
+def test_the_unit_stays_while_a_station_needs_it(root):
+    """The removal of one station took the unit from all others: they could not start again."""
+    called("install", "--root", root)
+    unit, users = root / "etc/systemd/system/zeroline@.service", root / "etc/sysusers.d"
+    wants = enabled(root, "press-4", "press-5")
+
+    def refused(*words):
+        done = called("remove", "--root", root, *words)
+        assert done.exit_code == 1, done.output
+        assert unit.is_file()
+        assert list(users.iterdir())
+        assert done.output.count("\n") == 1
+        return done.output
+
+    one = refused("--name", "press-5")
+    assert 'zeroline@press-4 needs the unit, "sudo systemctl disable --now zeroline@press-5"' in one
+    assert "zeroline@press-4, zeroline@press-5 need the unit, first" in refused()
+    (wants / "zeroline@press-5.service").unlink()
+    gone = refused("--name", "press-5")
+    assert 'there is no station "press-5"' in gone
+    assert "starts press-4" in gone
+    file = root / "etc/zeroline/press-5.yaml"
+    file.parent.mkdir()
+    file.write_text("")
+    assert "press-5 is ended already" in refused("--name", "press-5")
+    last = refused("--name", "press-4")
+    assert 'first "sudo systemctl disable --now zeroline@press-4", then this command' in last
+    (wants / "zeroline@press-4.service").unlink()
+    running = root / "run/systemd/units"
+    running.mkdir(parents=True)
+    (running / "invocation:zeroline@press-6.service").symlink_to("0a")  # started by hand
+    assert "zeroline@press-6 needs the unit" in refused("--name", "press-5")
+    (running / "invocation:zeroline@press-6.service").unlink()
+    done = called("remove", "--root", root, "--name", "press-5")
+    assert done.exit_code == 0, done.output
+    assert not unit.exists()
+    assert done.output.endswith("Next:\n  sudo systemctl daemon-reload\n")
+    assert file.exists()
+
+
+def test_the_unit_of_a_user_stays_while_a_station_needs_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    assert called("install", "--user").exit_code == 0
+    link = tmp_path / "systemd/user/default.target.wants/zeroline@press-4.service"
+    link.parent.mkdir()
+    link.symlink_to("../zeroline@.service")
+    assert "systemctl --user disable --now zeroline@press-4" in called("remove", "--user").output
+    link.unlink()
+    assert "there is no station" in called("remove", "--user", "--name", "press-4").output
+    (tmp_path / "zeroline").mkdir()
+    (tmp_path / "zeroline/press-4.yaml").write_text("")
+    assert called("remove", "--user", "--name", "press-4").exit_code == 0
+
+
 def test_what_is_not_ours_is_neither_replaced_nor_removed(root):
     unit = root / "etc/systemd/system/zeroline@.service"
     unit.parent.mkdir(parents=True)
