@@ -15,9 +15,14 @@ from typing import IO, Any
 def cache_folder() -> Path:
     """Return the user's folder for what can be made again: engines, compiled kernels.
 
-    It is `zeroline` in XDG_CACHE_HOME, or else in `.cache` of the home folder.
+    It is `zeroline` in XDG_CACHE_HOME, or else in `.cache` of the home folder. A user may have no
+    home: then it is a folder that cannot be made.
     """
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "zeroline"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        home = Path("/nonexistent")
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "zeroline"
 
 
 def open_regular(path: Path) -> IO[bytes]:

@@ -1,10 +1,14 @@
 """Compiled CPU loops (numba): everything per element that NumPy would spread over many passes.
 
-Signatures are given, so compilation happens at import, once per machine (cached on disk), and
-never in the middle of a line. They run without the interpreter lock, so that threads help.
+Signatures are given, so compilation happens at import, once per machine (cached on disk, where a
+folder can be written), and never in the middle of a line. They run without the interpreter lock, so
+that threads help.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
 
 import numba as nb
 import numpy as np
@@ -19,10 +23,24 @@ _bits = types.int32[:, ::1]
 _REORDER = {"reassoc", "contract", "nsz"}
 
 
-@nb.njit(
+def _compiled(signature: Any, **options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function; what comes out is kept on disk where that can be.
+
+    A user without a home who may not write beside this file has no place for it (RuntimeError, of
+    numba), a full disk has none either (OSError): each process then compiles for itself.
+    """
+
+    def compiled(function: Callable[..., Any]) -> Any:
+        try:
+            return nb.njit(signature, nogil=True, cache=True, **options)(function)
+        except (RuntimeError, OSError):
+            return nb.njit(signature, nogil=True, **options)(function)
+
+    return compiled
+
+
+@_compiled(
     types.void(_float_in, types.int64, types.int64, _floats),
-    nogil=True,
-    cache=True,
     fastmath=_REORDER,
 )
 def aggregate(tokens, side, radius, out):  # type: ignore[no-untyped-def]
@@ -62,10 +80,8 @@ def aggregate(tokens, side, radius, out):  # type: ignore[no-untyped-def]
                     out[p, c] = np.float32(out[p, c] * scale)
 
 
-@nb.njit(
+@_compiled(
     types.int32(_bits, types.int64, _bits, types.int64, types.int32[::1]),
-    nogil=True,
-    cache=True,
 )
 def tile_minima(tile, images, row_minima, row_start, column_minima):  # type: ignore[no-untyped-def]
     """Row and column minima of a tile in one pass; returns the least of the row minima.
@@ -113,7 +129,7 @@ def tile_minima(tile, images, row_minima, row_start, column_minima):  # type: ig
     return least
 
 
-@nb.njit(
+@_compiled(
     types.void(
         _floats,
         types.int64,
@@ -125,8 +141,6 @@ def tile_minima(tile, images, row_minima, row_start, column_minima):  # type: ig
         types.float32,
         types.float32,
     ),
-    nogil=True,
-    cache=True,
     fastmath=_REORDER,
 )
 def refine_near(  # type: ignore[no-untyped-def]
@@ -181,7 +195,7 @@ def refine_near(  # type: ignore[no-untyped-def]
             column_minima[j] = exact_columns[j]
 
 
-@nb.njit(
+@_compiled(
     types.void(
         types.int32[:, :, ::1],
         types.int64,
@@ -192,8 +206,6 @@ def refine_near(  # type: ignore[no-untyped-def]
         _bits,
         _bits,
     ),
-    nogil=True,
-    cache=True,
 )
 def least_keys(  # type: ignore[no-untyped-def]
     tile, shift, bits, row_codes, column_codes, row_start, row_keys, column_keys
@@ -255,7 +267,7 @@ _bools_in = types.Array(types.bool_, 2, "C", readonly=True)
 _floats_in = types.Array(types.float32, 3, "C", readonly=True)
 
 
-@nb.njit(
+@_compiled(
     types.void(
         _float_in,
         _floats_in,
@@ -268,8 +280,6 @@ _floats_in = types.Array(types.float32, 3, "C", readonly=True)
         _floats,
         _floats,
     ),
-    nogil=True,
-    cache=True,
     fastmath=_REORDER,
 )
 def measure_named(  # type: ignore[no-untyped-def]
