@@ -53,7 +53,7 @@ def _client(address: str | None, station: Path | None) -> Client:
     if station is not None:
         from zeroline.edge_app.configuration.reading import read_station
 
-        address = read_station(station).station.page.listen
+        address = read_station(station, secrets=False).station.page.listen
         if address == "off":
             raise InputError(f'"{station}": page.listen is off, so nobody can ask the station')
     return Client(address or ADDRESS)

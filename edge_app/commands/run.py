@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,6 +110,7 @@ def run(config: Path | None, changes: tuple[str, ...], data: Path | None, **valu
     if config is not None:
         _refuse_options(allowed={"config", "changes", "data"})
         found = read_station(config, changes=changes, data=data)
+        os.environ.update(found.variables)  # as systemd does
         for camera in found.station.cameras:
             if found.station.recipe_of(camera).reference is None:
                 click.echo(

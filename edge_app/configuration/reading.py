@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import difflib
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from zeroline.edge_app.configuration.models import Recipe, Station
 from zeroline.edge_app.configuration.outputs import Output
 from zeroline.edge_app.configuration.recipe_folder import with_recipes
 from zeroline.edge_app.configuration.secrets import has_secret, with_secrets
+from zeroline.edge_app.configuration.variables import Variables
 from zeroline.edge_app.configuration.versions import FILES
 from zeroline.edge_app.configuration.yaml_places import Document, Place, read_text, read_yaml
 from zeroline.edge_app.errors import InputError
@@ -60,6 +60,8 @@ class StationFile:
     document : Document
     commanded : frozenset of Place
         What the command line has set.
+    variables : dict
+        Those that the environment lacks, from NAME.env. To be shown by no one.
     """
 
     path: Path
@@ -67,6 +69,7 @@ class StationFile:
     written: Station
     document: Document
     commanded: frozenset[Place]
+    variables: dict[str, str] = field(default_factory=dict, repr=False)
 
     def origin(self, place: Place) -> str:
         """Return where the value of a setting comes from."""
@@ -116,6 +119,7 @@ def read_station(
         commanded.append(("data",))
     places = frozenset(commanded)
     problems: list[str] = []
+    variables = Variables(path)
 
     def name_of(place: Place) -> str:
         if place in places:
@@ -125,7 +129,7 @@ def read_station(
 
     resolved = json.loads(json.dumps(values))
     for place, source in _sources(values) if secrets else ():
-        text, trouble = _with_secrets(source, folder)
+        text, trouble = _with_secrets(source, folder, variables)
         group, number, key = place
         resolved[group][number][key] = text
         if trouble:
@@ -139,11 +143,13 @@ def read_station(
         raise ConfigurationError(sorted(problems, key=_place_in_file))
     written = Station.model_validate(values)
     found = StationFile(
-        path, _placed(checked, folder, recipes or folder), written, document, places
-    )
+        path, _placed(checked, folder, recipes or folder), written, document, places,
+        variables.taken,
+    )  # fmt: skip
     problems = [
         *_wrong_words(written, name_of),
-        *_missing_files(found, name_of, secrets=secrets),
+        *(_missing_variables(written, name_of, variables) if secrets else ()),
+        *_missing_files(found, name_of),
     ]
     if problems:
         raise ConfigurationError(sorted(problems, key=_place_in_file))
@@ -178,12 +184,12 @@ def _sources(values: Mapping[str, Any]) -> list[tuple[Place, str]]:
     return found
 
 
-def _with_secrets(written: str, folder: Path) -> tuple[str, str]:
+def _with_secrets(written: str, folder: Path, variables: Variables) -> tuple[str, str]:
     """Return a text with its secrets, and what is wrong with one."""
     if has_secret(without_password(written)):
         return written, "a secret stands where it would be shown: only as a password or a key"
     try:
-        return with_secrets(written, folder=folder), ""
+        return with_secrets(written, folder=folder, variables=variables), ""
     except ValueError as error:
         return written, str(error)
 
@@ -350,15 +356,23 @@ def _trouble(address: str) -> str:
     return ""
 
 
-def _missing_files(found: StationFile, name_of: Any, *, secrets: bool) -> list[str]:
-    """Return a line for each file that a recipe names and that is not there, and each secret."""
+def _missing_variables(written: Station, name_of: Any, variables: Variables) -> list[str]:
+    """Return a line for each variable with a webhook's secret that is not there."""
     problems = []
-    for number, output in enumerate(found.station.outputs if secrets else ()):
-        variable = output.secret_env if output.kind == "webhook" else None
-        if variable is not None and variable not in os.environ:
+    for number, output in enumerate(written.outputs):
+        name = output.secret_env if output.kind == "webhook" else None
+        try:
+            _ = name is None or variables[name]
+        except KeyError:
             place: Place = ("outputs", number, "secret_env")
-            text = f"{name_of(place)}: {dotted(place)} is {variable}: the environment has no such "
-            problems.append(f"{text}variable")
+            text = f"{dotted(place)} is {name}: the environment has no such variable"
+            problems.append(f"{name_of(place)}: {text}{variables.why}")
+    return problems
+
+
+def _missing_files(found: StationFile, name_of: Any) -> list[str]:
+    """Return a line for each file that a recipe names and that is not there."""
+    problems = []
     for name, recipe in found.station.recipes.items():
         for key in (*FILES, "model"):
             place = ("recipes", name, key)

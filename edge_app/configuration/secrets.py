@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from pathlib import Path
+
+from zeroline.edge_app.configuration.variables import Variables
 
 _NAMED = re.compile(r"\$\{(file:)?([^}]*)\}")
 
@@ -22,15 +23,16 @@ def secrets_in(text: str) -> list[str]:
     ]
 
 
-def with_secrets(text: str, *, folder: Path) -> str:
+def with_secrets(text: str, *, folder: Path, variables: Variables) -> str:
     """Return a text with its secrets in their places.
 
     Parameters
     ----------
     text : str
-        ${NAME} stands for a variable of the environment, ${file:PATH} for the first line of a file.
+        ${NAME} stands for a variable, ${file:PATH} for the first line of a file.
     folder : Path
         That paths are relative to.
+    variables : Variables
 
     Raises
     ------
@@ -41,9 +43,12 @@ def with_secrets(text: str, *, folder: Path) -> str:
     def found(match: re.Match[str]) -> str:
         name = match[2]
         if not match[1]:
-            if name not in os.environ:
-                raise ValueError(f'the environment has no variable "{name}"')
-            return os.environ[name]
+            try:
+                return variables[name]
+            except KeyError:
+                raise ValueError(
+                    f'the environment has no variable "{name}"{variables.why}'
+                ) from None
         try:
             lines = (folder / name).read_text(encoding="utf-8").splitlines()
         except (OSError, ValueError) as error:

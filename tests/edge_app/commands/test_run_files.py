@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from support.hooks import SECRET, HookServer
+from support.machine import ROOT
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.outputs.json_lines import open_to_append
 from zeroline.edge_app.runs import Run, iso_time
@@ -145,3 +147,25 @@ def test_a_file_shows_how_far_the_line_has_come(monkeypatch, tmp_path, bundle_fo
     arguments = ["run", "--source", "sim://parts", "--frames", "4", *arguments]
     done = CliRunner().invoke(main, arguments)  # nobody knows how many parts there are
     assert "inspecting" not in done.stderr
+
+
+def test_a_run_by_hand_signs_with_the_secret_beside_the_stations_file(tmp_path, bundle_folder):
+    """systemd gives the service NAME.env; nobody gives it to a command by hand."""
+    hook = HookServer()
+    file = tmp_path / "press-4.yaml"
+    file.write_text(
+        "cameras: [{name: top, source: 'sim://parts?parts=5'}]\n"
+        f"recipes: {{default: {{model: '{bundle_folder}', window: 8, min_window: 4}}}}\n"
+        f"outputs: [{{kind: webhook, url: '{hook.url}', secret_env: NO_SUCH_HOOK}}]\n"
+        "page: {listen: off}\nstorage: {keep_free_gb: 0}\n"
+    )
+    file.with_suffix(".env").write_text(f'NO_SUCH_HOOK="{SECRET}"\n')
+    done = subprocess.run(
+        [sys.executable, "-m", "zeroline.edge_app", "run", file],
+        capture_output=True, text=True, check=False, timeout=120,
+        env={"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/bin:/bin"},
+    )  # fmt: skip
+    hook.stop()
+    assert done.returncode == 0, done.stderr
+    assert SECRET not in done.stdout + done.stderr
+    assert len([body for body in hook.bodies if "frame" in body]) == 5

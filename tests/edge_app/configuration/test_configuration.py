@@ -1,9 +1,12 @@
 """The file of a station: what it allows, errors with their lines, secrets, origins of values."""
 
 import json
+import os
 import re
 import tarfile
+import tempfile
 import textwrap
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -15,6 +18,7 @@ from zeroline.edge_app.configuration.cameras import Camera
 from zeroline.edge_app.configuration.models import Recipe, Station
 from zeroline.edge_app.configuration.reading import ConfigurationError, read_station
 from zeroline.edge_app.configuration.shown import effective, new_file
+from zeroline.edge_app.configuration.variables import parsed
 from zeroline.edge_app.configuration.yaml_places import read_yaml
 from zeroline.edge_app.errors import InputError
 
@@ -522,6 +526,86 @@ def test_a_webhooks_secrets_are_taken_and_not_shown(file, monkeypatch):
     assert "tell-nobody" not in "\n".join(effective(found))
     monkeypatch.delenv("HOOK_PASSWORD")
     assert any('the environment has no variable "HOOK_PASSWORD"' in line for line in problems(path))
+
+
+def test_variables_that_the_environment_lacks_come_from_the_file_beside_it(file, monkeypatch):
+    """config check and doctor found no variable that the service has."""
+    path = file(
+        GOOD.replace("sim://parts?parts=9", "rtsp://a:${CAMERA_PASSWORD}@b/1?key=${GATE}")
+        .replace("kind: json_lines\n    path: verdicts.jsonl",
+                 "kind: webhook\n    url: http://a\n    secret_env: HOOK")
+    )  # fmt: skip
+    for name in ("CAMERA_PASSWORD", "HOOK"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GATE", "of-the-environment")
+    beside = path.with_suffix(".env")
+    beside.write_text("# ours\nCAMERA_PASSWORD='s3 cret'\nGATE=of-the-file\nHOOK=\"h00k\"\n")
+    found = read_station(path)
+    assert found.station.cameras[0].source == "rtsp://a:s3 cret@b/1?key=of-the-environment"
+    assert found.variables == {"CAMERA_PASSWORD": "s3 cret", "HOOK": "h00k"}
+    assert zeroline("config", "check", path).exit_code == 0
+    wrong = zeroline("config", "check", path, "--set", "recipes.default.window=1").output
+    shown = zeroline("config", "show", path).output
+    for text in (repr(found), wrong, shown):
+        assert "h00k" not in text
+    assert "s3 cret" not in wrong + shown
+    beside.write_text("CAMERA_PASSWORD=1\n")
+    told = zeroline("state", "--station", path).output  # it asks for an address alone
+    assert "HOOK" not in told
+    assert [line.partition(": ")[2] for line in problems(path)] == [
+        f'outputs[0].secret_env is HOOK: the environment has no such variable, nor has "{beside}"'
+    ]
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user may read; the test ends as the user that began it."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+        os.seteuid(os.getuid())
+
+
+def test_a_file_of_variables_that_may_not_be_read_is_named(open_folder, monkeypatch):
+    monkeypatch.delenv("CAMERA_PASSWORD", raising=False)
+    as_root = os.getuid() == 0
+    path = open_folder / "press-6.yaml"
+    path.write_text("cameras: [{source: 'rtsp://a:${CAMERA_PASSWORD}@b/'}]\n")
+    path.with_suffix(".env").write_text("CAMERA_PASSWORD=s3cret\n")
+    path.with_suffix(".env").chmod(0o600 if as_root else 0)
+    if as_root:
+        os.seteuid(65534)
+    (told,) = problems(path)
+    who = "may be read by root alone" if as_root else "may not be read by this user"
+    assert told.endswith(f'no variable "CAMERA_PASSWORD", and "{path.with_suffix(".env")}" {who}')
+    monkeypatch.setenv("CAMERA_PASSWORD", "of-systemd")  # the service reads no file
+    assert read_station(path).station.cameras[0].source == "rtsp://a:of-systemd@b/"
+
+
+@pytest.mark.parametrize(
+    ("line", "value"),
+    [
+        ("A=b c  ", "b c"),
+        ("  A =  b", "b"),
+        ("A=a#b ;c", "a#b ;c"),
+        ("A='a \"b\" \\n c'", 'a "b" \\n c'),
+        ('A="a \'b\' \\" \\\\ \\n"', "a 'b' \" \\ \\n"),
+        ("A='a'\"b\"c", "abc"),
+        ("A=ab'c\"d", "ab'c\"d"),
+        ("A=a\\bc\\\\d", "abc\\d"),
+        ("A=", ""),
+        ("A=a=b", "a=b"),
+        ("#A=1", None),
+        (" ;A=1", None),
+        ("export A=1", None),
+        ("A=goes on\\", None),
+        ("A='goes on", None),
+    ],
+)
+def test_variables_are_read_as_systemd_does(line, value):
+    """Compared once with what systemd's reader of environment.d makes of the same lines."""
+    assert parsed(f"{line}\nB=2\n").get("A") == value
+    assert parsed(f"{line}\nB=2\n")["B"] == "2"
 
 
 def test_a_webhooks_secret_that_is_missing_is_an_error_of_the_file(file, monkeypatch):
