@@ -26,6 +26,9 @@ class StationName(click.ParamType[str]):
         """Refuse what would be written in another way in the unit's name."""
         if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", value):
             self.fail(f"{value!r}: letters without accents, digits, -, _ and . are allowed")
+        stem, _, ending = value.rpartition(".")
+        if stem and ending in ("yaml", "yml", "env", "service"):
+            self.fail(f'{value!r} ends in .{ending}: did you mean "{stem}"?')
         return str(value)
 
 

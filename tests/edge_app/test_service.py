@@ -197,6 +197,15 @@ def test_names_that_systemd_writes_in_another_way_are_refused(root, name):
     assert not (root / "etc/systemd").exists()
 
 
+@pytest.mark.parametrize("name", ["press-4.yaml", "press-4.yml", "press-4.env", "press-4.service"])
+def test_the_name_of_a_file_is_no_stations(root, name):
+    """It would be looked for as press-4.yaml.yaml."""
+    done = called("install", "--root", root, "--name", name)
+    assert done.exit_code == 2
+    assert 'did you mean "press-4"?' in done.output
+    assert called("install", "--root", root, "--name", "press-4.2").exit_code == 0
+
+
 def test_user_and_root_exclude_each_other(root):
     assert called("show", "--user", "--root", root).exit_code == 2
 
