@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from zeroline.edge_app.commands.told import tell_early
 from zeroline.edge_app.configuration.models import Station
+from zeroline.edge_app.errors import OutputError
 from zeroline.edge_app.events import Events
 from zeroline.edge_app.interface.interface import check_free
 from zeroline.edge_app.interface.metrics import Metrics
@@ -34,7 +38,7 @@ class Kept:
 
     def __init__(self, station: Station, events: Events) -> None:
         self._station = station
-        station.data.mkdir(parents=True, exist_ok=True)
+        _make(station.data)
         self.store = Store(station.data, station.storage, station=station.station, events=events)
         if station.page.listen != "off":
             try:
@@ -83,3 +87,16 @@ class Kept:
                 tell_early(f"local interface: http://{interface.address}")
             self._serves = True
             yield
+
+
+def _make(data: Path) -> None:
+    """Make the data folder; the error names the key, and what systemd lets a service write."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        if not os.access(data, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        own = os.environ.get("STATE_DIRECTORY")  # of the unit
+        hint = f": write data: {own}, a service may write nowhere else" if own else ""
+        text = f'data is "{data}", which cannot be written: {error.strerror}{hint}'
+        raise OutputError(text) from error

@@ -122,4 +122,5 @@ def _tell_file(name: str, root: Path) -> None:
         click.echo(f"warning: the station's file does not hold yet: {error}")
         return
     if found != data:
-        click.echo(f'warning: "{file}" has data: {found}, the service may write {data} alone')
+        click.echo(f'warning: "{file}" has data: {found}, the service may write {data} alone: '
+                   f"write data: {data}")  # fmt: skip

@@ -105,7 +105,8 @@ def test_what_is_written_is_told_and_can_be_removed(root):
     file = root / "etc/zeroline/press-4.yaml"
     file.write_text("data: data\ncameras: [{name: top, source: 'sim://parts'}]\n")
     again = called("install", "--root", root, "--name", "press-4")
-    assert "may write /var/lib/zeroline/press-4 alone" in again.output
+    told = "may write /var/lib/zeroline/press-4 alone: write data: /var/lib/zeroline/press-4\n"
+    assert told in again.output
     file.write_text(file.read_text().replace("data: data", "data: /var/lib/zeroline/press-4"))
     assert "warning" not in called("install", "--root", root, "--name", "press-4").output
     done = called("remove", "--root", root)

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 
 from support.hooks import SECRET, HookServer
-from support.machine import ROOT
+from support.machine import ROOT, missing
 from zeroline.edge_app.cli import main
 from zeroline.edge_app.outputs.json_lines import open_to_append
 from zeroline.edge_app.runs import Run, iso_time
@@ -169,3 +169,33 @@ def test_a_run_by_hand_signs_with_the_secret_beside_the_stations_file(tmp_path, 
     assert done.returncode == 0, done.stderr
     assert SECRET not in done.stdout + done.stderr
     assert len([body for body in hook.bodies if "frame" in body]) == 5
+
+
+@pytest.mark.parametrize("made", [False, True])
+def test_a_data_folder_that_the_service_may_not_write_is_named(tmp_path, made):
+    """The service's log said [Errno 30] Read-only file system, and nothing else."""
+    if subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
+        missing("unshare may not mount here")
+    place = tmp_path / "etc"
+    (place / "data" if made else place).mkdir(parents=True)
+    (place / "press-4.yaml").write_text("data: data\ncameras: [{source: 'sim://parts?parts=2'}]\n")
+    closed = f"mount -t tmpfs -o ro none {place}/data" if made else (
+        f"mount --bind {place} {place} && mount -o remount,bind,ro {place}"
+    )  # fmt: skip
+    ran = f"{closed} && exec {sys.executable} -m zeroline.edge_app run {place}/press-4.yaml"
+    environment = {"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/sbin:/usr/bin:/bin"}
+
+    def told(**more):
+        done = subprocess.run(
+            ["unshare", "-m", "sh", "-c", ran],
+            capture_output=True, text=True, check=False, env={**environment, **more}, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 1
+        return done.stderr.splitlines()[-1]
+
+    text = f'Error: data is "{place}/data", which cannot be written: '
+    assert told().startswith(text)
+    own = "/var/lib/zeroline/press-4"
+    assert told(STATE_DIRECTORY=own).endswith(
+        f": write data: {own}, a service may write nowhere else"
+    )
