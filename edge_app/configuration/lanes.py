@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from zeroline.edge_app.configuration.cameras import Camera, Trigger
+from zeroline.edge_app.configuration.setting import PlacedError
 from zeroline.edge_app.sources.watched import SCHEME as WATCHED
 
 
@@ -52,17 +53,17 @@ def lanes_of(cameras: Sequence[Camera]) -> tuple[Lane, ...]:
 
     Raises
     ------
-    ValueError
+    PlacedError
         If cameras do not go together; names them.
     """
     names = [camera.name for camera in cameras]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(f'two cameras have the name "{twice}"')
+    for number, name in enumerate(names):
+        if name in names[:number]:
+            raise PlacedError(("cameras", number, "name"), f'two cameras have the name "{name}"')
     groups: dict[str, list[Camera]] = {}
     for camera in cameras:
         groups.setdefault(_key(camera), []).append(camera)
-    lanes = tuple(_lane(group) for group in groups.values())
+    lanes = tuple(_lane(group, names) for group in groups.values())
     _check_sources(cameras)
     return lanes
 
@@ -74,23 +75,25 @@ def _key(camera: Camera) -> str:
     return f"trigger {camera.trigger.name}"
 
 
-def _lane(cameras: Sequence[Camera]) -> Lane:
+def _lane(cameras: Sequence[Camera], names: Sequence[str]) -> Lane:
     first = cameras[0]
     for other in cameras[1:]:
         if other.trigger != first.trigger:
-            raise ValueError(
+            raise PlacedError(
+                ("cameras", names.index(other.name), "trigger"),
                 f'cameras "{first.name}" and "{other.name}" share a trigger, and its settings '
-                "differ"
+                "differ",
             )
     sources: dict[str, list[Camera]] = {}
     for camera in cameras:
         sources.setdefault(camera.source, []).append(camera)
     each_frame = first.trigger.mode == "every-frame"
-    for address in sources:
+    for address, (camera, *_) in sources.items():
         if address.startswith(WATCHED) and not each_frame:
-            raise ValueError(
-                f'camera "{first.name}": a watched folder makes a part of each picture, its '
-                "trigger mode is every-frame"
+            raise PlacedError(
+                ("cameras", names.index(camera.name), "trigger"),
+                f'camera "{camera.name}": a watched folder makes a part of each picture, its '
+                "trigger mode is every-frame",
             )
     return Lane(
         first.name if each_frame else first.trigger.name,
@@ -102,9 +105,10 @@ def _lane(cameras: Sequence[Camera]) -> Lane:
 def _check_sources(cameras: Sequence[Camera]) -> None:
     """Refuse a source that would have to be opened twice."""
     first: dict[str, Camera] = {}
-    for camera in cameras:
+    for number, camera in enumerate(cameras):
         other = first.setdefault(camera.source, camera)
         if _key(other) != _key(camera):
-            raise ValueError(
-                f'cameras "{other.name}" and "{camera.name}" have one source and two triggers'
+            raise PlacedError(
+                ("cameras", number, "source"),
+                f'cameras "{other.name}" and "{camera.name}" have one source and two triggers',
             )

@@ -16,7 +16,14 @@ from zeroline.edge_app.configuration.outputs import (
     Output,
     PicturesOutput,
 )
-from zeroline.edge_app.configuration.setting import Name, Number, Setting, Switch, Whole
+from zeroline.edge_app.configuration.setting import (
+    Name,
+    Number,
+    PlacedError,
+    Setting,
+    Switch,
+    Whole,
+)
 from zeroline.edge_app.configuration.storage import Storage
 from zeroline.edge_app.settings.framing import AreaType, FramingOptions, PixelsType, TilesType
 from zeroline.edge_app.settings.options import (
@@ -253,18 +260,26 @@ class Station(Setting):
 
     @model_validator(mode="after")
     def _known_recipes(self) -> Station:
-        for camera in self.cameras:
+        for number, camera in enumerate(self.cameras):
             if camera.recipe != "default" and camera.recipe not in self.recipes:
                 known = ", ".join(self.recipes) or "none"
-                raise ValueError(
-                    f'camera "{camera.name}" runs the recipe "{camera.recipe}", there are: {known}'
+                raise PlacedError(
+                    ("cameras", number, "recipe"),
+                    f'camera "{camera.name}" runs the recipe "{camera.recipe}", there are: {known}',
                 )
-        if sum(isinstance(output, PicturesOutput) for output in self.outputs) > 1:
-            raise ValueError("two outputs of the kind pictures, one is supported in this version")
-        written = [o.path for o in self.outputs if isinstance(o, JsonLinesOutput)]
-        twice = next((path for path in written if written.count(path) > 1), ...)
-        if twice is not ...:
-            raise ValueError(f"two outputs write JSON lines to {twice or 'standard output'}")
+        pictures, written = 0, set[Path | None]()
+        for number, output in enumerate(self.outputs):
+            if isinstance(output, JsonLinesOutput):
+                if output.path in written:
+                    to = output.path or "standard output"
+                    raise PlacedError(("outputs", number), f"two outputs write JSON lines to {to}")
+                written.add(output.path)
+            pictures += isinstance(output, PicturesOutput)
+            if pictures > 1:
+                raise PlacedError(
+                    ("outputs", number),
+                    "two outputs of the kind pictures, one is supported in this version",
+                )
         lanes_of(self.cameras)
         return self
 

@@ -255,6 +255,7 @@ def _problem(told: Mapping[str, Any], values: Any, name_of: Any) -> str:
     whole: Place = tuple(told["loc"])
     place = tuple(part for part in whole if part not in kinds or whole[:1] != ("outputs",))
     place = tuple(part for part in place if part != "[key]")
+    place += getattr(told.get("ctx", {}).get("error"), "place", ())
     shown, kind = dotted(place), told["type"]
     where = name_of(place)
     schema = schema_at(whole) or {}
@@ -267,7 +268,10 @@ def _problem(told: Mapping[str, Any], values: Any, name_of: Any) -> str:
         what = str(schema.get("description", "it is needed")).partition(". ")[0].rstrip(".")
         return f"{where}: {shown} is missing: {what}"
     if kind in ("union_tag_invalid", "union_tag_not_found"):
-        return f"{where}: {shown}.kind must be one of {', '.join(kinds)}"
+        place = (*place, "kind")
+        given = "missing" if kind == "union_tag_not_found" else f"{_value_at(values, place)}"
+        limit = f"{', '.join(kinds[:-1])} or {kinds[-1]} is allowed"
+        return f"{name_of(place)}: {dotted(place)} is {given}: {limit}"
     value = _value_at(values, place)
     text = without_password(value) if isinstance(value, str) else json.dumps(value)
     if isinstance(value, str) and re.fullmatch(r"[-+]?[0-9.]+", value):

@@ -16,3 +16,18 @@ class Setting(BaseModel):
     """What all models share: unknown keys are errors, nothing changes later."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
+
+
+class PlacedError(ValueError):
+    """What is wrong with a model, where it is one of its values that is.
+
+    Parameters
+    ----------
+    place : tuple of str and int
+        From the model to the value: keys, and numbers in lists.
+    text : str
+    """
+
+    def __init__(self, place: tuple[str | int, ...], text: str) -> None:
+        super().__init__(text)
+        self.place = place

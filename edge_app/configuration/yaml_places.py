@@ -106,7 +106,10 @@ def read_yaml(text: str, *, name: str) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{name}:{mark.line + 1}" if mark is not None else name
-        raise InputError(f"{where}: no YAML: {error.problem or error.context}") from error
+        problem = error.problem or error.context
+        if isinstance(problem, str) and "'\\t'" in problem:
+            problem = "a tab: YAML takes spaces alone"
+        raise InputError(f"{where}: no YAML: {problem}") from error
     except yaml.YAMLError as error:
         raise InputError(f"{name}: no YAML: {' '.join(str(error).split())}") from error
     finally:

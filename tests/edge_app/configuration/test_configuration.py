@@ -197,8 +197,12 @@ BAD = {
         'camera "camera" runs the recipe "b", there are: c',
     ),
     "outputs": ("outputs: json_lines", "outputs is json_lines: a list is allowed"),
-    "an output without a kind": ("outputs: [{path: a}]", "outputs[0].kind must be one of json_li"),
-    "an unknown output": ("outputs: [{kind: mqtt}]", "outputs[0].kind must be one of json_lin"),
+    "an output without a kind": (
+        "outputs: [{path: a}]", "outputs[0].kind is missing: json_lines, pictures or webhook is",
+    ),
+    "an unknown output": (
+        "outputs: [{kind: mqtt}]", "outputs[0].kind is mqtt: json_lines, pictures or webhook is",
+    ),
     "two outputs of a kind": (
         "outputs: [{kind: json_lines}, {kind: json_lines}]",
         "two outputs write JSON lines to standard output",
@@ -266,6 +270,43 @@ def test_what_is_wrong_with_a_recipe(file, text):
     assert found.startswith(f"{line}: recipes.default"), found
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("cameras:\n  - source: a\n    recipe: b\n", "5: cameras[0].recipe: camera"),
+        ("cameras:\n  - source: a\n  - source: b\n", "5: cameras[1].name: two cameras"),
+        (
+            "cameras:\n  - {name: a, source: a}\n  - name: b\n    trigger: {mode: software}\n"
+            "    source: a\n",
+            "7: cameras[1].source: cameras",
+        ),
+        (
+            "cameras:\n  - {name: a, source: a, trigger: {mode: software}}\n  - name: b\n"
+            "    source: b\n    trigger: {mode: software, queue: 3}\n",
+            "7: cameras[1].trigger: cameras",
+        ),
+        (
+            "cameras:\n  - source: watch:a\n    trigger: {mode: software}\n",
+            "5: cameras[0].trigger: camera",
+        ),
+        (
+            "cameras: [{source: a}]\noutputs:\n  - kind: json_lines\n  - kind: json_lines\n",
+            "6: outputs[1]: two outputs",
+        ),
+        (
+            "cameras: [{source: a}]\noutputs:\n  - {kind: pictures, folder: a}\n"
+            "  - {kind: pictures, folder: b}\n",
+            "6: outputs[1]: two outputs",
+        ),
+        ("cameras: [{source: a}]\noutputs:\n  - path: a\n    kind: b\n", "6: outputs[0].kind is b"),
+    ],
+)
+def test_what_does_not_go_together_is_told_with_its_own_line(file, text, told):
+    """It was told with the first line that is no comment, as a mistake of the file."""
+    (found,) = problems(file(f"# a station\nstation: a\n{text}"))
+    assert found.startswith(told), found
+
+
 def test_all_errors_come_at_once_each_with_its_line(file):
     path = file(GOOD.replace("window: 32", "window: 1").replace("press-4", "a b") + "more: 1\n")
     assert [problem.partition(":")[0] for problem in problems(path)] == ["1", "7", "13"]
@@ -283,6 +324,8 @@ def test_all_errors_come_at_once_each_with_its_line(file):
         ("station: a\nstation: b\n", '2: "station" stands here again, first on line 1'),
         ("a: [1\n", "no YAML"),
         ("a: b: c\n", "no YAML"),
+        ("# tab\na:\n\tb: 1\n", "3: no YAML: a tab: YAML takes spaces alone"),
+        ("a:\n  b: 1\n\tc: 1\n", "a tab: YAML takes spaces alone"),
         ("---\na: 1\n---\nb: 1\n", "no YAML"),
         ("a: &x [*x]\n", "it holds itself"),
         ("- 1\n", "keys with values are expected"),
