@@ -77,8 +77,14 @@ def reason_of(error: BaseException) -> str:
     return f"{text[:_HEAD]} … {text[-_TAIL:]}"
 
 
+#: What to do where the doctor may not look.
+AS_ANOTHER = "call the doctor by sudo, or as the user that the station runs as"
+
+
 def broken(name: str, error: BaseException) -> Finding:
     """Return the finding of a look that an error has ended."""
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return fail(name, f'"{error.filename}" may not be read by this user', AS_ANOTHER)
     cure = "what it needs is damaged: see the text"
     if isinstance(error, ImportError):
         cure = "mend that package: see its own line, or install zeroline anew (docs/install.md)"

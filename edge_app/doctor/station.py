@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from zeroline.edge_app.configuration.models import Station
 from zeroline.edge_app.doctor.cameras import LIMIT, Seen, camera_findings, running_camera
 from zeroline.edge_app.doctor.data import Rates, filling_findings, folder_findings, rates_of
-from zeroline.edge_app.doctor.findings import Check, Finding, fail, ok
+from zeroline.edge_app.doctor.findings import AS_ANOTHER, Check, Finding, fail, ok
 from zeroline.edge_app.doctor.running import Running, look, running_findings
 from zeroline.edge_app.doctor.speed import BUDGET, Load, needed_rate, speed_findings
 from zeroline.edge_app.doctor.system import link_findings
 from zeroline.edge_app.errors import InputError
+from zeroline.edge_app.store.schema import FILE as DATABASE
 
 #: Seconds for one recipe, with the settings that are tried in place of it.
 _SPEED = 3 * BUDGET
@@ -53,7 +55,9 @@ class _Examined:
         try:
             self._rates = rates_of(self._station.data)
         except InputError as error:
-            return [fail("store", str(error), "see docs/store.md")]
+            database = self._station.data / DATABASE
+            barred = database.exists() and not os.access(database, os.R_OK, effective_ids=True)
+            return [fail("store", str(error), AS_ANOTHER if barred else "see docs/store.md")]
         return filling_findings(self._station, self._rates)
 
     def camera(self, number: int) -> list[Finding]:
