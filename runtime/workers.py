@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -43,37 +44,60 @@ class _BlasHold:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._users = 0
+        self._left: deque[None] = deque()  # those that have left, and are not counted yet
         self._owner: ThreadPoolExecutor | None = None
         self._limit: Any = None
 
     def enter(self) -> None:
         """Set the limit for the first one in. An interrupt leaves nothing changed."""
-        with self._lock:
-            if self._owner is None:
-                owner = ThreadPoolExecutor(1, thread_name_prefix="zeroline-blas")
-                setting = owner.submit(_limit_blas)
-                try:
-                    self._limit = setting.result()
-                    self._owner = owner
-                except BaseException:  # the owner still finishes, then undoes it
-                    self._owner = None
-                    owner.submit(lambda: setting.result().restore_original_limits())
-                    owner.shutdown(wait=False)
-                    raise
-            self._users += 1
+        try:
+            with self._lock:
+                if self._owner is None:
+                    owner = ThreadPoolExecutor(1, thread_name_prefix="zeroline-blas")
+                    setting = owner.submit(_limit_blas)
+                    try:
+                        self._limit = setting.result()
+                        self._owner = owner
+                    except BaseException:  # the owner still finishes, then undoes it
+                        self._owner = None
+                        owner.submit(lambda: setting.result().restore_original_limits())
+                        owner.shutdown(wait=False)
+                        raise
+                self._users += 1
+        finally:
+            self._settle()
 
     def leave(self) -> None:
-        """Restore it after the last one out. After an interrupt the next to leave does it."""
-        with self._lock:
-            self._users = max(0, self._users - 1)
-            if self._users == 0 and self._owner is not None:
-                owner, self._owner = self._owner, None
-                try:
-                    restoring = owner.submit(self._limit.restore_original_limits)
-                except RuntimeError:  # the interpreter ends, and nobody is left to restore it for
-                    return
-                owner.shutdown(wait=False)
-                restoring.result()
+        """Restore it after the last one out.
+
+        It waits for no lock: the garbage collector may close a pool that nobody closed, in the
+        midst of `enter`, or in the owner's thread while `enter` waits for it. Whoever holds the
+        lock then counts it.
+        """
+        self._left.append(None)
+        self._settle()
+
+    def _settle(self) -> None:
+        while self._left and self._lock.acquire(blocking=False):
+            try:
+                while self._left:
+                    self._left.pop()
+                    self._users = max(0, self._users - 1)
+                if self._users == 0:
+                    self._restore()
+            finally:
+                self._lock.release()
+
+    def _restore(self) -> None:
+        owner, self._owner = self._owner, None
+        if owner is None:
+            return
+        try:
+            restoring = owner.submit(self._limit.restore_original_limits)
+        except RuntimeError:  # the interpreter ends, and nobody is left to restore it for
+            return
+        owner.shutdown(wait=False)
+        restoring.result()
 
 
 _blas_hold = _BlasHold()

@@ -66,6 +66,38 @@ def test_blas_is_held_to_one_thread_until_the_last_caller_leaves():
     assert blas_threads() == before
 
 
+@pytest.mark.parametrize("where", ["the owner's thread", "the caller's"])
+def test_a_pool_that_is_collected_while_blas_is_being_limited_holds_nobody_up(where, monkeypatch):
+    """The collector runs anywhere: once in the thread that another waited for, and both hung."""
+    before, hold, real = blas_threads(), workers._BlasHold(), workers._limit_blas
+    hold.enter()  # by a pool that nobody closes
+    hold.leave()
+    closing = threading.Event()
+
+    def limit():
+        if where == "the owner's thread" and not closing.is_set():
+            closing.set()
+            hold.leave()
+        return real()
+
+    class Users(int):
+        def __add__(self, other):
+            if where == "the caller's" and not closing.is_set():
+                closing.set()
+                hold.leave()
+            return int(self) + other
+
+    monkeypatch.setattr(workers, "_limit_blas", limit)
+    hold._users = Users(0)
+    thread = threading.Thread(target=hold.enter, daemon=True)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert closing.is_set()
+    hold.leave()
+    assert blas_threads() == before
+
+
 def test_a_pool_that_nobody_closes_ends_with_the_interpreter_in_silence():
     """As in a notebook: its end says nothing, and hangs on nothing."""
     script = (

@@ -252,7 +252,8 @@ def test_an_estimate_is_no_fault_of_the_recipe_while_other_programs_run(bundle_f
     """1,923 ms a frame, estimated, were told where 75 are right."""
     recipe = {"model": str(bundle_folder), "window": 512, "min_window": 4, "codegraph": False}
     station = station_of(recipes={"default": recipe}, threads=1)
-    command = [sys.executable, "-c", "while True: pass"]
+    # gently: other tests run beside it
+    command = ["nice", "-n", "10", sys.executable, "-c", "while True: pass"]
     busy = [subprocess.Popen(command) for _ in range(os.cpu_count() or 1)]
     try:
         (one,), _ = speed_findings(
