@@ -8,13 +8,30 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from zeroline.edge_app.errors import OutputError
+from zeroline.edge_app.errors import InputError, OutputError
 from zeroline.edge_app.opencv import opencv
 from zeroline.runtime.files import replacing
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+
+def exists_already(path: Path) -> OutputError:
+    """Return the refusal to overwrite a file."""
+    return OutputError(f'"{path}" exists already, and is not overwritten')
+
+
+def check_new(folder: Path, *, what: str = "folder") -> None:
+    """Refuse a folder that has something in it.
+
+    Raises
+    ------
+    InputError
+        Calls it as `what` says.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(f'{what} "{folder}" is not empty: an empty or a new one is expected')
 
 
 def prepare_folder(folder: Path) -> None:

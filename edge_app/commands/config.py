@@ -27,13 +27,13 @@ def config() -> None:
 def init(file: Path) -> None:
     """Write a commented file to begin with. It can be run as it is."""
     from zeroline.edge_app.configuration.shown import new_file
-    from zeroline.edge_app.errors import OutputError
+    from zeroline.edge_app.writing import exists_already
 
     try:
         with file.open("x", encoding="utf-8") as opened:
             opened.write(new_file())
     except FileExistsError:
-        raise OutputError(f'"{file}" exists already, and is not overwritten') from None
+        raise exists_already(file) from None
     click.echo(f'wrote "{file}": zeroline run {file}', err=True)
 
 

@@ -38,14 +38,14 @@ def doctor(
     line fails.
     """
     from zeroline.edge_app.doctor.guarded import ENDED, examine_guarded
-    from zeroline.edge_app.errors import OutputError
+    from zeroline.edge_app.writing import exists_already
 
     if data is not None and file is None:
         raise click.UsageError("--data goes with a station's file")
     if pictures and bundle is None:
         raise click.UsageError("--pictures goes with --bundle")
     if bundle is not None and bundle.exists():  # before the minute that the look takes
-        raise OutputError(f'"{bundle}" exists already, and is not overwritten')
+        raise exists_already(bundle)
     findings = examine_guarded(file, data=data, tell=_silent if as_json else _tell)
     if as_json:
         click.echo(json.dumps([finding.as_dict() for finding in findings], indent=1))

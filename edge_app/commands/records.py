@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from zeroline.edge_app.cli import CommandGroup, debug_option
-from zeroline.edge_app.errors import InputError, OutputError
+from zeroline.edge_app.errors import InputError
 
 if TYPE_CHECKING:
     from zeroline.edge_app.store.reading import Wanted
@@ -155,8 +155,9 @@ def export_(data: Path, table: Path | None, folder: Path | None, **filters: Any)
     In folders, what a person said goes first: a false alarm is good, a missed part is a defect.
     UNCERTAIN and FAULT parts that nobody judged are left out.
     """
-    from zeroline.edge_app.store.export import check_new, write_folders, write_table
+    from zeroline.edge_app.store.export import write_folders, write_table
     from zeroline.edge_app.store.reading import Records
+    from zeroline.edge_app.writing import check_new
 
     if table is None and folder is None:
         raise click.UsageError("--csv FILE or --folder DIR is expected")
@@ -183,12 +184,13 @@ def export_(data: Path, table: Path | None, folder: Path | None, **filters: Any)
 @_data_option
 @debug_option
 def backup_(file: Path, data: Path) -> None:
-    """Write the database and all pictures into one tar file."""
+    """Write the database, all pictures and the windows into one tar file."""
     from zeroline.edge_app.store.backup import write_backup
     from zeroline.edge_app.store.reading import Records
+    from zeroline.edge_app.writing import exists_already
 
     if file.exists():  # it may be the way back
-        raise OutputError(f'"{file}" exists already, and is not overwritten')
+        raise exists_already(file)
     with Records(_folder(data)) as opened:
         count, gone = write_backup(opened, file)
     click.echo(f'the database and {count} pictures to "{file}"')

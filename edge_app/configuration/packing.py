@@ -11,8 +11,8 @@ from zeroline.edge_app.configuration.models import Station
 from zeroline.edge_app.configuration.reading import StationFile
 from zeroline.edge_app.configuration.secrets import secrets_in
 from zeroline.edge_app.configuration.versions import FILES
-from zeroline.edge_app.errors import InputError, OutputError
-from zeroline.edge_app.writing import whole_file
+from zeroline.edge_app.errors import InputError
+from zeroline.edge_app.writing import exists_already, whole_file
 from zeroline.runtime.network.open import bundled_names
 
 
@@ -29,7 +29,7 @@ def write_pack(found: StationFile, path: Path) -> list[Path]:
         If a file cannot be read.
     """
     if path.exists():
-        raise OutputError(f'"{path}" exists already, and is not overwritten')
+        raise exists_already(path)
     paths = _named_files(found)
     with (
         whole_file(path, "wb") as file,

@@ -13,7 +13,7 @@ from zeroline.edge_app.errors import InputError, OutputError
 from zeroline.edge_app.store.files import FOLDER, STATE
 from zeroline.edge_app.store.reading import Records
 from zeroline.edge_app.store.schema import FILE, open_to_write
-from zeroline.edge_app.writing import whole_file
+from zeroline.edge_app.writing import check_new, whole_file
 
 
 def write_backup(records: Records, path: Path) -> tuple[int, int]:
@@ -82,8 +82,7 @@ def restore(path: Path, data: Path) -> int:
     OutputError
         If the folder cannot be written.
     """
-    if data.exists() and (not data.is_dir() or any(data.iterdir())):
-        raise InputError(f'data folder "{data}" is not empty: an empty or a new one is expected')
+    check_new(data, what="data folder")
     try:
         data.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=".restoring-", dir=data.parent))

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from zeroline.edge_app.control import Answer
-from zeroline.edge_app.errors import InputError, OutputError
+from zeroline.edge_app.errors import OutputError
 from zeroline.edge_app.runs import iso_time
 from zeroline.edge_app.store.files import safe_name
 from zeroline.edge_app.store.reading import Records, Wanted
-from zeroline.edge_app.writing import whole_file
+from zeroline.edge_app.writing import check_new, whole_file
 
 COLUMNS = (
     "part", "time", "verdict", "reason", "revised", "late", "unstored", "lot", "serial", "camera",
@@ -57,12 +57,6 @@ def _row(part: dict[str, Any], frame: dict[str, Any], answer: str | None) -> Ite
             yield str(value).lower()
         else:
             yield "" if value is None else str(value)
-
-
-def check_new(folder: Path) -> None:
-    """Refuse a folder that has something in it (InputError)."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f'folder "{folder}" is not empty: an empty or a new one is expected')
 
 
 def write_folders(records: Records, wanted: Wanted, folder: Path) -> tuple[Counter[str], int]:
