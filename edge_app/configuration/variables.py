@@ -30,13 +30,15 @@ class Variables:
         Its NAME.env. It is read once the environment lacks a variable.
     taken : dict
         Those that came from it.
+    why : str
+        What it has to do with a variable that is missing; empty where it is not there.
     """
 
     def __init__(self, station: Path) -> None:
         self.file = station.with_suffix(".env")
         self.taken: dict[str, str] = {}
         self._found: dict[str, str] | None = None
-        self._why = ""
+        self.why = ""
 
     def __getitem__(self, name: str) -> str:
         """Return the value of a variable.
@@ -49,14 +51,9 @@ class Variables:
         if name in os.environ:
             return os.environ[name]
         if self._found is None:
-            self._found, self._why = _read(self.file)
+            self._found, self.why = _read(self.file)
         self.taken[name] = self._found[name]
         return self._found[name]
-
-    @property
-    def why(self) -> str:
-        """What NAME.env has to do with a variable that is missing; empty where it is not there."""
-        return self._why
 
 
 def _read(path: Path) -> tuple[dict[str, str], str]:

@@ -81,7 +81,7 @@ def test_without_the_groups_the_unit_names_none(tmp_path, program):
 
 @pytest.mark.parametrize(
     ("program", "python"),
-    [("/home/me/zeroline", PYTHON), ("/opt/zeroline", "/root/.pyenv/versions/3.11/bin/python3.11")],
+    [("/home/me/zeroline", PYTHON), ("/opt/zeroline", "/root/python/bin/python3.11")],
 )
 def test_a_program_that_the_service_cannot_see_is_refused(program, python):
     with pytest.raises(InputError, match="sees no home folders"):
